@@ -1,0 +1,16 @@
+"""Learn the macroscopic stochastic dynamics of large lattice systems from small simulations."""
+
+from sklmacro.closure import PatchAutoencoder
+from sklmacro.evolution import PartialEvolutionSampler
+from sklmacro.onsager import OnsagerSDE
+from sklmacro.sde import PatchSDERegressor
+from sklmacro.upsampling import HierarchicalUpsampler
+
+__all__ = [
+    "HierarchicalUpsampler",
+    "OnsagerSDE",
+    "PartialEvolutionSampler",
+    "PatchAutoencoder",
+    "PatchSDERegressor",
+]
+__version__ = "0.1.0"

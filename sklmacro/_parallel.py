@@ -1,0 +1,76 @@
+"""Work over samples: batches for joblib, and one thread where sums must come out bit by bit."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed, effective_n_jobs
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+LARGEST_BATCH = 256  # samples; large enough to hide the cost of a call, small enough to balance
+
+
+def map_batches(
+    work: Callable[[int, int], Any],
+    n_samples: int,
+    *,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    desc: str = "",
+) -> Iterator[tuple[slice, Any]]:
+    """Yield `(slice(start, stop), work(start, stop))` for batches that cover all samples in order.
+
+    `work` must treat every sample by itself, so that the batches cannot be seen in the result.
+    Threads are preferred, since the kernels release the GIL; `joblib.parallel_config` chooses
+    another backend.
+    """
+    n_workers = effective_n_jobs(n_jobs)
+    size = max(1, min(LARGEST_BATCH, -(-n_samples // (4 * n_workers))))
+    batches = [(start, min(start + size, n_samples)) for start in range(0, n_samples, size)]
+    if n_workers == 1:
+        results: Any = (work(start, stop) for start, stop in batches)
+    else:
+        run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+        results = run(delayed(work)(start, stop) for start, stop in batches)
+    with tqdm(total=n_samples, desc=desc, disable=not verbose, leave=False) as bar:
+        for (start, stop), result in zip(batches, results, strict=True):
+            yield slice(start, stop), result
+            bar.update(stop - start)
+
+
+class _ThreadCount:
+    """Number of torch threads to go back to when the last of several nested users leaves."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.before = 0
+
+
+_torch_threads = _ThreadCount()
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Run linear algebra and torch on one thread, so that sums have one order on every machine.
+
+    joblib's workers have fewer threads than the process that starts them; without this a fit would
+    differ in the last bits between `n_jobs=1` and `n_jobs=2`. The nets here are too small to gain
+    from more threads.
+    """
+    with _torch_threads.lock:
+        if _torch_threads.users == 0:
+            _torch_threads.before = torch.get_num_threads()
+            torch.set_num_threads(1)
+        _torch_threads.users += 1
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        with _torch_threads.lock:
+            _torch_threads.users -= 1
+            if _torch_threads.users == 0:
+                torch.set_num_threads(_torch_threads.before)

@@ -1,0 +1,60 @@
+"""Ways to make a snapshot larger: repeat every cell, interpolate between cells, or tile copies.
+
+All take one snapshot `x` of shape `(*cells, *rest)` and an integer factor for each axis of cells,
+and return one of shape `(*(factor * cells), *rest)`.
+"""
+
+import numpy as np
+
+from sklmacro._validation import check_choice
+
+METHODS = ("replicate", "linear", "tile")
+
+
+def enlarge(
+    x: np.ndarray, factor: tuple[int, ...], method: str, *, periodic: bool = False
+) -> np.ndarray:
+    """Return `x` made larger by one of `METHODS`.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, or "linear" is asked of integer states.
+    """
+    check_choice(method, "method", METHODS)
+    if method == "linear":
+        return interpolate(x, factor, periodic=periodic)
+    return replicate(x, factor) if method == "replicate" else tile(x, factor)
+
+
+def replicate(x: np.ndarray, factor: tuple[int, ...]) -> np.ndarray:
+    """Repeat every cell into a block; means over all sites are kept."""
+    for axis, times in enumerate(factor):
+        x = np.repeat(x, times, axis=axis)
+    return x
+
+
+def tile(x: np.ndarray, factor: tuple[int, ...]) -> np.ndarray:
+    """Put copies of the snapshot side by side; the composition is kept."""
+    return np.tile(x, (*factor, *(1,) * (x.ndim - len(factor))))
+
+
+def interpolate(x: np.ndarray, factor: tuple[int, ...], *, periodic: bool = False) -> np.ndarray:
+    """Interpolate linearly between the centres of the cells, axis by axis.
+
+    Beyond the outermost centres an open lattice keeps the edge value (zero flux), a periodic one
+    interpolates across the edge.
+    """
+    if not np.issubdtype(x.dtype, np.inexact):
+        raise ValueError(
+            f"Expected real-valued snapshots for linear interpolation, but got dtype {x.dtype}; "
+            "discrete states have no values in between, so use method='replicate' or 'tile'."
+        )
+    for axis, times in enumerate(factor):
+        n = x.shape[axis]
+        centre = (np.arange(n * times) + 0.5) / times - 0.5  # in units of the small cells
+        left = np.floor(centre).astype(int)
+        weight = (centre - left).reshape((-1,) + (1,) * (x.ndim - axis - 1))
+        a, b = (left % n, (left + 1) % n) if periodic else np.clip((left, left + 1), 0, n - 1)
+        x = (1 - weight) * x.take(a, axis) + weight * x.take(b, axis)
+    return x

@@ -1,0 +1,248 @@
+"""Partial evolution: one patch of each large snapshot, for a short time (Sec. II.1, Eq. 3).
+
+The lattice is tiled by K patches. Of each snapshot x_t some of them, drawn at random, are evolved
+for a short time dt, each from x_t and with its surroundings as they are at t. Pairs of x_t and the
+evolved patches are all that the macroscopic dynamics is learned from.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklmacro._parallel import map_batches
+from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._validation import check_cells, check_choice, check_integer, check_real
+from sklmacro.lattice import Lattice
+from sklmacro.pairs import snapshot_pair_dtype
+from sklmacro.patches import PatchGrid
+from sklmacro.simulators import LinearChain, Simulator
+from sklmacro.surroundings import Surroundings
+
+
+class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
+    """Evolve patches of large snapshots for a short time.
+
+    Parameters
+    ----------
+    simulator : Simulator, default=None
+        Microscopic simulator; None stands for `LinearChain()`, an open chain of one field.
+    patch : int or sequence of int, default=None
+        Cells of a patch; None takes the whole lattice (K = 1, full evolution).
+    dt : float or "auto", default="auto"
+        Time for which a patch evolves; "auto" takes `simulator.pair_time`. Theorem 1 holds for
+        short dt: neighbouring patches become dependent as it grows.
+    n_events : int, default=None
+        Number of events for which a patch evolves, in the place of dt; every pair then has its own
+        elapsed time.
+    boundary : {"ghost", "buffer", "periodic"}, default="ghost"
+        What surrounds a patch while it evolves.
+    buffer : int, default=0
+        Width of the buffer in cells, for `boundary="buffer"`.
+    n_patches_evolved : int, default=1
+        Different patches p evolved of each snapshot, at most K; increments are averaged over them.
+    origins : {"grid", "random"}, default="grid"
+        Patches of the grid, or patches at random places of a periodic lattice.
+    context : sequence of str, default=()
+        Parameters of the simulator to write into the pairs (Eq. 31), such as "temperature".
+    random_state : None, int, RandomState or Generator, default=None
+        Seed; every snapshot has its own stream.
+    n_jobs : int, default=None
+        Workers over the snapshots; the result does not depend on it.
+    verbose : bool, default=False
+        Show progress with the time left.
+
+    Attributes
+    ----------
+    simulator_ : Simulator
+        The simulator in use.
+    grid_ : PatchGrid
+        Patches of the snapshots seen in fit.
+    n_patches_ : int
+        K, the number of patches.
+    dt_ : float or None
+        Evolution time; None with `n_events`.
+    n_features_in_ : int
+        Cells along the first axis of the snapshots.
+
+    Examples
+    --------
+    >>> from sklmacro import PartialEvolutionSampler
+    >>> from sklmacro.simulators import Ising
+    >>> ising = Ising(temperature=2.5)
+    >>> X = ising.sample_initial(5, 64, random_state=0)
+    >>> sampler = PartialEvolutionSampler(ising, patch=16, dt=0.5, random_state=0)
+    >>> pairs = sampler.fit_transform(X)
+    >>> sampler.n_patches_, pairs["x"].shape, pairs["x_next"].shape
+    (16, (5, 64, 64), (5, 1, 16, 16))
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator | None = None,
+        *,
+        patch: int | Sequence[int] | None = None,
+        dt: float | str = "auto",
+        n_events: int | None = None,
+        boundary: str = "ghost",
+        buffer: int = 0,
+        n_patches_evolved: int = 1,
+        origins: str = "grid",
+        context: Sequence[str] = (),
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ):
+        self.simulator = simulator
+        self.patch = patch
+        self.dt = dt
+        self.n_events = n_events
+        self.boundary = boundary
+        self.buffer = buffer
+        self.n_patches_evolved = n_patches_evolved
+        self.origins = origins
+        self.context = context
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> "PartialEvolutionSampler":
+        """Check the parameters against large snapshots; nothing is learned.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *large snapshot shape)
+            Large snapshots.
+        y : ignored
+
+        Returns
+        -------
+        self : PartialEvolutionSampler
+
+        Raises
+        ------
+        ValueError
+            If X is not a batch of snapshots of the simulator, the patches do not tile it, or a
+            parameter does not fit.
+        """
+        self.simulator_ = LinearChain() if self.simulator is None else self.simulator
+        X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
+        lattice = self.simulator_.lattice(X.shape[1:])
+        self.grid_ = self._grid(lattice)
+        self.n_patches_ = self.grid_.n_patches
+        self.dt_ = self._duration()
+        check_choice(self.origins, "origins", ("grid", "random"))
+        if self.origins == "random" and lattice.boundary == "open":
+            raise ValueError(
+                "Expected a periodic lattice for origins='random', but got an open one; sites near "
+                "its edges would be evolved too rarely, so use origins='grid'."
+            )
+        unknown = set(self.context) - set(self.simulator_.get_params(deep=False))
+        if unknown:
+            known = ", ".join(self.simulator_.get_params(deep=False))
+            raise ValueError(
+                f"Expected context to name parameters of {type(self.simulator_).__name__}, but got "
+                f"{sorted(unknown)}; choose from {known}."
+            )
+        Surroundings(self.boundary, self.buffer)
+        return self
+
+    def transform(self, X: Any, groups: Any = None) -> np.ndarray:
+        """Return snapshot pairs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *large snapshot shape)
+            Large snapshots; not changed.
+        groups : array-like of shape (n_samples,), default=None
+            Source trajectory of each snapshot; None numbers the snapshots.
+
+        Returns
+        -------
+        pairs : structured ndarray of shape (n_samples,)
+            See `sklmacro.pairs`.
+        """
+        check_is_fitted(self)
+        simulator = self.simulator_
+        X = simulator.check_snapshots(validate_data(self, X, reset=False, allow_nd=True))
+        lattice = simulator.lattice(X.shape[1:])
+        grid = self._grid(lattice)
+        n_evolved = self.n_patches_evolved
+        entropy = resolve_entropy(self.random_state)
+        dtype = snapshot_pair_dtype(
+            X.shape[1:], (*grid.patch_shape, *X.shape[1 + len(lattice.site_shape) :]), X.dtype,
+            n_axes=lattice.ndim, n_evolved=n_evolved, n_observables=simulator.n_observables,
+            n_context=len(self.context),
+        )  # fmt: skip
+        pairs = np.empty(len(X), dtype)
+        pairs["n_patches"], pairs["n_evolved"] = grid.n_patches, n_evolved
+        pairs["group"] = np.arange(len(X)) if groups is None else np.asarray(groups)
+        if self.context:
+            pairs["context"] = [float(getattr(simulator, name)) for name in self.context]
+
+        def work(start: int, stop: int) -> np.ndarray:
+            batch = pairs[start:stop].copy()
+            for k, pair in enumerate(batch, start):
+                pair["x"] = X[k]
+                self._evolve(pair, lattice, grid, stream(entropy, Stage.EVOLVE, k))
+            return batch
+
+        batches = map_batches(work, len(X), n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve")
+        for rows, batch in batches:
+            pairs[rows] = batch
+        return pairs
+
+    def _evolve(
+        self, pair: np.void, lattice: Lattice, grid: PatchGrid, rng: np.random.Generator
+    ) -> None:
+        """Draw patches of one snapshot and evolve each of them; fill the pair."""
+        x, n_evolved = pair["x"].copy(), self.n_patches_evolved
+        chosen = grid.origins[rng.choice(grid.n_patches, n_evolved, replace=False)]
+        if self.origins == "random":  # shift the whole grid, so that the patches stay disjoint
+            chosen = (chosen + rng.integers(lattice.cells)) % lattice.cells
+        around = Surroundings(self.boundary, self.buffer)
+        d_obs, elapsed = np.zeros(self.simulator_.n_observables), 0.0
+        for q, origin in enumerate(chosen):
+            window = (tuple(int(o) for o in origin), grid.cells)
+            patch, time, increment = around.evolve(
+                self.simulator_, x, lattice, window, self.dt_, self.n_events, rng
+            )
+            pair["x_next"][q], pair["origin"][q] = patch, origin
+            d_obs += increment
+            elapsed += time
+        pair["d_obs"], pair["dt"] = d_obs / n_evolved, elapsed / n_evolved
+
+    def _grid(self, lattice: Lattice) -> PatchGrid:
+        whole = self.patch is None
+        cells = lattice.cells if whole else check_cells(self.patch, "patch", lattice.ndim)
+        grid = PatchGrid(lattice, cells)
+        p = check_integer(self.n_patches_evolved, "n_patches_evolved", low=1)
+        if p > grid.n_patches:
+            raise ValueError(
+                f"Expected n_patches_evolved of at most K={grid.n_patches}, the number of patches, "
+                f"but got {p}; evolve fewer patches, or use smaller ones."
+            )
+        return grid
+
+    def _duration(self) -> float | None:
+        """Return the evolution time, None when events are counted."""
+        simulator = self.simulator_
+        if isinstance(self.dt, str):
+            check_choice(self.dt, "dt", ("auto",))
+            duration = simulator.pair_time if self.n_events is None else None
+        else:
+            duration = check_real(self.dt, "dt", low=0.0, strict=True)
+        simulator.check_evolution(duration, self.n_events)
+        if self.n_events is not None:
+            check_integer(self.n_events, "n_events", low=1)
+        return duration
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = True  # a sample's stream depends on its place in X
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,284 @@
+"""Lattices: boxes of unit cells, and who is next to whom.
+
+A lattice is a box of unit cells with `n_basis` sites in each cell. A snapshot gives every site a
+value, or several fields.
+
+Shape vocabulary::
+
+    cells         (n_x, n_y, ...)               unit cells along each axis
+    site_shape    cells, or (*cells, n_basis) where n_basis > 1
+    snapshot x    (*site_shape, *trailing)      trailing: nothing, or the fields of a site
+    batch X       (n_samples, *site_shape, *trailing)
+    box           origin (ndim,) its first cell, cells (ndim,) its size
+
+Sites and cells are numbered in C order: the last axis runs fastest.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """Unit cell of a lattice: edge vectors as rows, and its sites in fractions of the edges."""
+
+    cell_vectors: tuple[tuple[float, ...], ...]
+    basis: tuple[tuple[float, ...], ...]
+
+
+_CUBE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+_FCC = ((0, 0, 0), (0, 1 / 2, 1 / 2), (1 / 2, 0, 1 / 2), (1 / 2, 1 / 2, 0))
+
+# Conventional cubic cells (Ashcroft & Mermin, Solid State Physics, ch. 4); hcp has its primitive
+# cell with the axial ratio of touching spheres. The unit of length is the lattice constant a.
+_GEOMETRIES = {
+    "chain": _Geometry(((1,),), ((0,),)),
+    "square": _Geometry(((1, 0), (0, 1)), ((0, 0),)),
+    "cubic": _Geometry(_CUBE, ((0, 0, 0),)),
+    "bcc": _Geometry(_CUBE, ((0, 0, 0), (1 / 2, 1 / 2, 1 / 2))),
+    "fcc": _Geometry(_CUBE, _FCC),
+    "hcp": _Geometry(
+        ((1, 0, 0), (-1 / 2, math.sqrt(3) / 2, 0), (0, 0, math.sqrt(8 / 3))),
+        ((0, 0, 0), (1 / 3, 2 / 3, 1 / 2)),
+    ),
+    "diamond": _Geometry(
+        _CUBE, _FCC + tuple((x + 1 / 4, y + 1 / 4, z + 1 / 4) for x, y, z in _FCC)
+    ),
+}
+_BOUNDARIES = ("periodic", "open")
+
+
+def n_axes(kind: str) -> int:
+    """Return the number of space dimensions of a kind of lattice."""
+    return len(_GEOMETRIES[kind].cell_vectors)
+
+
+@lru_cache
+def _first_shell(kind: str) -> np.ndarray:
+    """Offsets from each basis site to its nearest sites, (n_basis, z, ndim + 1), read-only."""
+    geometry = _GEOMETRIES[kind]
+    basis = np.array(geometry.basis, dtype=float)
+    n_basis, ndim = basis.shape
+    # Every nearest site lies in the same cell or in one that touches it.
+    cells = np.indices((3,) * ndim).reshape(ndim, -1).T - 1
+    separation = (cells[:, None] + basis - basis[:, None, None]) @ np.array(geometry.cell_vectors)
+    distance = np.linalg.norm(separation, axis=-1)  # (n_basis, 3**ndim, n_basis)
+    shortest = distance[distance > 0].min()
+    _, cell, site = np.nonzero(np.isclose(distance, shortest))
+    offsets = np.column_stack([cells[cell], site]).reshape(n_basis, -1, ndim + 1)
+    offsets.flags.writeable = False
+    return offsets
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def integers(
+    name: str, values: Iterable[int], length: int, minimum: int | None = None
+) -> tuple[int, ...]:
+    """Return `values` as a tuple of `length` plain ints, or say what is wrong with them."""
+    items = tuple(values) if isinstance(values, Iterable) else ()
+    fits = len(items) == length and all(map(_is_integer, items))
+    if not fits or (minimum is not None and min(items) < minimum):
+        bound = "" if minimum is None else f" of at least {minimum}"
+        raise ValueError(
+            f"Expected {name} to be one integer{bound} per axis, {length} in all, "
+            f"but got {values!r}; pass a tuple such as {(8,) * length}."
+        )
+    return tuple(int(v) for v in items)
+
+
+def check_width(width: int) -> None:
+    """Raise ValueError unless `width` is an integer of at least 0."""
+    if not _is_integer(width) or width < 0:
+        raise ValueError(
+            f"Expected width to be an integer of at least 0, but got {width!r}; "
+            "pass 0 for no margin."
+        )
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """A box of unit cells with its sites and nearest neighbours.
+
+    Parameters
+    ----------
+    kind : {"chain", "square", "cubic", "bcc", "fcc", "hcp", "diamond"}
+        Crystal structure. bcc, fcc and diamond have the conventional cubic cell of 2, 4 and 8
+        sites, hcp the primitive hexagonal cell of 2 sites with c/a = sqrt(8/3).
+    cells : tuple of int, (ndim,)
+        Number of unit cells along each axis.
+    boundary : {"periodic", "open"}, default="periodic"
+        What lies beyond the last cell: the first cell again, or nothing. On an open lattice
+        (zero flux) a missing neighbour is simply missing.
+
+    Raises
+    ------
+    ValueError
+        If `kind` or `boundary` is unknown, or `cells` is not one positive integer per axis.
+
+    Examples
+    --------
+    >>> from sklmacro.lattice import Lattice
+    >>> lattice = Lattice("bcc", (4, 4, 4))
+    >>> lattice.site_shape, lattice.n_sites, lattice.coordination
+    ((4, 4, 4, 2), 128, 8)
+    >>> Lattice("chain", (4,), boundary="open").neighbors().tolist()
+    [[-1, 1], [0, 2], [1, 3], [2, -1]]
+    """
+
+    kind: str
+    cells: tuple[int, ...]
+    boundary: str = "periodic"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("kind", tuple(_GEOMETRIES)), ("boundary", _BOUNDARIES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"Expected {name} to be one of {', '.join(choices)}, "
+                    f"but got {getattr(self, name)!r}; pass one of these names."
+                )
+        name = f"cells of a {self.kind} lattice"
+        object.__setattr__(self, "cells", integers(name, self.cells, self.ndim, minimum=1))
+
+    @property
+    def ndim(self) -> int:
+        """Number of space dimensions."""
+        return n_axes(self.kind)
+
+    @property
+    def n_basis(self) -> int:
+        """Number of sites in a unit cell."""
+        return len(_GEOMETRIES[self.kind].basis)
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites in the lattice."""
+        return math.prod(self.cells) * self.n_basis
+
+    @property
+    def site_shape(self) -> tuple[int, ...]:
+        """Shape of an array with one value per site: `cells`, then `n_basis` where it exceeds 1."""
+        return self.cells if self.n_basis == 1 else (*self.cells, self.n_basis)
+
+    @property
+    def cell_vectors(self) -> np.ndarray:
+        """Edges of the unit cell as rows, (ndim, ndim), in lattice constants."""
+        return np.array(_GEOMETRIES[self.kind].cell_vectors, dtype=float)
+
+    @property
+    def basis(self) -> np.ndarray:
+        """Sites of the unit cell, (n_basis, ndim), in fractions of `cell_vectors`."""
+        return np.array(_GEOMETRIES[self.kind].basis, dtype=float)
+
+    @property
+    def coordination(self) -> int:
+        """Number z of nearest neighbours of a site in the bulk."""
+        return self.neighbor_offsets.shape[1]
+
+    @property
+    def neighbor_offsets(self) -> np.ndarray:
+        """Nearest neighbours in the bulk, int (n_basis, z, ndim + 1), read-only.
+
+        Neighbour q of basis site b in cell c is basis site `[b, q, -1]` of cell
+        c + `[b, q, :ndim]`. The neighbours of a site are in lexicographic order.
+        """
+        return _first_shell(self.kind)
+
+    def neighbors(self) -> np.ndarray:
+        """List the nearest neighbours of every site.
+
+        Returns
+        -------
+        ndarray of int64, (n_sites, z)
+            Flat site numbers, in the order of `neighbor_offsets`; -1 where an open boundary cuts.
+            A periodic axis of one or two cells can name the same neighbour twice.
+        """
+        offsets = self.neighbor_offsets
+        axes = [
+            first[..., None, None] + offsets[..., axis]
+            for axis, first in enumerate(np.ogrid[tuple(slice(n) for n in self.cells)])
+        ]
+        sites = np.ravel_multi_index(
+            (*axes, offsets[..., -1]), (*self.cells, self.n_basis), mode="wrap"
+        )
+        if self.boundary == "open":
+            for cell, n in zip(axes, self.cells, strict=True):
+                sites = np.where((cell < 0) | (cell >= n), -1, sites)
+        return sites.reshape(self.n_sites, -1).astype(np.int64, copy=False)
+
+    def positions(self) -> np.ndarray:
+        """Return the positions of all sites, (n_sites, ndim), in lattice constants."""
+        cells = np.indices(self.cells).reshape(self.ndim, -1).T
+        return (cells[:, None] + self.basis).reshape(-1, self.ndim) @ self.cell_vectors
+
+    def window(self, origin: tuple[int, ...], cells: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """Index the box of `cells` (ndim,) cells from cell `origin` (ndim,) in one snapshot.
+
+        Returns
+        -------
+        tuple of ndarray
+            Open mesh as from `numpy.ix_`: `x[lattice.window(origin, cells)]` reads, or assigns
+            to, the box of a snapshot (*site_shape, *trailing). A periodic lattice wraps it.
+
+        Raises
+        ------
+        ValueError
+            If the box is larger than the lattice, or sticks out of an open one.
+        """
+        origin, cells = self.box(origin, cells)
+        boxes = zip(origin, cells, self.cells, strict=True)
+        return np.ix_(*(np.arange(o, o + c) % n for o, c, n in boxes))
+
+    def grow(
+        self, origin: tuple[int, ...], cells: tuple[int, ...], width: int
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Enlarge the box of `cells` cells from `origin` by `width` cells on every side.
+
+        Returns
+        -------
+        origin, cells : tuple of int, (ndim,)
+            The larger box. It ends at the edges of an open lattice. On a periodic lattice, an
+            axis on which it would meet itself becomes the whole axis, from cell 0.
+
+        Raises
+        ------
+        ValueError
+            If the box does not fit into the lattice, or `width` is negative.
+        """
+        origin, cells = self.box(origin, cells)
+        check_width(width)
+        spans = []
+        for o, c, n in zip(origin, cells, self.cells, strict=True):
+            start, stop = o - width, o + c + width
+            if self.boundary == "open":
+                start, stop = max(start, 0), min(stop, n)
+            elif stop - start >= n:
+                start, stop = 0, n
+            spans.append((start % n, stop - start))
+        return tuple(start for start, _ in spans), tuple(size for _, size in spans)
+
+    def box(
+        self, origin: tuple[int, ...], cells: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return a checked box of cells; on a periodic lattice its origin is wrapped inside."""
+        origin = integers("origin", origin, self.ndim)
+        cells = integers("cells", cells, self.ndim, minimum=1)
+        if any(c > n for c, n in zip(cells, self.cells, strict=True)):
+            raise ValueError(
+                f"Expected a box of at most {self.cells} cells, the whole lattice, "
+                f"but got {cells}; take a smaller box."
+            )
+        if self.boundary == "periodic":
+            return tuple(o % n for o, n in zip(origin, self.cells, strict=True)), cells
+        if any(o < 0 or o + c > n for o, c, n in zip(origin, cells, self.cells, strict=True)):
+            raise ValueError(
+                f"Expected a box inside the open lattice of {self.cells} cells, but got {cells} "
+                f"cells from origin {origin}; move the origin or take a smaller box."
+            )
+        return origin, cells

@@ -1,0 +1,141 @@
+"""SDEs with nets for drift and diffusion, fitted by gradient descent on Eq. 7.
+
+Training works on y = dz / (s sqrt(lam dt)) with s the standard deviation of each component, and
+gives A = lam Sigma, whose optimum does not depend on lam. A common factor of lam is therefore taken
+out before and divided out behind: fits that differ by lam alone have the same drift, to the last
+bit, and diffusions in the ratio of 1 / lam.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sklmacro.likelihood import scaled_nll
+from sklmacro.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
+from sklmacro.polynomial import least_squares_drift
+from sklmacro.training import train
+
+
+@dataclass(frozen=True)
+class NeuralSDE:
+    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context.
+
+    Attributes
+    ----------
+    net : SDENet
+    drift_scale : ndarray of shape (d,)
+        Physical drift over the net's.
+    noise_scale : ndarray of shape (d,)
+        Physical rows of L over the net's.
+    history : list of dict
+        Losses and learning rate of every epoch.
+    """
+
+    net: nn.Module
+    drift_scale: np.ndarray
+    noise_scale: np.ndarray
+    history: list[dict[str, float]]
+
+    def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the drift (n, d) and the factor L (n, d, d)."""
+        with torch.no_grad():
+            drift, factor = self.net(self.tensor(u))
+        return (
+            drift.cpu().numpy() * self.drift_scale,
+            factor.cpu().numpy() * self.noise_scale[:, None],
+        )
+
+    def tensor(self, u: np.ndarray) -> Tensor:
+        """Return `u` as a tensor on the net's device."""
+        return torch.as_tensor(u, dtype=torch.float64, device=next(self.net.parameters()).device)
+
+
+def _loss(outputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean negative log-likelihood; targets are y (n, d) and the drift's weight in y (n, d)."""
+    (drift, factor), (y, weight) = outputs, targets
+    return scaled_nll(factor, y - weight * drift).mean()
+
+
+def fit_neural(
+    u: np.ndarray,
+    dz: np.ndarray,
+    dt: np.ndarray,
+    lam: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    *,
+    build_drift: Callable[[], nn.Module] | None,
+    hidden: Sequence[int],
+    diffusion: str,
+    state_scale: np.ndarray | None = None,
+    **training: Any,
+) -> NeuralSDE:
+    """Fit drift and diffusion by maximum likelihood (Eq. 7).
+
+    Parameters
+    ----------
+    u : ndarray of shape (n, d + n_context)
+        Standardised state and context.
+    dz : ndarray of shape (n, d)
+        Increments.
+    dt, lam : ndarray of shape (n,)
+        Elapsed times, and factors on the covariance.
+    rows : (ndarray, ndarray)
+        Training and held-out rows.
+    build_drift : callable or None
+        Returns the drift's module; None takes an `MLPDrift` that starts from the linear drift of
+        least squares.
+    hidden : sequence of int
+        Hidden layers of the nets.
+    diffusion : {"full", "diagonal", "constant"}
+    state_scale : ndarray of shape (d,), default=None
+        Where given, the drift's scale is proportional to it, so that the net's vector field is the
+        physical one in standardised coordinates, up to a factor of time.
+    **training
+        Passed to `train`.
+    """
+    n_in, d = u.shape[1], dz.shape[1]
+    common = float(np.mean(lam))
+    lam = lam / common
+    y = dz / np.sqrt(lam * dt)[:, None]
+    noise_scale = _positive(np.sqrt(np.mean(y * y, axis=0)))
+    f = np.column_stack([np.ones(len(u)), u])
+    B = least_squares_drift(f, dz, dt, lam)
+    size = np.sqrt(np.mean((f @ B.T) ** 2, axis=0))
+    size = np.maximum(size, 1e-3 * noise_scale / np.sqrt(np.mean(dt)))
+    drift_scale = size if state_scale is None else state_scale * np.median(size / state_scale)
+    weight = np.sqrt(dt / lam)[:, None] * (drift_scale / noise_scale)
+
+    def build() -> nn.Module:
+        drift = MLPDrift(n_in, d, hidden) if build_drift is None else build_drift()
+        if isinstance(drift, MLPDrift):
+            start = torch.as_tensor(B / drift_scale[:, None])
+            with torch.no_grad():
+                drift.linear.bias.copy_(start[:, 0])
+                drift.linear.weight.copy_(start[:, 1:])
+        return SDENet(drift, CholeskyDiffusion(n_in, d, hidden, diffusion))
+
+    net, history = train(
+        build, _loss, [u], [y / noise_scale, weight], rows, desc="fit SDE", **training
+    )
+    return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
+
+
+def _positive(scale: np.ndarray) -> np.ndarray:
+    """Return `scale` with 1 in the place of what vanishes."""
+    return np.where(scale > 0, scale, 1.0)
+
+
+def onsager_parts(model: NeuralSDE, u: np.ndarray) -> dict[str, np.ndarray]:
+    """Return potential, its gradient, M, W and f of an OnsagerNet, in the net's coordinates."""
+    net = model.net.drift
+    assert isinstance(net, OnsagerDrift)
+    tensor = model.tensor(u)
+    with torch.no_grad():
+        M, W = net.matrices(tensor)
+        parts = {"potential": net.potential(tensor), "M": M, "W": W, "force": net.force(tensor)}
+    parts["gradient"] = net.gradient(tensor).detach()
+    return {name: part.cpu().numpy() for name, part in parts.items()}

@@ -1,0 +1,86 @@
+"""Paths of the macroscopic SDE by Euler-Maruyama steps (Eq. 4).
+
+    z_{t+dt} = z_t + mu(z_t) dt + L(z_t) sqrt(dt) xi,   xi ~ N(0, 1)
+
+Every path has its own random stream. Observables are kept within their bounds. A path that leaves
+the finite numbers is reported by a warning that counts such paths; it is NaN from there on.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sklmacro._random import Stage, stream
+
+NOISE_STEPS = 128  # steps for which the noise of all paths is drawn at a time
+
+
+class DivergedPathsWarning(RuntimeWarning):
+    """Some simulated paths left the finite numbers."""
+
+
+def euler_maruyama(
+    coefficients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    z0: np.ndarray,
+    *,
+    n_steps: int,
+    dt: float,
+    entropy: int,
+    bounds: Sequence[tuple[float, float]] = (),
+    store_every: int = 1,
+) -> np.ndarray:
+    """Simulate one path from every row of `z0`.
+
+    Parameters
+    ----------
+    coefficients : callable
+        z (n, d) -> drift (n, d) and factor L (n, d, d).
+    z0 : ndarray of shape (n, d)
+        Initial macrostates.
+    n_steps : int
+        Number of steps.
+    dt : float
+        Length of a step.
+    entropy : int
+        Seed; path k has its own stream.
+    bounds : sequence of (low, high), default=()
+        Range of each of the first components.
+    store_every : int, default=1
+        Steps between stored states.
+
+    Returns
+    -------
+    paths : ndarray of shape (n, n_steps // store_every + 1, d)
+        The initial state included.
+    """
+    n, d = z0.shape
+    low, high = np.full(d, -np.inf), np.full(d, np.inf)
+    for i, (a, b) in enumerate(bounds):
+        low[i], high[i] = a, b
+    rngs = [stream(entropy, Stage.ROLLOUT, k) for k in range(n)]
+    paths = np.empty((n, n_steps // store_every + 1, d))
+    z = np.clip(z0, low, high)
+    paths[:, 0] = z
+    for first in range(0, n_steps, NOISE_STEPS):
+        count = min(NOISE_STEPS, n_steps - first)
+        noise = np.stack([rng.standard_normal((count, d)) for rng in rngs])
+        noise *= np.sqrt(dt)
+        for k in range(count):
+            with np.errstate(over="ignore", invalid="ignore"):
+                mu, factor = coefficients(z)
+                z = z + mu * dt + np.einsum("nij,nj->ni", factor, noise[:, k])
+            z = np.clip(z, low, high)
+            z[~np.isfinite(z).all(axis=1)] = np.nan
+            step = first + k + 1
+            if step % store_every == 0:
+                paths[:, step // store_every] = z
+    lost = int(np.isnan(z).any(axis=1).sum())
+    if lost:
+        warnings.warn(
+            f"{lost} of {n} simulated paths diverged and are NaN from there on; use a smaller dt, "
+            "give bounds, or train on states that reach further.",
+            DivergedPathsWarning,
+            stacklevel=3,
+        )
+    return paths

@@ -1,0 +1,381 @@
+"""Simulator: the microscopic physics, and nothing that learns.
+
+A snapshot `x` has shape `(*site_shape,)`, or `(*site_shape, n_fields)` where a site carries several
+fields; a batch `X` has `n_samples` in front. The observables are site-additive: observable k of a
+snapshot is the mean over its sites of a density `f_k(x_i, neighbours of i)`. Hence they are
+intensive, they apply to every lattice size, and Eqs. 14-15 hold exactly.
+
+A simulator of one's own derives from `Simulator` and writes three methods in plain numpy:
+`_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from sklmacro._parallel import map_batches
+from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._validation import check_cells, check_finite, check_integer, check_real, check_times
+from sklmacro.enlarge import enlarge
+from sklmacro.lattice import Lattice, n_axes
+
+Window = tuple[tuple[int, ...], tuple[int, ...]]  # origin and extent, in cells
+
+
+class Simulator(BaseEstimator):
+    """Base class of the microscopic simulators.
+
+    Subclasses set the class attributes below and write the hooks `_draw_initial`,
+    `_advance_window` and `density`. Parameters are those of the subclass's `__init__`, which only
+    assigns them.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of lattice, see `Lattice`.
+    boundary : str
+        "periodic" or "open".
+    n_fields : int
+        Fields per site; one field adds no axis to the snapshots.
+    state_dtype : type
+        Type in which snapshots are held.
+    two_valued : bool
+        True if sites are -1 or +1.
+    observable_names, observable_units : tuple of str
+        Names and units of the observables.
+    observable_bounds : tuple of (float, float)
+        Range that no observable can leave.
+    observable_range : int
+        Distance in cells over which a site's density depends on its neighbours.
+    has_events : bool
+        True if the dynamics can be advanced by a number of events.
+    upsample_method : str
+        How `upsample` enlarges a snapshot, see `enlarge`.
+    relax_time, pair_time : float
+        Suggested duration of one LocalRelax visit and of one partial evolution.
+    """
+
+    kind: ClassVar[str] = "chain"
+    boundary: str = "open"
+    n_fields: ClassVar[int] = 1
+    state_dtype: ClassVar[type] = np.float64
+    two_valued: ClassVar[bool] = False
+    observable_names: ClassVar[tuple[str, ...]] = ("mean",)
+    observable_units: ClassVar[tuple[str, ...]] = ("1",)
+    observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
+    observable_range: ClassVar[int] = 0
+    has_events: ClassVar[bool] = False
+    upsample_method: ClassVar[str] = "replicate"
+    relax_time: ClassVar[float] = 0.0
+    pair_time: ClassVar[float] = 0.1
+
+    # Hooks ------------------------------------------------------------------------------------
+
+    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+        """Return one initial snapshot."""
+        raise NotImplementedError(f"{type(self).__name__} does not draw initial snapshots.")
+
+    def _advance_window(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> float:
+        """Evolve the cells of `window` in place, the rest frozen; return the elapsed time.
+
+        Exactly one of `duration` and `n_events` is given.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not evolve snapshots.")
+
+    def density(self, x: np.ndarray) -> np.ndarray:
+        """Return the observables' densities (*site_shape, n_observables) of one snapshot.
+
+        The default is the fields themselves, so that the observables are their means.
+        """
+        return x if self.n_fields > 1 else x[..., np.newaxis]
+
+    def upsample(
+        self, x: np.ndarray, factor: tuple[int, ...], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return one snapshot `factor` times larger along each axis, by `upsample_method`."""
+        return enlarge(x, factor, self.upsample_method, periodic=self.boundary == "periodic")
+
+    def _validate_parameters(self) -> None:
+        """Raise ValueError for parameters that make no sense."""
+
+    # Overridden where a kernel is faster --------------------------------------------------------
+
+    def _advance_windows(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Evolve windows of one extent one after the other, in place."""
+        for origin in origins:
+            window = (tuple(int(o) for o in origin), extent)
+            self._advance_window(x, lattice, window, duration, n_events, rng)
+
+    def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
+        """Return the sum over a window's sites of each density, shape (n_observables,)."""
+        box = lattice.window(*window)
+        density = self.density(x)[box] if self.observable_range else self.density(x[box])
+        return density.sum(axis=tuple(range(density.ndim - 1)), dtype=np.float64)
+
+    # Public interface -----------------------------------------------------------------------------
+
+    @property
+    def n_observables(self) -> int:
+        """Number of observables."""
+        return len(self.observable_names)
+
+    def lattice(self, snapshot_shape: Sequence[int]) -> Lattice:
+        """Return the lattice of snapshots of shape `(*site_shape[, n_fields])`.
+
+        Raises
+        ------
+        ValueError
+            If no lattice of this simulator's kind has such snapshots.
+        """
+        shape = tuple(int(s) for s in snapshot_shape)
+        probe = Lattice(self.kind, (1,) * n_axes(self.kind), self.boundary)
+        tail = probe.site_shape[probe.ndim :] + ((self.n_fields,) if self.n_fields > 1 else ())
+        if len(shape) != probe.ndim + len(tail) or shape[probe.ndim :] != tail or 0 in shape:
+            wanted = ", ".join([f"n_cells_{a}" for a in range(probe.ndim)] + [str(t) for t in tail])
+            raise ValueError(
+                f"Expected snapshots X of shape (n_samples, {wanted}) for {type(self).__name__} "
+                f"on a {self.kind} lattice, but got snapshots of shape {shape}; reshape X, or "
+                "choose the simulator that it comes from."
+            )
+        return Lattice(self.kind, shape[: probe.ndim], self.boundary)
+
+    def check_snapshots(self, X: Any) -> np.ndarray:
+        """Return `X` as a checked array of snapshots in the simulator's own type.
+
+        Raises
+        ------
+        ValueError
+            If X has the wrong shape, is empty, or holds NaN, infinity or states that the model
+            does not have.
+        """
+        X = np.asarray(X)
+        if X.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Expected numeric snapshots, but got an array of dtype {X.dtype}; "
+                "pass an array of numbers."
+            )
+        if X.ndim < 1 or len(X) == 0:
+            raise ValueError(
+                f"Expected at least one snapshot, but got an array of shape {X.shape}; pass X of "
+                "shape (n_samples, ...)."
+            )
+        self.lattice(X.shape[1:])
+        check_finite(X, "snapshots")
+        if self.two_valued and not (np.abs(X) == 1).all():
+            wrong = X[np.abs(X) != 1].ravel()[0]
+            raise ValueError(
+                f"Expected the states of {type(self).__name__} to be -1 or +1, but got {wrong!r}; "
+                "map 0 and 1 with 2 * X - 1."
+            )
+        return X.astype(self.state_dtype, copy=False)
+
+    def sample_initial(
+        self, n_samples: int, cells: int | Sequence[int], *, random_state: Any = None
+    ) -> np.ndarray:
+        """Draw initial snapshots.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of snapshots.
+        cells : int or sequence of int
+            Cells along each axis.
+        random_state : None, int, RandomState or Generator
+            Seed; snapshot k has its own stream.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, *site_shape[, n_fields])
+        """
+        self._validate_parameters()
+        n_samples = check_integer(n_samples, "n_samples", low=1)
+        lattice = Lattice(self.kind, check_cells(cells, "cells", n_axes(self.kind)), self.boundary)
+        entropy = resolve_entropy(random_state)
+        return np.stack(
+            [
+                self._draw_initial(lattice, stream(entropy, Stage.INITIAL, k))
+                for k in range(n_samples)
+            ]
+        )
+
+    def advance(
+        self,
+        X: Any,
+        *,
+        duration: float | None = None,
+        n_events: int | None = None,
+        window: Window | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Evolve every snapshot for a time or for a number of events.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape[, n_fields])
+            Snapshots; not changed.
+        duration : float, default=None
+            Physical time. Give this or `n_events`.
+        n_events : int, default=None
+            Number of events.
+        window : (origin, extent), default=None
+            Box of cells to evolve, the outside frozen; None evolves the whole lattice.
+        random_state : None, int, RandomState or Generator
+            Seed; snapshot k has its own stream.
+        n_jobs : int, default=None
+            Workers over the snapshots; the result does not depend on it.
+
+        Returns
+        -------
+        X_next : ndarray of the shape of X
+        elapsed : ndarray of shape (n_samples,)
+            Physical time that passed.
+        """
+        X = self.check_snapshots(X)
+        self.check_evolution(duration, n_events)
+        lattice = self.lattice(X.shape[1:])
+        window = whole(lattice) if window is None else self.check_window(lattice, window)
+        entropy = resolve_entropy(random_state)
+        X_next, elapsed = np.empty(X.shape, self.state_dtype), np.empty(len(X))
+
+        def work(start: int, stop: int) -> tuple[np.ndarray, list[float]]:
+            batch = X[start:stop].copy()
+            times = [
+                self._advance_window(
+                    x, lattice, window, duration, n_events, stream(entropy, Stage.ADVANCE, k)
+                )
+                for k, x in enumerate(batch, start)
+            ]
+            return batch, times
+
+        for rows, (batch, times) in map_batches(work, len(X), n_jobs=n_jobs):
+            X_next[rows], elapsed[rows] = batch, times
+        return X_next, elapsed
+
+    def simulate(
+        self,
+        X: Any,
+        times: Any,
+        *,
+        observe: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> np.ndarray:
+        """Simulate trajectories that start at X at time 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape[, n_fields])
+            Snapshots at time 0; not changed.
+        times : array-like of shape (n_times,)
+            Increasing times at which to record, 0 or later.
+        observe : bool, default=False
+            Record the observables instead of the snapshots.
+        random_state : None, int, RandomState or Generator
+            Seed; trajectory k has its own stream.
+        n_jobs : int, default=None
+            Workers over the trajectories.
+        verbose : bool, default=False
+            Show progress with the time left.
+
+        Returns
+        -------
+        paths : ndarray of shape (n_samples, n_times, *snapshot shape), or with `observe` \
+                (n_samples, n_times, n_observables)
+        """
+        X, grid = self.check_snapshots(X), check_times(times)
+        self._validate_parameters()
+        lattice = self.lattice(X.shape[1:])
+        entropy, everything = resolve_entropy(random_state), whole(lattice)
+        tail = (self.n_observables,) if observe else X.shape[1:]
+        dtype = np.float64 if observe else self.state_dtype
+        paths = np.empty((len(X), len(grid), *tail), dtype)
+        steps = np.diff(grid, prepend=0.0)
+
+        def work(start: int, stop: int) -> np.ndarray:
+            batch = np.empty((stop - start, len(grid), *tail), dtype)
+            for k in range(start, stop):
+                x, rng = X[k].copy(), stream(entropy, Stage.ADVANCE, k)
+                for j, step in enumerate(steps):
+                    if step > 0:
+                        self._advance_window(x, lattice, everything, step, None, rng)
+                    batch[k - start, j] = self._means(x, lattice) if observe else x
+            return batch
+
+        desc = f"simulate {type(self).__name__}"
+        for rows, batch in map_batches(work, len(X), n_jobs=n_jobs, verbose=verbose, desc=desc):
+            paths[rows] = batch
+        return paths
+
+    def observe(self, X: Any) -> np.ndarray:
+        """Return the observables z* (n_samples, n_observables) of snapshots."""
+        X = self.check_snapshots(X)
+        lattice = self.lattice(X.shape[1:])
+        return np.stack([self._means(x, lattice) for x in X])
+
+    def observe_window(self, x: np.ndarray, window: Window) -> np.ndarray:
+        """Return the observables (n_observables,) of a window of one snapshot.
+
+        Densities use the true neighbours across the window's edge.
+        """
+        lattice = self.lattice(x.shape)
+        n_sites = int(np.prod(window[1])) * lattice.n_basis
+        return self._site_sums(x, lattice, window) / n_sites
+
+    def check_evolution(self, duration: float | None, n_events: int | None) -> None:
+        """Raise ValueError unless one of `duration` and `n_events` is given and makes sense."""
+        self._validate_parameters()
+        if (duration is None) == (n_events is None):
+            raise ValueError(
+                "Expected either duration or n_events, but got "
+                f"duration={duration!r} and n_events={n_events!r}; give exactly one."
+            )
+        if duration is not None:
+            check_real(duration, "duration", low=0.0)
+        if n_events is not None:
+            check_integer(n_events, "n_events", low=0)
+            if not self.has_events:
+                raise ValueError(
+                    f"Expected a duration for {type(self).__name__}, but got n_events={n_events}; "
+                    "its dynamics is continuous and has no events, so pass duration."
+                )
+
+    def check_window(self, lattice: Lattice, window: Window) -> Window:
+        """Return `window` as tuples of integers that fit the lattice."""
+        origin = check_cells(window[0], "window origin", lattice.ndim, low=0)
+        extent = check_cells(window[1], "window extent", lattice.ndim)
+        if any(e > c for e, c in zip(extent, lattice.cells, strict=True)):
+            raise ValueError(
+                f"Expected a window of at most {lattice.cells} cells, but got {extent}; "
+                "make it fit the lattice."
+            )
+        lattice.window(origin, extent)
+        return origin, extent
+
+    def _means(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
+        return self._site_sums(x, lattice, whole(lattice)) / lattice.n_sites
+
+
+def whole(lattice: Lattice) -> Window:
+    """Return the window that is the whole lattice."""
+    return (0,) * lattice.ndim, lattice.cells

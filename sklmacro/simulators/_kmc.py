@@ -1,0 +1,96 @@
+"""Shared pieces of the kinetic Monte Carlo kernels: random words and classes of equal rate.
+
+Kernels take arrays and return arrays. Random words come from xoshiro256++ (Blackman and Vigna,
+ACM Trans. Math. Softw. 47, 36 (2021)); a stream is its four words of state, kept in locals while
+a loop runs. Rejection-free steps draw from lists of sites of equal rate (Bortz, Kalos and
+Lebowitz, J. Comput. Phys. 17, 10 (1975)), so that an event costs O(1) whatever the lattice.
+"""
+
+import numpy as np
+from numba import njit, uint64
+
+LOW32 = np.uint64(0xFFFFFFFF)
+TO_UNIT = 2.0**-53
+
+
+def random_words(rng: np.random.Generator) -> np.ndarray:
+    """Return the state (4,) of a xoshiro256++ stream drawn from `rng`."""
+    return rng.bit_generator.random_raw(4)
+
+
+def probability_words(probability: np.ndarray) -> np.ndarray:
+    """Return thresholds w with P(32 random bits < w) = probability, to 2**-32."""
+    return np.round(np.clip(probability, 0.0, 1.0) * 2.0**32).astype(np.uint64)
+
+
+@njit(inline="always")
+def rotate_left(word: np.uint64, bits: int) -> np.uint64:
+    """Return `word` with its bits rotated to the left."""
+    return (word << uint64(bits)) | (word >> uint64(64 - bits))
+
+
+@njit(nogil=True)
+def next_word(state: np.ndarray) -> np.uint64:
+    """Return 64 random bits and step the stream (4,) in place."""
+    s0, s1, s2, s3 = state[0], state[1], state[2], state[3]
+    word = rotate_left(s0 + s3, 23) + s0
+    t = s1 << uint64(17)
+    s2 ^= s0
+    s3 ^= s1
+    s1 ^= s2
+    s0 ^= s3
+    s2 ^= t
+    s3 = rotate_left(s3, 45)
+    state[0], state[1], state[2], state[3] = s0, s1, s2, s3
+    return word
+
+
+@njit(nogil=True)
+def uniform(state: np.ndarray) -> float:
+    """Return a random number in the open interval (0, 1)."""
+    return (np.float64(next_word(state) >> uint64(11)) + 0.5) * TO_UNIT
+
+
+@njit(nogil=True)
+def below(n: int, state: np.ndarray) -> np.int64:
+    """Return a random integer in [0, n), exactly uniform (Lemire 2019), for n up to 2**32."""
+    limit = (uint64(1) << uint64(32)) % uint64(n)
+    while True:
+        product = (next_word(state) >> uint64(32)) * uint64(n)
+        if (product & LOW32) >= limit:
+            return np.int64(product >> uint64(32))
+
+
+@njit(nogil=True)
+def class_insert(
+    site: int, kind: int, members: np.ndarray, place: np.ndarray, count: np.ndarray
+) -> None:
+    """Put a site at the end of the list `members[kind, :count[kind]]`."""
+    members[kind, count[kind]] = site
+    place[site] = count[kind]
+    count[kind] += 1
+
+
+@njit(nogil=True)
+def class_remove(
+    site: int, kind: int, members: np.ndarray, place: np.ndarray, count: np.ndarray
+) -> None:
+    """Take a site out of its list; the last member takes its place."""
+    count[kind] -= 1
+    last = members[kind, count[kind]]
+    members[kind, place[site]] = last
+    place[last] = place[site]
+
+
+@njit(nogil=True)
+def class_draw(rates: np.ndarray, count: np.ndarray, total: float, state: np.ndarray) -> int:
+    """Return a class with probability count * rate / total."""
+    target = uniform(state) * total
+    chosen = -1
+    for kind in range(rates.shape[0]):
+        if count[kind] > 0:
+            chosen = kind  # guards against round-off in the last sum
+            target -= count[kind] * rates[kind]
+            if target < 0.0:
+                break
+    return chosen

@@ -1,0 +1,155 @@
+"""Curie-Weiss model with continuous-time Glauber dynamics (Appendix D.1, Algorithm 2).
+
+    H = -J/(2n) (sum_i s_i)^2 - h sum_i s_i,    flip of spin i at rate 1 / (1 + exp(H_i / T))
+
+with H_i = 2 s_i (J (S - s_i)/n + h) and S = sum_i s_i over the whole lattice: every spin sees the
+field of all the others. The spins stand on a square lattice, so that patches mean something.
+Within a window there are two classes of spins, up and down, each of one rate.
+"""
+
+import numpy as np
+from numba import njit
+
+from sklmacro._validation import check_real
+from sklmacro.lattice import Lattice
+from sklmacro.simulators._base import Simulator, Window
+from sklmacro.simulators._kmc import (
+    LOW32,
+    below,
+    class_insert,
+    class_remove,
+    next_word,
+    probability_words,
+    random_words,
+    uniform,
+)
+from sklmacro.simulators.ising import random_spins
+
+
+@njit(nogil=True)
+def _attempts(
+    spins: np.ndarray, total: int, up: np.ndarray, n_attempts: int, state: np.ndarray
+) -> None:
+    """Draw `n_attempts` random spins (of a flat window) anew from their heat-bath law, in place.
+
+    `total` is S; `up[(S - s_i + n - 1) // 2]` the word of the heat-bath probability of an up spin.
+    """
+    shift = up.shape[0] - 1  # n - 1
+    for _ in range(n_attempts):
+        site = below(spins.shape[0], state)
+        others = total - spins[site]
+        below_up = (next_word(state) & LOW32) < up[(others + shift) // 2]
+        spins[site] = 1 if below_up else -1
+        total = others + spins[site]
+
+
+@njit(nogil=True)
+def _events(
+    spins: np.ndarray, total: int, up: np.ndarray, n_events: int, state: np.ndarray
+) -> float:
+    """Flip `n_events` spins of a flat window, in place; return the elapsed time.
+
+    `up[(S - s_i + n - 1) // 2]` is the heat-bath probability of an up spin.
+    """
+    n = spins.shape[0]
+    shift = up.shape[0] - 1
+    members = np.empty((2, n), np.int32)
+    place = np.empty(n, np.int32)
+    count = np.zeros(2, np.int64)
+    for site in range(n):
+        class_insert(site, (spins[site] + 1) // 2, members, place, count)
+    elapsed = 0.0
+    for _ in range(n_events):
+        rise = count[0] * up[(total + 1 + shift) // 2] if count[0] > 0 else 0.0
+        fall = count[1] * (1.0 - up[(total - 1 + shift) // 2]) if count[1] > 0 else 0.0
+        if rise + fall <= 0.0:
+            return np.inf
+        elapsed -= np.log(uniform(state)) / (rise + fall)  # Alg. 2, line 12
+        kind = 0 if uniform(state) * (rise + fall) < rise else 1
+        site = members[kind, below(count[kind], state)]
+        class_remove(site, kind, members, place, count)
+        class_insert(site, 1 - kind, members, place, count)
+        spins[site] = 1 - 2 * kind
+        total += 2 - 4 * kind
+    return elapsed
+
+
+class CurieWeiss(Simulator):
+    """Curie-Weiss model: all spins coupled, under continuous-time Glauber dynamics.
+
+    The observable is the magnetisation M, which is closed by itself. Time is in sweeps.
+
+    Parameters
+    ----------
+    temperature : float, default=1.1
+        Temperature T in units of J/k_B, positive. Critical: 1.
+    field : float, default=0.0
+        External field h, in units of J.
+    coupling : float, default=1.0
+        Coupling J.
+
+    Examples
+    --------
+    >>> from sklmacro.simulators import CurieWeiss
+    >>> model = CurieWeiss(temperature=1.1, field=0.1)
+    >>> X = model.sample_initial(2, 8, random_state=0)
+    >>> model.simulate(X, [0.0, 1.0], observe=True, random_state=0).shape
+    (2, 2, 1)
+    """
+
+    kind = "square"
+    boundary = "periodic"
+    state_dtype = np.int8
+    two_valued = True
+    observable_names = ("magnetisation",)
+    observable_bounds = ((-1.0, 1.0),)
+    has_events = True
+    relax_time = 1.0
+    pair_time = 0.5
+
+    def __init__(self, temperature: float = 1.1, field: float = 0.0, coupling: float = 1.0):
+        self.temperature = temperature
+        self.field = field
+        self.coupling = coupling
+
+    def _validate_parameters(self) -> None:
+        check_real(self.temperature, "temperature", low=0.0, strict=True)
+        check_real(self.field, "field")
+        check_real(self.coupling, "coupling")
+
+    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+        """Draw independent spins whose magnetisation is uniform on its possible values."""
+        return random_spins(lattice.cells, int(rng.integers(lattice.n_sites + 1)), rng)
+
+    def _up_probability(self, n_sites: int) -> np.ndarray:
+        """Return the heat-bath probability of an up spin for S - s_i = -(n-1), -(n-3) ... n-1."""
+        others = np.arange(1 - n_sites, n_sites, 2)
+        energy = self.coupling * others / n_sites + self.field
+        return 0.5 * (1.0 + np.tanh(energy / self.temperature))
+
+    def _advance_window(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> float:
+        box = lattice.window(*window)
+        spins = x[box].ravel()
+        total, up = int(x.sum(dtype=np.int64)), self._up_probability(lattice.n_sites)
+        if duration is not None:
+            n_attempts = rng.poisson(duration * len(spins))
+            _attempts(spins, total, probability_words(up), n_attempts, random_words(rng))
+            elapsed = float(duration)
+        else:
+            assert n_events is not None
+            elapsed = _events(spins, total, up, n_events, random_words(rng))
+        if not np.isfinite(elapsed):
+            raise ValueError(
+                "Expected a state in which some spin can flip, but got one whose rates all vanish "
+                f"at temperature={self.temperature}; advance by duration, or raise the temperature."
+            )
+        x[box] = spins.reshape(window[1])
+        return elapsed

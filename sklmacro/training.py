@@ -1,0 +1,188 @@
+"""Training loops: skorch over batches that lie in memory.
+
+A data set is a tuple of tensors, inputs first and targets behind them. Batches are cut from one
+permutation per epoch, not gathered sample by sample. The learning rate falls along a cosine, and
+the weights of the epoch with the smallest held-out loss are the result.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.helper import predefined_split
+from torch import Tensor, nn
+from torch.utils.data import Dataset, TensorDataset
+from tqdm.auto import tqdm
+
+from sklmacro._parallel import single_threaded
+
+
+class InMemoryBatches:
+    """Iterate over a TensorDataset in batches `(inputs, targets)`, shuffled by a generator."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        n_inputs: int = 1,
+        generator: torch.Generator | None = None,
+    ):
+        self.tensors = dataset.tensors
+        self.batch_size = batch_size
+        self.n_inputs = n_inputs
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.tensors[0]) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        n = len(self.tensors[0])
+        order = None if self.generator is None else torch.randperm(n, generator=self.generator)
+        for start in range(0, n, self.batch_size):
+            stop = start + self.batch_size
+            rows = slice(start, stop) if order is None else order[start:stop]
+            batch = tuple(t[rows] for t in self.tensors)
+            yield batch[: self.n_inputs], batch[self.n_inputs :]
+
+
+class _Progress(Callback):
+    """Bar over the epochs, with the held-out loss and the time left."""
+
+    def __init__(self, desc: str, total: int):
+        self.desc = desc
+        self.total = total
+
+    def on_train_begin(self, net: Any, *args: Any, **kwargs: Any) -> None:
+        self.bar_ = tqdm(total=self.total, desc=self.desc, leave=False)
+
+    def on_epoch_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
+        self.bar_.set_postfix(valid_loss=f"{net.history[-1, 'valid_loss']:.5f}")
+        self.bar_.update()
+
+    def on_train_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
+        self.bar_.close()
+
+
+class _Unpacked(nn.Module):
+    """Call a module with the inputs of a batch as its arguments."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: Sequence[Tensor]) -> Any:
+        return self.module(*inputs)
+
+
+class _Criterion(nn.Module):
+    """Wrap a plain loss `(outputs, targets) -> scalar` for skorch."""
+
+    def __init__(self, loss: Callable[[Any, Any], Tensor]):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs: Any, targets: Any) -> Tensor:
+        return self.loss(outputs, targets)
+
+
+def held_out_rows(
+    groups: np.ndarray, fraction: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows into training and held-out ones, groups kept together.
+
+    With a single group, or a fraction of 0, the same rows serve as both.
+    """
+    names = np.unique(groups)
+    n_held = min(round(fraction * len(names)), len(names) - 1)
+    if n_held == 0 and fraction > 0 and len(names) > 1:
+        n_held = 1
+    everything = np.arange(len(groups))
+    if n_held == 0:
+        return everything, everything
+    held = np.isin(groups, rng.choice(names, n_held, replace=False))
+    return everything[~held], everything[held]
+
+
+def train(
+    build: Callable[[], nn.Module],
+    loss: Callable[[Any, Any], Tensor],
+    inputs: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    rows: tuple[np.ndarray, np.ndarray],
+    *,
+    seed: int,
+    max_epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float = 0.0,
+    patience: int,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float64,
+    verbose: bool = False,
+    desc: str = "train",
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Build a module and train it.
+
+    Parameters
+    ----------
+    build : callable
+        Returns the module; its random initial weights follow from `seed`.
+    loss : callable
+        `loss(outputs, targets)`, mean over a batch.
+    inputs, targets : sequence of ndarray
+        Arrays with samples first; `build()(*inputs)` gives the outputs.
+    rows : (ndarray, ndarray)
+        Training and held-out rows.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        In evaluation mode, with the weights of the best epoch.
+    history : list of dict
+        `train_loss`, `valid_loss` and `lr` of every epoch.
+    """
+    tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in (*inputs, *targets)]
+    fit_rows, held_rows = (torch.as_tensor(r, device=device) for r in rows)
+    train_set = TensorDataset(*(t[fit_rows] for t in tensors))
+    held_set: Dataset = TensorDataset(*(t[held_rows] for t in tensors))
+    stopping = EarlyStopping(patience=patience, threshold=0.0, load_best=True, sink=_silent)
+    schedule = LRScheduler(
+        policy=torch.optim.lr_scheduler.CosineAnnealingLR, T_max=max_epochs, eta_min=lr * 1e-3
+    )
+    callbacks: list = [("stopping", stopping), ("schedule", schedule)]
+    if verbose:
+        callbacks.append(("progress", _Progress(desc, max_epochs)))
+    with single_threaded(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = build().to(device=device, dtype=dtype)
+        net = NeuralNet(
+            _Unpacked(module),
+            criterion=_Criterion(loss),
+            optimizer=torch.optim.AdamW,
+            optimizer__weight_decay=weight_decay,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            iterator_train=InMemoryBatches,
+            iterator_train__n_inputs=len(inputs),
+            iterator_train__generator=torch.Generator().manual_seed(seed),
+            iterator_valid=InMemoryBatches,
+            iterator_valid__n_inputs=len(inputs),
+            iterator_valid__batch_size=max(batch_size, 8192),
+            train_split=predefined_split(held_set),
+            callbacks=callbacks,
+            device=device,
+            verbose=0,
+        )
+        net.fit(train_set, None)
+    keys = ("train_loss", "valid_loss", "event_lr")
+    history = [{k.removeprefix("event_"): float(e[k]) for k in keys} for e in net.history]
+    return net.module_.module.eval().requires_grad_(False), history
+
+
+def _silent(message: str) -> None:
+    """Take skorch's messages; what they say stands in the history."""

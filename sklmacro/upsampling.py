@@ -1,0 +1,267 @@
+"""Hierarchical upsampling: large snapshots from small ones (Algorithm 1).
+
+    D_0 = D_s,   D_i = LocalRelax(Upsample(D_{i-1})),   i = 1 ... n_iter
+
+Upsample makes a snapshot `factor` times larger along each axis. LocalRelax evolves overlapping
+patches of the small system's size for a short time each, which removes what Upsample put in that
+physics would not. Replicated 2x2 blocks of a critical Ising lattice hold a third of the true domain
+walls, so that LocalRelax has to be long enough: several sweeps a visit.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklmacro._parallel import map_batches
+from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._validation import check_cells, check_choice, check_integer, check_real
+from sklmacro.enlarge import METHODS, enlarge
+from sklmacro.lattice import Lattice
+from sklmacro.simulators import LinearChain, Simulator
+from sklmacro.surroundings import Surroundings
+
+
+class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
+    """Turn small snapshots into large ones (Algorithm 1).
+
+    Parameters
+    ----------
+    simulator : Simulator, default=None
+        Microscopic simulator; None stands for `LinearChain()`, an open chain of one field.
+    factor : int or sequence of int, default=2
+        Enlargement of each iteration, for all axes or for each.
+    n_iter : int, default=1
+        Number of iterations.
+    method : {"simulator", "replicate", "linear", "tile"}, default="simulator"
+        How Upsample fills the larger lattice; "simulator" asks `simulator.upsample`.
+    relax_duration : float, "auto" or None, default="auto"
+        Physical time of each visit of LocalRelax. "auto" takes `simulator.relax_time`; None or 0
+        leaves LocalRelax out, unless `relax_events` is given.
+    relax_events : float, default=None
+        Events per site and visit of LocalRelax, in the place of a duration.
+    relax_patch : int or sequence of int, default=None
+        Cells of the patches of LocalRelax; None takes the size of the small snapshots.
+    relax_stride : int or sequence of int, default=None
+        Cells between neighbouring patches; None takes half a patch.
+    relax_boundary : {"ghost", "buffer", "periodic"}, default="ghost"
+        What surrounds a patch while it relaxes.
+    relax_buffer : int, default=0
+        Width of the buffer in cells, for `relax_boundary="buffer"`.
+    n_repeats : int, default=1
+        Large snapshots made of each small one; row `k * n_repeats + r` stems from row `k`.
+    random_state : None, int, RandomState or Generator, default=None
+        Seed; every large snapshot has its own stream.
+    n_jobs : int, default=None
+        Workers over the snapshots; the result does not depend on it.
+    verbose : bool, default=False
+        Show progress with the time left.
+
+    Attributes
+    ----------
+    simulator_ : Simulator
+        The simulator in use.
+    lattice_ : Lattice
+        Lattice of the large snapshots that stem from those seen in fit.
+    n_features_in_ : int
+        Cells along the first axis of the small snapshots.
+
+    Examples
+    --------
+    >>> from sklmacro import HierarchicalUpsampler
+    >>> from sklmacro.simulators import Ising
+    >>> ising = Ising(temperature=2.5)
+    >>> small = ising.sample_initial(5, 16, random_state=0)
+    >>> HierarchicalUpsampler(ising, n_iter=2, random_state=0).fit_transform(small).shape
+    (5, 64, 64)
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator | None = None,
+        *,
+        factor: int | Sequence[int] = 2,
+        n_iter: int = 1,
+        method: str = "simulator",
+        relax_duration: float | str | None = "auto",
+        relax_events: float | None = None,
+        relax_patch: int | Sequence[int] | None = None,
+        relax_stride: int | Sequence[int] | None = None,
+        relax_boundary: str = "ghost",
+        relax_buffer: int = 0,
+        n_repeats: int = 1,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ):
+        self.simulator = simulator
+        self.factor = factor
+        self.n_iter = n_iter
+        self.method = method
+        self.relax_duration = relax_duration
+        self.relax_events = relax_events
+        self.relax_patch = relax_patch
+        self.relax_stride = relax_stride
+        self.relax_boundary = relax_boundary
+        self.relax_buffer = relax_buffer
+        self.n_repeats = n_repeats
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> "HierarchicalUpsampler":
+        """Check the parameters against small snapshots; nothing is learned.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *small snapshot shape)
+            Small snapshots.
+        y : ignored
+
+        Returns
+        -------
+        self : HierarchicalUpsampler
+
+        Raises
+        ------
+        ValueError
+            If X is not a batch of snapshots of the simulator, or a parameter does not fit.
+        """
+        self.simulator_ = LinearChain() if self.simulator is None else self.simulator
+        X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
+        small = self.simulator_.lattice(X.shape[1:])
+        factor = check_cells(self.factor, "factor", small.ndim)
+        n_iter = check_integer(self.n_iter, "n_iter", low=0)
+        check_choice(self.method, "method", ("simulator", *METHODS))
+        check_integer(self.n_repeats, "n_repeats", low=1)
+        Surroundings(self.relax_boundary, self.relax_buffer)
+        self._relax_window(small)
+        self._relax_amount(small.cells)
+        cells = tuple(c * f**n_iter for c, f in zip(small.cells, factor, strict=True))
+        self.lattice_ = Lattice(small.kind, cells, small.boundary)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return large snapshots.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *small snapshot shape)
+            Small snapshots; not changed.
+
+        Returns
+        -------
+        X_large : ndarray of shape (n_samples * n_repeats, *large snapshot shape)
+        """
+        check_is_fitted(self)
+        X = self.simulator_.check_snapshots(validate_data(self, X, reset=False, allow_nd=True))
+        small = self.simulator_.lattice(X.shape[1:])
+        factor = check_cells(self.factor, "factor", small.ndim)
+        total = tuple(f**self.n_iter for f in factor)
+        shape = tuple(c * t for c, t in zip(small.cells, total, strict=True))
+        entropy = resolve_entropy(self.random_state)
+        n_out = len(X) * self.n_repeats
+        out = np.empty((n_out, *shape, *X.shape[1 + small.ndim :]), X.dtype)
+
+        def work(start: int, stop: int) -> np.ndarray:
+            return np.stack(
+                [
+                    self._grow(X[k // self.n_repeats], factor, stream(entropy, Stage.UPSAMPLE, k))
+                    for k in range(start, stop)
+                ]
+            )
+
+        batches = map_batches(
+            work, n_out, n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample"
+        )
+        for rows, batch in batches:
+            out[rows] = batch
+        return out
+
+    def _grow(self, x: np.ndarray, factor: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Return one large snapshot (Alg. 1 for one sample)."""
+        simulator = self.simulator_
+        small = simulator.lattice(x.shape)
+        patch, stride = self._relax_window(small)
+        around = Surroundings(self.relax_boundary, self.relax_buffer)
+        for _ in range(self.n_iter):  # Alg. 1, lines 5-6
+            if self.method == "simulator":
+                x = simulator.upsample(x, factor, rng)
+            else:
+                x = enlarge(x, factor, self.method, periodic=small.boundary == "periodic")
+            lattice = simulator.lattice(x.shape)
+            extent = tuple(min(p, c) for p, c in zip(patch, lattice.cells, strict=True))
+            duration, n_events = self._relax_amount(extent)
+            if duration or n_events:
+                x = np.ascontiguousarray(x)
+                origins = overlapping_origins(lattice, extent, stride, rng)
+                around.relax(simulator, x, lattice, origins, extent, duration, n_events, rng)
+        return x.copy() if self.n_iter == 0 else x
+
+    def _relax_window(self, small: Lattice) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the cells of a LocalRelax patch and the stride between patches."""
+        patch = small.cells
+        if self.relax_patch is not None:
+            patch = check_cells(self.relax_patch, "relax_patch", small.ndim)
+        if self.relax_stride is None:
+            return patch, tuple(max(1, p // 2) for p in patch)
+        stride = check_cells(self.relax_stride, "relax_stride", small.ndim)
+        if any(s > p for s, p in zip(stride, patch, strict=True)):
+            raise ValueError(
+                f"Expected relax_stride of at most the patch's {patch} cells, but got {stride}; "
+                "cells between the patches would never relax, so use a smaller stride."
+            )
+        return patch, stride
+
+    def _relax_amount(self, extent: tuple[int, ...]) -> tuple[float | None, int | None]:
+        """Return the duration or the number of events of one visit to a patch."""
+        simulator = self.simulator_
+        if self.relax_events is not None:
+            if self.relax_duration not in ("auto", None):
+                raise ValueError(
+                    "Expected either relax_duration or relax_events, but got "
+                    f"relax_duration={self.relax_duration!r} and "
+                    f"relax_events={self.relax_events!r}; leave one at its default."
+                )
+            per_site = check_real(self.relax_events, "relax_events", low=0.0)
+            n_events = round(per_site * int(np.prod(extent)))
+            simulator.check_evolution(None, n_events)
+            return None, n_events
+        if isinstance(self.relax_duration, str):
+            check_choice(self.relax_duration, "relax_duration", ("auto",))
+            duration = simulator.relax_time
+        else:
+            duration = check_real(self.relax_duration or 0.0, "relax_duration", low=0.0)
+        simulator.check_evolution(duration, None)
+        return duration, None
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = True  # a sample's stream depends on its place in X
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64"]
+        return tags
+
+
+def overlapping_origins(
+    lattice: Lattice, extent: tuple[int, ...], stride: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray:
+    """Return the origins (n_patches, ndim) of patches that overlap and cover the lattice.
+
+    On a periodic lattice the grid of patches is shifted at random, so that no site stands at an
+    edge in every snapshot; on an open one the last patch ends with the lattice.
+    """
+    axes = []
+    for cells, width, step in zip(lattice.cells, extent, stride, strict=True):
+        if width == cells:
+            axes.append([0])
+        elif lattice.boundary == "periodic":
+            shift = int(rng.integers(step))
+            axes.append([(shift + start) % cells for start in range(0, cells, step)])
+        else:
+            axes.append([*range(0, cells - width, step), cells - width])
+    return np.array(list(product(*axes)), np.int64)
