@@ -3,7 +3,7 @@
 from sklmacro.closure import PatchAutoencoder
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.onsager import OnsagerSDE
-from sklmacro.sde import PatchSDERegressor
+from sklmacro.regressor import PatchSDERegressor
 from sklmacro.upsampling import HierarchicalUpsampler
 
 __all__ = [

@@ -41,16 +41,7 @@ def map_batches(
             bar.update(stop - start)
 
 
-class _ThreadCount:
-    """Number of torch threads to go back to when the last of several nested users leaves."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.users = 0
-        self.before = 0
-
-
-_torch_threads = _ThreadCount()
+_process_state = threading.RLock()
 
 
 @contextmanager
@@ -60,17 +51,15 @@ def single_threaded() -> Iterator[None]:
     joblib's workers have fewer threads than the process that starts them; without this a fit would
     differ in the last bits between `n_jobs=1` and `n_jobs=2`. The nets here are too small to gain
     from more threads.
+
+    Thread counts, and torch's generator of initial weights, belong to the process. One Python
+    thread at a time can therefore be inside; fits run side by side in processes.
     """
-    with _torch_threads.lock:
-        if _torch_threads.users == 0:
-            _torch_threads.before = torch.get_num_threads()
-            torch.set_num_threads(1)
-        _torch_threads.users += 1
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        with _torch_threads.lock:
-            _torch_threads.users -= 1
-            if _torch_threads.users == 0:
-                torch.set_num_threads(_torch_threads.before)
+    with _process_state:
+        torch_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with threadpool_limits(limits=1):
+                yield
+        finally:
+            torch.set_num_threads(torch_threads)

@@ -71,6 +71,18 @@ def check_cells(value: object, name: str, n_axes: int, *, low: int = 1) -> tuple
     )
 
 
+def check_range(value: Sequence[float], name: str) -> tuple[float, float]:
+    """Return `value` as a pair of positive numbers (low, high), low at most high."""
+    if len(value) == 2:
+        low, high = (check_real(v, name, low=0.0, strict=True) for v in value)
+        if low <= high:
+            return low, high
+    raise ValueError(
+        f"Expected {name} to be a pair (low, high) of positive numbers, low at most high, but got "
+        f"{value!r}; pass a pair or a single number."
+    )
+
+
 def check_finite(array: np.ndarray, name: str) -> np.ndarray:
     """Return `array` if it holds neither NaN nor infinity."""
     if np.issubdtype(array.dtype, np.inexact):
@@ -84,9 +96,44 @@ def check_finite(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
+def check_numbers(values: object, name: str) -> np.ndarray:
+    """Return `values` as an array of floats, if they are real numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected {name} to be real numbers, but got an array of dtype {array.dtype}; "
+            "convert them to float."
+        )
+    return array.astype(float, copy=False)
+
+
+def check_widths(value: object, name: str) -> tuple[int, ...]:
+    """Return `value`, the widths of a net's hidden layers, as a tuple of integers."""
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return tuple(check_integer(width, name, low=1) for width in value)
+    raise ValueError(
+        f"Expected {name} to be a sequence of integers, one for each hidden layer, but got "
+        f"{value!r}; pass for instance (64, 64)."
+    )
+
+
+def check_bounds(value: object) -> tuple[tuple[float, float], ...]:
+    """Return `value`, a (low, high) for each of the first components or None, as a tuple."""
+    try:
+        bounds = tuple((float(low), float(high)) for low, high in value or ())  # type: ignore
+    except (TypeError, ValueError):
+        bounds = ((0.0, 0.0),)
+    if all(low < high for low, high in bounds):
+        return bounds
+    raise ValueError(
+        "Expected bounds to be None or a (low, high) with low < high for each of the first "
+        f"components, but got {value!r}; pass for instance [(-1, 1)]."
+    )
+
+
 def check_times(times: object) -> np.ndarray:
     """Return `times` as an increasing float array of shape (n_times,) that starts at 0 or later."""
-    grid = np.asarray(times, float)
+    grid = check_numbers(times, "times")
     if (
         grid.ndim != 1
         or grid.size == 0

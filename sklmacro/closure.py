@@ -19,12 +19,20 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
-from sklmacro._validation import check_cells, check_choice, check_integer, check_real
+from sklmacro._validation import (
+    check_cells,
+    check_choice,
+    check_finite,
+    check_integer,
+    check_numbers,
+    check_real,
+    check_widths,
+)
 from sklmacro.codec import ENCODE_BATCH, fit_codec
 from sklmacro.lattice import Lattice
 from sklmacro.pairs import context_of, is_snapshot_pairs, is_structured, latent_pairs
 from sklmacro.patches import PatchGrid
-from sklmacro.simulators import LinearChain, Simulator
+from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training import held_out_rows
 
 
@@ -142,7 +150,7 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
             If X is neither, the patches do not tile the snapshots, or a parameter does not fit.
         """
         self._validate_parameters()
-        self.simulator_ = LinearChain() if self.simulator is None else self.simulator
+        self.simulator_ = resolve_simulator(self.simulator)
         snapshots = self._snapshots(X, reset=True)
         lattice = self.simulator_.lattice(snapshots.shape[1:])
         cells = lattice.cells
@@ -191,7 +199,7 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         Z : array-like of shape (n_samples, n_latent_)
         """
         check_is_fitted(self)
-        Z = np.asarray(Z, float)
+        Z = check_finite(check_numbers(Z, "macrostates"), "macrostates")
         if Z.ndim != 2 or Z.shape[1] != self.n_latent_:
             raise ValueError(
                 f"Expected macrostates of shape (n_samples, {self.n_latent_}), but got {Z.shape}; "
@@ -261,7 +269,7 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
             [
                 np.mean(
                     [
-                        self.simulator_.observe_window(x, (tuple(int(o) for o in origin), cells))
+                        self.simulator_.observe_window(x, (tuple(origin.tolist()), cells))
                         for origin in origins
                     ],
                     axis=0,
@@ -310,14 +318,21 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
                     "PartialEvolutionSampler returns."
                 )
             X = X["x"]
-        return self.simulator_.check_snapshots(validate_data(self, X, reset=reset, allow_nd=True))
+        tiled = not reset and self._tiled(np.asarray(X).shape[1:])  # else as many cells as in fit
+        X = validate_data(self, X, reset=reset, allow_nd=True, ensure_2d=not tiled)
+        return self.simulator_.check_snapshots(X)
+
+    def _tiled(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether the patches tile snapshots of this shape."""
+        cells = self.grid_.cells
+        axes = zip(shape, cells, strict=False)
+        return len(shape) >= len(cells) and all(n % c == 0 for n, c in axes)
 
     def _validate_parameters(self) -> None:
         check_integer(self.n_closure, "n_closure", low=0)
         check_choice(self.encoder, "encoder", ("auto", "dense", "conv"))
         check_choice(self.increments, "increments", ("patch", "naive"))
-        for width in self.hidden:
-            check_integer(width, "hidden", low=1)
+        check_widths(self.hidden, "hidden")
         for name in ("max_patches", "max_epochs", "batch_size", "patience"):
             check_integer(getattr(self, name), name, low=1)
         check_real(self.lr, "lr", low=0.0, strict=True)
@@ -336,7 +351,7 @@ def _patches_before(
     """Return the q-th evolved patch of every pair as it was before."""
     return np.stack(
         [
-            pair["x"][lattice.window(tuple(int(o) for o in pair["origin"][q]), cells)]
-            for pair in pairs
+            x[lattice.mesh(tuple(origin), cells)]
+            for x, origin in zip(pairs["x"], pairs["origin"][:, q].tolist(), strict=True)
         ]
     )

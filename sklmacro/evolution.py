@@ -6,6 +6,7 @@ evolved patches are all that the macroscopic dynamics is learned from.
 """
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklmacro._validation import check_cells, check_choice, check_integer, check
 from sklmacro.lattice import Lattice
 from sklmacro.pairs import snapshot_pair_dtype
 from sklmacro.patches import PatchGrid
-from sklmacro.simulators import LinearChain, Simulator
+from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
 
 
@@ -128,7 +129,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
             If X is not a batch of snapshots of the simulator, the patches do not tile it, or a
             parameter does not fit.
         """
-        self.simulator_ = LinearChain() if self.simulator is None else self.simulator
+        self.simulator_ = resolve_simulator(self.simulator)
         X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
         lattice = self.simulator_.lattice(X.shape[1:])
         self.grid_ = self._grid(lattice)
@@ -140,15 +141,13 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
                 "Expected a periodic lattice for origins='random', but got an open one; sites near "
                 "its edges would be evolved too rarely, so use origins='grid'."
             )
-        unknown = set(self.context) - set(self.simulator_.get_params(deep=False))
-        if unknown:
-            known = ", ".join(self.simulator_.get_params(deep=False))
-            raise ValueError(
-                f"Expected context to name parameters of {type(self.simulator_).__name__}, but got "
-                f"{sorted(unknown)}; choose from {known}."
-            )
+        self._context()
         Surroundings(self.boundary, self.buffer)
         return self
+
+    def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
+        """Fit to large snapshots and return their snapshot pairs; see `transform`."""
+        return self.fit(X, y).transform(X, groups)
 
     def transform(self, X: Any, groups: Any = None) -> np.ndarray:
         """Return snapshot pairs.
@@ -179,9 +178,9 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         )  # fmt: skip
         pairs = np.empty(len(X), dtype)
         pairs["n_patches"], pairs["n_evolved"] = grid.n_patches, n_evolved
-        pairs["group"] = np.arange(len(X)) if groups is None else np.asarray(groups)
+        pairs["group"] = np.arange(len(X)) if groups is None else _check_groups(groups, len(X))
         if self.context:
-            pairs["context"] = [float(getattr(simulator, name)) for name in self.context]
+            pairs["context"] = self._context()
 
         def work(start: int, stop: int) -> np.ndarray:
             batch = pairs[start:stop].copy()
@@ -206,7 +205,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         around = Surroundings(self.boundary, self.buffer)
         d_obs, elapsed = np.zeros(self.simulator_.n_observables), 0.0
         for q, origin in enumerate(chosen):
-            window = (tuple(int(o) for o in origin), grid.cells)
+            window = (tuple(origin.tolist()), grid.cells)
             patch, time, increment = around.evolve(
                 self.simulator_, x, lattice, window, self.dt_, self.n_events, rng
             )
@@ -214,6 +213,18 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
             d_obs += increment
             elapsed += time
         pair["d_obs"], pair["dt"] = d_obs / n_evolved, elapsed / n_evolved
+
+    def _context(self) -> list[float]:
+        """Return the values of the simulator's parameters that `context` names."""
+        params = self.simulator_.get_params(deep=False)
+        numbers = {k: float(v) for k, v in params.items() if isinstance(v, Real)}
+        if isinstance(self.context, str) or not set(self.context) <= set(numbers):
+            raise ValueError(
+                "Expected context to be a sequence of names of numeric parameters of "
+                f"{type(self.simulator_).__name__}, but got {self.context!r}; choose from "
+                f"{', '.join(numbers)}."
+            )
+        return [numbers[name] for name in self.context]
 
     def _grid(self, lattice: Lattice) -> PatchGrid:
         whole = self.patch is None
@@ -242,7 +253,17 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.non_deterministic = True  # a sample's stream depends on its place in X
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _check_groups(groups: Any, n_samples: int) -> np.ndarray:
+    """Return `groups`, one integer for each of `n_samples` snapshots."""
+    array = np.asarray(groups)
+    if array.shape != (n_samples,) or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"Expected groups to be {n_samples} integers, one for each snapshot, but got an array "
+            f"of shape {array.shape} and dtype {array.dtype}; number the source trajectories."
+        )
+    return array

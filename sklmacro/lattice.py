@@ -93,6 +93,17 @@ def integers(
     return tuple(int(v) for v in items)
 
 
+@lru_cache(maxsize=1 << 14)
+def _mesh(
+    lattice_cells: tuple[int, ...], origin: tuple[int, ...], cells: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
+    boxes = zip(origin, cells, lattice_cells, strict=True)
+    mesh = np.ix_(*(np.arange(o, o + c) % n for o, c, n in boxes))
+    for axis in mesh:
+        axis.setflags(write=False)
+    return mesh
+
+
 def check_width(width: int) -> None:
     """Raise ValueError unless `width` is an integer of at least 0."""
     if not _is_integer(width) or width < 0:
@@ -231,9 +242,11 @@ class Lattice:
         ValueError
             If the box is larger than the lattice, or sticks out of an open one.
         """
-        origin, cells = self.box(origin, cells)
-        boxes = zip(origin, cells, self.cells, strict=True)
-        return np.ix_(*(np.arange(o, o + c) % n for o, c, n in boxes))
+        return self.mesh(*self.box(origin, cells))
+
+    def mesh(self, origin: tuple[int, ...], cells: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """Return what `window` returns, unchecked and from a cache: for loops over samples."""
+        return _mesh(self.cells, origin, cells)
 
     def grow(
         self, origin: tuple[int, ...], cells: tuple[int, ...], width: int

@@ -128,7 +128,8 @@ class OnsagerDrift(nn.Module):
         super().__init__()
         self.n_state = n_state
         n_in = n_state + n_context
-        self.potential_net = mlp(n_in, max(hidden[-1] // 2, n_state), hidden)
+        width = max(hidden[-1] // 2, n_state) if hidden else n_state
+        self.potential_net = mlp(n_in, width, hidden)
         self.matrix_net = mlp(n_in, 2 * n_state * n_state, hidden)
         self.force_net = _silence(mlp(n_in, n_state, hidden)) if forcing else None
 

@@ -32,7 +32,7 @@ class NeuralSDE:
     noise_scale : ndarray of shape (d,)
         Physical rows of L over the net's.
     history : list of dict
-        Losses and learning rate of every epoch.
+        Losses of every epoch.
     """
 
     net: nn.Module
@@ -98,7 +98,7 @@ def fit_neural(
         Passed to `train`.
     """
     n_in, d = u.shape[1], dz.shape[1]
-    common = float(np.mean(lam))
+    common = float(np.median(lam))  # exact where all are equal, which a mean is not
     lam = lam / common
     y = dz / np.sqrt(lam * dt)[:, None]
     noise_scale = _positive(np.sqrt(np.mean(y * y, axis=0)))

@@ -23,6 +23,8 @@ A latent pair has ``z`` (d,) and ``dz`` (d,) in the place of the first four, and
 
 import numpy as np
 
+from sklmacro._validation import check_numbers
+
 LATTICE_FIELDS = ("x", "x_next", "origin", "d_obs")
 LATENT_FIELDS = ("z", "dz")
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
@@ -133,7 +135,7 @@ def latent_pairs(
     ValueError
         If z and dz do not have the same two-dimensional shape.
     """
-    z, dz = np.asarray(z, float), np.asarray(dz, float)
+    z, dz = check_numbers(z, "z"), check_numbers(dz, "dz")
     if z.ndim != 2 or z.shape != dz.shape:
         raise ValueError(
             "Expected z and dz of one shape (n_samples, d), but got "

@@ -14,6 +14,7 @@ Patches are numbered in C order: the last axis runs fastest.
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -86,8 +87,8 @@ class PatchGrid:
         ]
         if remedies:
             raise ValueError(
-                f"Expected patches that tile the lattice, but cells {whole} are not divisible by "
-                f"patch {cells}: {'; '.join(remedies)}."
+                "Expected patches that tile the lattice, but got some that do not: cells "
+                f"{whole} are not divisible by patch {cells}; {'; '.join(remedies)}."
             )
 
     @property
@@ -105,11 +106,13 @@ class PatchGrid:
         """Number n_s of sites in a patch."""
         return self.patch_lattice.n_sites
 
-    @property
+    @cached_property
     def origins(self) -> np.ndarray:
-        """First cell of every patch, int64 (n_patches, ndim)."""
+        """First cell of every patch, int64 (n_patches, ndim), read-only."""
         grid = np.indices(self.counts, dtype=np.int64)
-        return grid.reshape(self.lattice.ndim, -1).T * np.array(self.cells)
+        origins = grid.reshape(self.lattice.ndim, -1).T * np.array(self.cells)
+        origins.setflags(write=False)
+        return origins
 
     @property
     def patch_lattice(self) -> Lattice:

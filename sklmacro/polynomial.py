@@ -22,6 +22,8 @@ from sklmacro.likelihood import scaled_nll
 
 MAX_PASSES = 50
 TOLERANCE = 1e-9  # of the mean negative log-likelihood, between passes
+SMALLEST_VARIANCE = 1e-12  # of residuals, in units of the increments' own; where a drift fits all
+LARGEST_EXPONENT = 600.0  # so that variances, and products of their roots, stay finite
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class PolynomialSDE:
 
 def monomials(u: np.ndarray, degree: int) -> np.ndarray:
     """Return all products of up to `degree` columns of u (n, m), shape (n, q); the first is 1."""
-    columns = {(): np.ones(len(u))}
+    columns: dict[tuple[int, ...], np.ndarray] = {(): np.ones(len(u))}
     for order in range(1, degree + 1):
         for factors in combinations_with_replacement(range(u.shape[1]), order):
             columns[factors] = columns[factors[:-1]] * u[:, factors[-1]]
@@ -71,7 +73,12 @@ def _factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
     for j in range(d):
         for k in range(j):
             inverse[:, j] += (f @ phi[j, k])[:, None] * inverse[:, k]
-    return inverse * np.exp(0.5 * (f @ g.T))[:, None, :]
+    return inverse * np.exp(0.5 * _bounded(f @ g.T))[:, None, :]
+
+
+def _bounded(log_variance: np.ndarray) -> np.ndarray:
+    """Return logarithms whose exponentials are finite and positive."""
+    return np.clip(log_variance, -LARGEST_EXPONENT, LARGEST_EXPONENT)
 
 
 def _solve(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -111,36 +118,51 @@ def fit_polynomial(
     d, q = dz.shape[1], f.shape[1]
     fd = f[:, :1] if diffusion == "constant" else f
     phi, g = np.zeros((d, d, q)), np.zeros((d, q))
+    # The optimum of lam Sigma does not depend on lam: a common factor is divided out behind.
+    common = float(np.median(lam))
+    lam = lam / common
+    scale = np.mean(dz * dz / (lam * dt)[:, None], axis=0)
+    floor = SMALLEST_VARIANCE * np.where(scale > 0, scale, 1.0)
     B = least_squares_drift(f, dz, dt, lam)
     before = np.inf
     for _ in range(MAX_PASSES):
         r = (dz - (f @ B.T) * dt[:, None]) / np.sqrt(lam * dt)[:, None]
-        _fit_diffusion(fd, r, phi, g, correlated=diffusion != "diagonal")
+        _fit_diffusion(fd, r, phi, g, floor, correlated=diffusion != "diagonal")
         factor = _factor(f, phi, g)
         now = float(np.mean(scaled_nll(factor, r)))
         if diffusion == "constant" or before - now < TOLERANCE:
             break
         before = now
         B = _generalised_least_squares(f, dz, dt, lam, factor)
+    g[:, 0] -= np.log(common)
     return PolynomialSDE(degree, u.min(axis=0), u.max(axis=0), B, phi, g)
 
 
 def _fit_diffusion(
-    f: np.ndarray, r: np.ndarray, phi: np.ndarray, g: np.ndarray, *, correlated: bool
+    f: np.ndarray,
+    r: np.ndarray,
+    phi: np.ndarray,
+    g: np.ndarray,
+    floor: np.ndarray,
+    *,
+    correlated: bool,
 ) -> None:
-    """Regress residuals r (n, d) on their predecessors and fit the variances, in place."""
+    """Regress residuals r (n, d) on their predecessors and fit the variances, in place.
+
+    `floor` (d,) is added to the squared residuals, which may all vanish.
+    """
     q, d = f.shape[1], r.shape[1]
     gram = f.T @ f
     for j in range(d):
         e = r[:, j]
         if correlated and j > 0:
             regressors = np.concatenate([f * r[:, k : k + 1] for k in range(j)], axis=1)
-            weight = np.exp(-f @ g[j, :q])[:, None]
+            weight = np.exp(-_bounded(f @ g[j, :q]))[:, None]
             weighted = regressors * weight
             solution = _solve(weighted.T @ regressors, weighted.T @ e)
             phi[j, :j, :q] = solution.reshape(j, q)
             e = e - regressors @ solution
-        _fit_log_variance(f, gram, e * e, g[j, :q])
+        _fit_log_variance(f, gram, e * e + floor[j], g[j, :q])
 
 
 def _fit_log_variance(f: np.ndarray, gram: np.ndarray, e2: np.ndarray, g: np.ndarray) -> None:
@@ -148,17 +170,16 @@ def _fit_log_variance(f: np.ndarray, gram: np.ndarray, e2: np.ndarray, g: np.nda
 
     The Fisher information is gram / 2 at every g. A step that does not help is halved.
     """
-    floor = max(float(e2.mean()) * 1e-12, np.finfo(float).tiny)
     if not g.any():
-        g[0] = np.log(max(float(e2.mean()), floor))
+        g[0] = np.log(e2.mean())
 
     def loss(candidate: np.ndarray) -> float:
-        log = np.clip(f @ candidate, -700.0, 700.0)
+        log = _bounded(f @ candidate)
         return float(np.mean(log + e2 * np.exp(-log)))
 
     best = loss(g)
     for _ in range(MAX_PASSES):
-        score = f.T @ (e2 * np.exp(-np.clip(f @ g, -700.0, 700.0)) - 1.0)
+        score = f.T @ (e2 * np.exp(-_bounded(f @ g)) - 1.0)
         step = _solve(gram, score)
         size, now = 1.0, loss(g + step)
         while now > best and size > 1e-6:

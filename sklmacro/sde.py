@@ -1,8 +1,8 @@
-"""Macroscopic SDEs learned from latent pairs (Eqs. 4-7, 31).
+"""Base of the macroscopic SDEs learned from latent pairs (Eqs. 4-7, 31).
 
     dz = mu(z, c) dt + Sigma(z, c)^{1/2} dB,      dz_I ~ N(mu dt, lam Sigma dt)
 
-`PatchSDERegressor` has a net, a linear or a polynomial drift; `OnsagerSDE` builds on the same base.
+What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation and simulation.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,19 @@ from torch import nn
 
 from sklmacro._parallel import single_threaded
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
-from sklmacro._validation import check_choice, check_finite, check_integer, check_real
+from sklmacro._validation import (
+    check_bounds,
+    check_choice,
+    check_finite,
+    check_integer,
+    check_numbers,
+    check_real,
+    check_widths,
+)
 from sklmacro.likelihood import transition_log_likelihood
 from sklmacro.neural import NeuralSDE, fit_neural
 from sklmacro.pairs import context_of, is_latent_pairs, is_structured
-from sklmacro.polynomial import PolynomialSDE, fit_polynomial
+from sklmacro.polynomial import PolynomialSDE
 from sklmacro.rollout import euler_maruyama
 from sklmacro.training import held_out_rows
 
@@ -62,12 +70,17 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         self._validate_parameters()
         columns, dz, dt, lam, groups = self._training_data(X, y)
         check_finite(dz, "increments")
-        if not (dt > 0).all():
+        if not (check_finite(dt, "elapsed times") > 0).all():
             raise ValueError(
                 f"Expected elapsed times dt above 0, but got a smallest of {dt.min():g}; remove "
                 "pairs in which no time passed."
             )
         self.n_state_ = dz.shape[1]
+        if len(check_bounds(self.bounds)) > self.n_state_:
+            raise ValueError(
+                f"Expected bounds for at most {self.n_state_} components, the dimension of the "
+                f"state, but got {self.bounds!r}; drop those of the last ones."
+            )
         self.mean_ = columns.mean(axis=0)
         spread = columns.std(axis=0)
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
@@ -83,7 +96,8 @@ class PatchSDE(RegressorMixin, BaseEstimator):
 
     def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
-        factor = self._coefficients(self._columns(z, context))[1]
+        with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
+            factor = self._coefficients(self._columns(z, context))[1]
         return factor @ factor.transpose(0, 2, 1)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -153,7 +167,7 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         dt = check_real(dt, "dt", low=0.0, strict=True)
         n_paths = check_integer(n_paths, "n_paths", low=1)
         store_every = check_integer(store_every, "store_every", low=1)
-        starts = self._columns(np.atleast_2d(np.asarray(z0, float)), context)
+        starts = self._columns(z0, context)
         columns = np.repeat(starts, n_paths, axis=0)
         outer = columns[:, self.n_state_ :]
 
@@ -167,7 +181,7 @@ class PatchSDE(RegressorMixin, BaseEstimator):
                 n_steps=n_steps,
                 dt=dt,
                 entropy=resolve_entropy(random_state),
-                bounds=self.bounds or (),
+                bounds=check_bounds(self.bounds),
                 store_every=store_every,
             )
 
@@ -177,7 +191,7 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         """Return columns (state and context), dz, dt, lam and groups."""
         if is_structured(X):
             columns, dt = self._pair_columns(X, reset)
-            dz = np.asarray(X["dz"])
+            dz = np.ascontiguousarray(X["dz"])
             lam, groups = X["n_patches"] / X["n_evolved"], np.asarray(X["group"])
             if reset:
                 self._flat_output = False
@@ -228,17 +242,17 @@ class PatchSDE(RegressorMixin, BaseEstimator):
     def _columns(self, z: Any, context: Any) -> np.ndarray:
         """Return state and context side by side, as the model was trained on."""
         check_is_fitted(self)
-        z = np.atleast_2d(np.asarray(z, float))
-        n_context = self.n_features_in_ - self.n_state_
-        outer = np.empty((len(z), 0)) if context is None else np.asarray(context, float)
-        if context is not None:
-            outer = np.broadcast_to(np.atleast_2d(outer), (len(z), np.atleast_2d(outer).shape[1]))
-        if z.ndim != 2 or z.shape[1] != self.n_state_ or outer.shape[1] != n_context:
+        z = np.atleast_2d(check_numbers(z, "macrostates"))
+        n_state, n_context = self.n_state_, self.n_features_in_ - self.n_state_
+        outer = np.atleast_2d(check_numbers([] if context is None else context, "context"))
+        shared = len(outer) == 1
+        if z.shape[1:] != (n_state,) or outer.shape != (1 if shared else len(z), n_context):
             raise ValueError(
-                f"Expected macrostates of dimension {self.n_state_} and {n_context} context "
-                f"values, as in fit, but got z of shape {z.shape} and "
-                f"{outer.shape[1]} context values; pass z and context of these dimensions."
+                f"Expected macrostates of shape (n_samples, {n_state}) and context of shape "
+                f"({n_context},) or (n_samples, {n_context}), as in fit, but got z of shape "
+                f"{z.shape} and context {np.shape(context)}; pass both as the model was trained."
             )
+        outer = np.broadcast_to(outer, (len(z), n_context))
         return check_finite(np.hstack([z, outer]), "macrostates and context")
 
     def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -258,14 +272,8 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         check_real(params["validation_fraction"], "validation_fraction", low=0.0, high=0.9)
         for name in ("max_epochs", "batch_size", "patience"):
             check_integer(params[name], name, low=1)
-        for width in params["hidden"]:
-            check_integer(width, "hidden", low=1)
-        for low, high in params["bounds"] or ():
-            if not low < high:
-                raise ValueError(
-                    f"Expected bounds (low, high) with low < high, but got ({low}, {high}); "
-                    "exchange them."
-                )
+        check_widths(params["hidden"], "hidden")
+        check_bounds(params["bounds"])
 
     def _neural(
         self,
@@ -295,115 +303,3 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         tags.target_tags.single_output = True
         tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
         return tags
-
-
-class PatchSDERegressor(PatchSDE):
-    """Macroscopic SDE with a net, a linear or a polynomial drift (Eqs. 4, 7, 31).
-
-    Parameters
-    ----------
-    lam : "K" or float, default="K"
-        Factor on the covariance in the likelihood. "K" is the number of patches over the number
-        evolved, read from the pairs (1 for plain X). Theorem 1 says K.
-    drift_model : {"mlp", "linear", "polynomial"}, default="mlp"
-        Form of the drift. The last two are fitted in closed form or to convergence.
-    degree : int, default=2
-        Degree of the polynomials.
-    diffusion_model : {"full", "diagonal", "constant"}, default="full"
-        Diffusion matrix: a full or a diagonal one that depends on the state, or a constant full
-        one; always by its Cholesky factor.
-    hidden : sequence of int, default=(64, 64)
-        Hidden layers of the nets.
-    dt : float, default=1.0
-        Elapsed time of plain increments y; pairs carry their own.
-    bounds : sequence of (float, float), default=None
-        Range of each of the first components, kept in `simulate`; see
-        `Simulator.observable_bounds`.
-    max_epochs, batch_size, lr, weight_decay : default=100, 1024, 2e-3, 0.0
-        Training of the nets by AdamW; the learning rate falls along a cosine.
-    validation_fraction : float, default=0.1
-        Part of the groups held out for early stopping.
-    patience : int, default=20
-        Epochs without a better held-out likelihood after which training stops.
-    device : str, default="cpu"
-        Where torch computes.
-    random_state : None, int, RandomState or Generator, default=None
-        Seed of weights, batches and held-out groups.
-    verbose : bool, default=False
-        Show progress with the time left.
-
-    Attributes
-    ----------
-    lam_ : float
-        Factor in use, mean over the pairs.
-    n_state_ : int
-        d, dimension of the state.
-    model_ : PolynomialSDE or NeuralSDE
-        Drift and diffusion in standardised coordinates.
-    history_ : list of dict
-        Losses and learning rate of every epoch, for nets.
-    n_features_in_ : int
-        d plus the number of context values.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklmacro import PatchSDERegressor
-    >>> rng = np.random.default_rng(0)
-    >>> z = rng.uniform(-1, 1, (50_000, 1))
-    >>> dz = -0.5 * z * 0.1 + 0.2 * np.sqrt(0.1) * rng.standard_normal(z.shape)
-    >>> sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant", dt=0.1)
-    >>> sde = sde.fit(z, dz)
-    >>> sde.drift([[1.0]]).round(1), sde.diffusion([[1.0]]).round(2)
-    (array([[-0.5]]), array([[[0.04]]]))
-    """
-
-    def __init__(
-        self,
-        *,
-        lam: float | str = "K",
-        drift_model: str = "mlp",
-        degree: int = 2,
-        diffusion_model: str = "full",
-        hidden: Sequence[int] = (64, 64),
-        dt: float = 1.0,
-        bounds: Sequence[tuple[float, float]] | None = None,
-        max_epochs: int = 100,
-        batch_size: int = 1024,
-        lr: float = 2e-3,
-        weight_decay: float = 0.0,
-        validation_fraction: float = 0.1,
-        patience: int = 20,
-        device: str = "cpu",
-        random_state: Any = None,
-        verbose: bool = False,
-    ):
-        self.lam = lam
-        self.drift_model = drift_model
-        self.degree = degree
-        self.diffusion_model = diffusion_model
-        self.hidden = hidden
-        self.dt = dt
-        self.bounds = bounds
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def _validate_parameters(self) -> None:
-        super()._validate_parameters()
-        check_choice(self.drift_model, "drift_model", ("mlp", "linear", "polynomial"))
-        check_integer(self.degree, "degree", low=1)
-
-    def _fit_model(
-        self, u: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray, groups: np.ndarray
-    ) -> PolynomialSDE | NeuralSDE:
-        if self.drift_model == "mlp":
-            return self._neural(u, dz, dt, lam, groups, build_drift=None)
-        degree = 1 if self.drift_model == "linear" else self.degree
-        return fit_polynomial(u, dz, dt, lam, degree=degree, diffusion=self.diffusion_model)

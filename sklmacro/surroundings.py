@@ -7,6 +7,7 @@
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,11 @@ from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator, Window, whole
 
 KINDS = ("ghost", "buffer", "periodic")
+
+
+@lru_cache(maxsize=1 << 14)
+def _grown(lattice: Lattice, window: Window, width: int) -> Window:
+    return lattice.grow(*window, width)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Surroundings:
             the patch takes part in, so that Eq. 15 holds to first order in the elapsed time.
         """
         n_sites = int(np.prod(window[1])) * lattice.n_basis
-        box = lattice.window(*window)
+        box = lattice.mesh(*window)
         if self.kind == "periodic":
             patch = x[box]  # a copy, since the index is a mesh of arrays
             alone = Lattice(lattice.kind, window[1], "periodic")
@@ -78,15 +84,15 @@ class Surroundings:
             elapsed = simulator._advance_window(patch, alone, whole(alone), duration, n_events, rng)
             after = simulator._site_sums(patch, alone, whole(alone))
             return patch, elapsed, (after - before) / n_sites
-        region = lattice.grow(*window, self.buffer) if self.buffer else window
+        region = _grown(lattice, window, self.buffer) if self.buffer else window
         reach = 0 if self.buffer else simulator.observable_range
-        seen = lattice.grow(*window, reach) if reach else window
-        saved = x[lattice.window(*region)]
+        seen = _grown(lattice, window, reach) if reach else window
+        saved = x[lattice.mesh(*region)]
         before = simulator._site_sums(x, lattice, seen)
         elapsed = simulator._advance_window(x, lattice, region, duration, n_events, rng)
         after = simulator._site_sums(x, lattice, seen)
         patch = x[box]
-        x[lattice.window(*region)] = saved
+        x[lattice.mesh(*region)] = saved
         return patch, elapsed, (after - before) / n_sites
 
     def relax(
@@ -107,4 +113,4 @@ class Surroundings:
         for origin in origins:
             window = (tuple(int(o) for o in origin), extent)
             patch, _, _ = self.evolve(simulator, x, lattice, window, duration, n_events, rng)
-            x[lattice.window(*window)] = patch
+            x[lattice.mesh(*window)] = patch

@@ -143,7 +143,7 @@ def train(
     module : torch.nn.Module
         In evaluation mode, with the weights of the best epoch.
     history : list of dict
-        `train_loss`, `valid_loss` and `lr` of every epoch.
+        `train_loss` and `valid_loss` of every epoch.
     """
     tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in (*inputs, *targets)]
     fit_rows, held_rows = (torch.as_tensor(r, device=device) for r in rows)
@@ -179,8 +179,7 @@ def train(
             verbose=0,
         )
         net.fit(train_set, None)
-    keys = ("train_loss", "valid_loss", "event_lr")
-    history = [{k.removeprefix("event_"): float(e[k]) for k in keys} for e in net.history]
+    history = [{k: float(e[k]) for k in ("train_loss", "valid_loss")} for e in net.history]
     return net.module_.module.eval().requires_grad_(False), history
 
 

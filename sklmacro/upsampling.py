@@ -8,6 +8,7 @@ physics would not. Replicated 2x2 blocks of a critical Ising lattice hold a thir
 walls, so that LocalRelax has to be long enough: several sweeps a visit.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -19,10 +20,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, resolve_entropy, stream
-from sklmacro._validation import check_cells, check_choice, check_integer, check_real
+from sklmacro._validation import (
+    check_cells,
+    check_choice,
+    check_integer,
+    check_range,
+    check_real,
+)
 from sklmacro.enlarge import METHODS, enlarge
 from sklmacro.lattice import Lattice
-from sklmacro.simulators import LinearChain, Simulator
+from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
 
 
@@ -39,11 +46,16 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         Number of iterations.
     method : {"simulator", "replicate", "linear", "tile"}, default="simulator"
         How Upsample fills the larger lattice; "simulator" asks `simulator.upsample`.
-    relax_duration : float, "auto" or None, default="auto"
+    relax_duration : float, (float, float), "auto" or None, default="auto"
         Physical time of each visit of LocalRelax. "auto" takes `simulator.relax_time`; None or 0
-        leaves LocalRelax out, unless `relax_events` is given.
+        leaves LocalRelax out, unless `relax_events` is given. With a pair (low, high) every large
+        snapshot draws its own, uniformly on a logarithmic scale, so that the snapshots span states
+        from far from equilibrium to near it.
     relax_events : float, default=None
         Events per site and visit of LocalRelax, in the place of a duration.
+    relax_passes : int, default=1
+        Number of times that LocalRelax goes over the lattice. Many passes of short visits come
+        closer to the dynamics of the whole lattice than one of long visits.
     relax_patch : int or sequence of int, default=None
         Cells of the patches of LocalRelax; None takes the size of the small snapshots.
     relax_stride : int or sequence of int, default=None
@@ -87,8 +99,9 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         factor: int | Sequence[int] = 2,
         n_iter: int = 1,
         method: str = "simulator",
-        relax_duration: float | str | None = "auto",
+        relax_duration: float | tuple[float, float] | str | None = "auto",
         relax_events: float | None = None,
+        relax_passes: int = 1,
         relax_patch: int | Sequence[int] | None = None,
         relax_stride: int | Sequence[int] | None = None,
         relax_boundary: str = "ghost",
@@ -104,6 +117,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         self.method = method
         self.relax_duration = relax_duration
         self.relax_events = relax_events
+        self.relax_passes = relax_passes
         self.relax_patch = relax_patch
         self.relax_stride = relax_stride
         self.relax_boundary = relax_boundary
@@ -131,16 +145,17 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         ValueError
             If X is not a batch of snapshots of the simulator, or a parameter does not fit.
         """
-        self.simulator_ = LinearChain() if self.simulator is None else self.simulator
+        self.simulator_ = resolve_simulator(self.simulator)
         X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
         small = self.simulator_.lattice(X.shape[1:])
         factor = check_cells(self.factor, "factor", small.ndim)
         n_iter = check_integer(self.n_iter, "n_iter", low=0)
         check_choice(self.method, "method", ("simulator", *METHODS))
         check_integer(self.n_repeats, "n_repeats", low=1)
+        check_integer(self.relax_passes, "relax_passes", low=1)
         Surroundings(self.relax_boundary, self.relax_buffer)
         self._relax_window(small)
-        self._relax_amount(small.cells)
+        self._relax_amount(small.n_sites)
         cells = tuple(c * f**n_iter for c, f in zip(small.cells, factor, strict=True))
         self.lattice_ = Lattice(small.kind, cells, small.boundary)
         return self
@@ -188,6 +203,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         small = simulator.lattice(x.shape)
         patch, stride = self._relax_window(small)
         around = Surroundings(self.relax_boundary, self.relax_buffer)
+        share = rng.random()  # where this snapshot stands in a range of durations
         for _ in range(self.n_iter):  # Alg. 1, lines 5-6
             if self.method == "simulator":
                 x = simulator.upsample(x, factor, rng)
@@ -195,11 +211,13 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
                 x = enlarge(x, factor, self.method, periodic=small.boundary == "periodic")
             lattice = simulator.lattice(x.shape)
             extent = tuple(min(p, c) for p, c in zip(patch, lattice.cells, strict=True))
-            duration, n_events = self._relax_amount(extent)
-            if duration or n_events:
+            (shortest, longest), n_events = self._relax_amount(math.prod(extent) * lattice.n_basis)
+            if longest or n_events:
+                duration = None if n_events else shortest * (longest / shortest) ** share
                 x = np.ascontiguousarray(x)
-                origins = overlapping_origins(lattice, extent, stride, rng)
-                around.relax(simulator, x, lattice, origins, extent, duration, n_events, rng)
+                for _ in range(self.relax_passes):
+                    origins = overlapping_origins(lattice, extent, stride, rng)
+                    around.relax(simulator, x, lattice, origins, extent, duration, n_events, rng)
         return x.copy() if self.n_iter == 0 else x
 
     def _relax_window(self, small: Lattice) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -217,8 +235,8 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
             )
         return patch, stride
 
-    def _relax_amount(self, extent: tuple[int, ...]) -> tuple[float | None, int | None]:
-        """Return the duration or the number of events of one visit to a patch."""
+    def _relax_amount(self, n_sites: int) -> tuple[tuple[float, float], int | None]:
+        """Return the range of durations, or the number of events, of a visit to `n_sites`."""
         simulator = self.simulator_
         if self.relax_events is not None:
             if self.relax_duration not in ("auto", None):
@@ -228,20 +246,23 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
                     f"relax_events={self.relax_events!r}; leave one at its default."
                 )
             per_site = check_real(self.relax_events, "relax_events", low=0.0)
-            n_events = round(per_site * int(np.prod(extent)))
+            n_events = round(per_site * n_sites)
             simulator.check_evolution(None, n_events)
-            return None, n_events
-        if isinstance(self.relax_duration, str):
-            check_choice(self.relax_duration, "relax_duration", ("auto",))
-            duration = simulator.relax_time
+            return (0.0, 0.0), n_events
+        if isinstance(self.relax_duration, Sequence) and not isinstance(self.relax_duration, str):
+            shortest, longest = check_range(self.relax_duration, "relax_duration")
         else:
-            duration = check_real(self.relax_duration or 0.0, "relax_duration", low=0.0)
-        simulator.check_evolution(duration, None)
-        return duration, None
+            if isinstance(self.relax_duration, str):
+                check_choice(self.relax_duration, "relax_duration", ("auto",))
+                longest = simulator.relax_time
+            else:
+                longest = check_real(self.relax_duration or 0.0, "relax_duration", low=0.0)
+            shortest = longest
+        simulator.check_evolution(longest, None)
+        return (shortest, longest), None
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.non_deterministic = True  # a sample's stream depends on its place in X
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64"]
         return tags

@@ -1,9 +1,10 @@
 """Microscopic simulators: physics only, each exact in law for its model."""
 
 from sklmacro.simulators._base import Simulator
+from sklmacro.simulators._choice import resolve_simulator
 from sklmacro.simulators.curie_weiss import CurieWeiss
 from sklmacro.simulators.ising import Ising
 from sklmacro.simulators.linear_chain import LinearChain
 from sklmacro.simulators.predator_prey import PredatorPrey
 
-__all__ = ["CurieWeiss", "Ising", "LinearChain", "PredatorPrey", "Simulator"]
+__all__ = ["CurieWeiss", "Ising", "LinearChain", "PredatorPrey", "Simulator", "resolve_simulator"]

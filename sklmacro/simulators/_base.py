@@ -127,7 +127,7 @@ class Simulator(BaseEstimator):
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,)."""
-        box = lattice.window(*window)
+        box = lattice.mesh(*window)
         density = self.density(x)[box] if self.observable_range else self.density(x[box])
         return density.sum(axis=tuple(range(density.ndim - 1)), dtype=np.float64)
 

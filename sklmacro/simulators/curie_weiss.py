@@ -9,6 +9,7 @@ Within a window there are two classes of spins, up and down, each of one rate.
 
 import numpy as np
 from numba import njit
+from scipy.special import expit
 
 from sklmacro._validation import check_real
 from sklmacro.lattice import Lattice
@@ -45,14 +46,14 @@ def _attempts(
 
 @njit(nogil=True)
 def _events(
-    spins: np.ndarray, total: int, up: np.ndarray, n_events: int, state: np.ndarray
+    spins: np.ndarray, total: int, rates: np.ndarray, n_events: int, state: np.ndarray
 ) -> float:
     """Flip `n_events` spins of a flat window, in place; return the elapsed time.
 
-    `up[(S - s_i + n - 1) // 2]` is the heat-bath probability of an up spin.
+    `rates[(S - s_i + n - 1) // 2]` are the rates at which a down and an up spin flip.
     """
     n = spins.shape[0]
-    shift = up.shape[0] - 1
+    shift = rates.shape[0] - 1
     members = np.empty((2, n), np.int32)
     place = np.empty(n, np.int32)
     count = np.zeros(2, np.int64)
@@ -60,8 +61,8 @@ def _events(
         class_insert(site, (spins[site] + 1) // 2, members, place, count)
     elapsed = 0.0
     for _ in range(n_events):
-        rise = count[0] * up[(total + 1 + shift) // 2] if count[0] > 0 else 0.0
-        fall = count[1] * (1.0 - up[(total - 1 + shift) // 2]) if count[1] > 0 else 0.0
+        rise = count[0] * rates[(total + 1 + shift) // 2, 0] if count[0] > 0 else 0.0
+        fall = count[1] * rates[(total - 1 + shift) // 2, 1] if count[1] > 0 else 0.0
         if rise + fall <= 0.0:
             return np.inf
         elapsed -= np.log(uniform(state)) / (rise + fall)  # Alg. 2, line 12
@@ -121,11 +122,15 @@ class CurieWeiss(Simulator):
         """Draw independent spins whose magnetisation is uniform on its possible values."""
         return random_spins(lattice.cells, int(rng.integers(lattice.n_sites + 1)), rng)
 
-    def _up_probability(self, n_sites: int) -> np.ndarray:
-        """Return the heat-bath probability of an up spin for S - s_i = -(n-1), -(n-3) ... n-1."""
+    def _rates(self, n_sites: int) -> np.ndarray:
+        """Return the rates (n, 2) of a down and an up spin for S - s_i = -(n-1), -(n-3) ... n-1.
+
+        The first column is the heat-bath probability of an up spin, the second one minus it, not
+        taken as a difference, which would lose the rare flips of low temperatures.
+        """
         others = np.arange(1 - n_sites, n_sites, 2)
-        energy = self.coupling * others / n_sites + self.field
-        return 0.5 * (1.0 + np.tanh(energy / self.temperature))
+        cost = 2.0 * (self.coupling * others / n_sites + self.field) / self.temperature
+        return np.column_stack([expit(cost), expit(-cost)])
 
     def _advance_window(
         self,
@@ -136,16 +141,17 @@ class CurieWeiss(Simulator):
         n_events: int | None,
         rng: np.random.Generator,
     ) -> float:
-        box = lattice.window(*window)
+        box = lattice.mesh(*window)
         spins = x[box].ravel()
-        total, up = int(x.sum(dtype=np.int64)), self._up_probability(lattice.n_sites)
+        total, rates = int(x.sum(dtype=np.int64)), self._rates(lattice.n_sites)
         if duration is not None:
             n_attempts = rng.poisson(duration * len(spins))
-            _attempts(spins, total, probability_words(up), n_attempts, random_words(rng))
+            up = probability_words(rates[:, 0])
+            _attempts(spins, total, up, n_attempts, random_words(rng))
             elapsed = float(duration)
         else:
             assert n_events is not None
-            elapsed = _events(spins, total, up, n_events, random_words(rng))
+            elapsed = _events(spins, total, rates, n_events, random_words(rng))
         if not np.isfinite(elapsed):
             raise ValueError(
                 "Expected a state in which some spin can flip, but got one whose rates all vanish "

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numba import njit, uint64
+from scipy.special import expit
 
 from sklmacro._validation import check_choice, check_real
 from sklmacro.lattice import Lattice
@@ -309,10 +310,14 @@ class Ising(Simulator):
         """Draw independent spins whose magnetisation is uniform on its possible values."""
         return random_spins(lattice.cells, int(rng.integers(lattice.n_sites + 1)), rng)
 
-    def _up_probability(self) -> np.ndarray:
-        """Return the heat-bath probability of an up spin for neighbour sums -4 ... 4."""
-        energy = self.coupling * np.arange(-4.0, 5.0) + self.field
-        return 0.5 * (1.0 + np.tanh(energy / self.temperature))
+    def _rates(self) -> np.ndarray:
+        """Return the rates (9, 2) at which a down and an up spin flip for neighbour sums -4 ... 4.
+
+        The first column is the heat-bath probability of an up spin, the second one minus it, not
+        taken as a difference, which would lose the rare flips of low temperatures.
+        """
+        cost = 2.0 * (self.coupling * np.arange(-4.0, 5.0) + self.field) / self.temperature
+        return np.column_stack([expit(cost), expit(-cost)])
 
     def _evolve(
         self,
@@ -323,8 +328,7 @@ class Ising(Simulator):
         n_events: int | None,
         rng: np.random.Generator,
     ) -> float:
-        up = self._up_probability()
-        rates = np.column_stack([up, 1.0 - up]).ravel()  # a down spin flips up, an up spin down
+        rates = self._rates()
         n_attempts = (
             np.zeros(len(origins), np.int64)
             if duration is None
@@ -335,8 +339,8 @@ class Ising(Simulator):
             origins,
             *extent,
             self.boundary == "periodic",
-            probability_words(up),
-            rates,
+            probability_words(rates[:, 0]),
+            rates.ravel(),
             n_attempts,
             -1 if n_events is None else n_events,
             random_words(rng),

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
+from sklmacro._parallel import single_threaded
 from sklmacro._validation import check_real
 from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator, Window
@@ -21,19 +22,23 @@ from sklmacro.simulators._base import Simulator, Window
 @njit(nogil=True)
 def _affine_step(
     x: np.ndarray,
-    push: np.ndarray,
+    left: float,
+    right: float,
     matrix: np.ndarray,
     response: np.ndarray,
     factor: np.ndarray,
     noise: np.ndarray,
 ) -> np.ndarray:
-    """Return matrix x + response push + factor noise, summed in one fixed order."""
+    """Return matrix x + response push + factor noise, summed in one fixed order.
+
+    `left` and `right` are the constant pushes on the first and the last site.
+    """
     n = x.shape[0]
-    out = np.zeros(n)
+    out = np.empty(n)
     for i in range(n):
-        total = 0.0
+        total = response[i, 0] * left + response[i, n - 1] * right
         for j in range(n):
-            total += matrix[i, j] * x[j] + response[i, j] * push[j] + factor[i, j] * noise[j]
+            total += matrix[i, j] * x[j] + factor[i, j] * noise[j]
         out[i] = total
     return out
 
@@ -49,16 +54,17 @@ def _transition(
     A = np.diag(np.full(n, -gamma - 2 * kappa)) + kappa * (np.eye(n, k=1) + np.eye(n, k=-1))
     A[0, 0] += kappa * at_start
     A[-1, -1] += kappa * at_end
-    rates, Q = np.linalg.eigh(A)
-    rates = np.where(np.abs(rates) < 1e-12, 0.0, rates)
-    safe = np.where(rates == 0.0, 1.0, rates)
-    integral = np.where(rates == 0.0, duration, np.expm1(safe * duration) / safe)
-    variance = np.where(rates == 0.0, duration, np.expm1(2 * safe * duration) / (2 * safe))
-    parts = (
-        (Q * np.exp(rates * duration)) @ Q.T,
-        (Q * integral) @ Q.T,
-        sigma * (Q * np.sqrt(variance)) @ Q.T,
-    )
+    with single_threaded():  # the same bits in every worker, see there
+        rates, Q = np.linalg.eigh(A)
+        rates = np.where(np.abs(rates) < 1e-12, 0.0, rates)
+        safe = np.where(rates == 0.0, 1.0, rates)
+        integral = np.where(rates == 0.0, duration, np.expm1(safe * duration) / safe)
+        variance = np.where(rates == 0.0, duration, np.expm1(2 * safe * duration) / (2 * safe))
+        parts = (
+            (Q * np.exp(rates * duration)) @ Q.T,
+            (Q * integral) @ Q.T,
+            sigma * (Q * np.sqrt(variance)) @ Q.T,
+        )
     for part in parts:
         part.setflags(write=False)
     return parts
@@ -150,14 +156,9 @@ class LinearChain(Simulator):
         assert duration is not None
         (start,), (extent,) = window
         stop, n = start + extent, lattice.cells[0]
-        push = np.zeros(extent)
-        if start == 0:
-            push[0] += self.force
-        else:
-            push[0] += self.kappa * x[start - 1]
-        if stop < n:
-            push[-1] += self.kappa * x[stop]
+        left = self.force if start == 0 else self.kappa * x[start - 1]
+        right = 0.0 if stop == n else self.kappa * x[stop]
         parts = self._parts(extent, start == 0, stop == n, duration)
         noise = rng.standard_normal(extent)
-        x[start:stop] = _affine_step(x[start:stop].copy(), push, *parts, noise)
+        x[start:stop] = _affine_step(x[start:stop].copy(), left, right, *parts, noise)
         return float(duration)

@@ -154,7 +154,7 @@ class PredatorPrey(Simulator):
             n_steps, step = n_events, self.step
         else:
             assert duration is not None
-            n_steps = math.ceil(duration / self.step - 1e-9)
+            n_steps = max(math.ceil(duration / self.step - 1e-9), int(duration > 0))
             step = duration / max(n_steps, 1)
         (start,), (extent,) = window
         scale = math.sqrt(step / self.spacing)

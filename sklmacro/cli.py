@@ -1,0 +1,55 @@
+"""Command line: `sklmacro list`, and `sklmacro run NAME`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from sklmacro.experiments import EXPERIMENTS, run_experiment
+
+INTERRUPTED = 130  # exit status after Ctrl-C, by convention
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="sklmacro", description=__doc__)
+    parser.add_argument("--version", action="version", version=version("sklmacro"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="list the experiments")
+    run = commands.add_parser("run", help="run an experiment and keep its result")
+    run.add_argument("name", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
+    run.add_argument("--preset", default="smoke", choices=("smoke", "paper"))
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--n-jobs", type=int, default=-1, help="workers; -1, the default, is all")
+    run.add_argument("--out", help="folder of the result; default results/NAME-PRESET")
+    run.add_argument("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = build_parser().parse_args(arguments)
+    if options.command == "list":
+        for experiment in EXPERIMENTS.values():
+            print(f"{experiment.name:15s} {experiment.summary}")
+        return 0
+    out = options.out or f"results/{options.name}-{options.preset}"
+    if find_spec("matplotlib") is None:
+        print("sklmacro: figures need matplotlib; install sklmacro[plot]", file=sys.stderr)
+        return 2
+    try:
+        result = run_experiment(
+            EXPERIMENTS[options.name], preset=options.preset, seed=options.seed,
+            n_jobs=options.n_jobs, out=out, verbose=not options.quiet,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print("sklmacro: interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except ValueError as error:
+        print(f"sklmacro: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(result["numbers"], indent=2, default=lambda value: value.tolist()))
+    print(f"{result['seconds']['total']:.0f} s; result.json, arrays.npz and figure.png in {out}")
+    return 0

@@ -1,0 +1,279 @@
+"""What the Ising and the Curie-Weiss experiment share: protocol, error measure and figure.
+
+Small snapshots are random ones and snapshots along trajectories, both of random magnetisation. They
+are tiled and relaxed locally for a time that every snapshot draws from a wide range, so that the
+large snapshots span all states between random and equilibrium; one patch of each is evolved.
+
+The error is that of the mean path, averaged over initial magnetisations: sum over time of
+(mean predicted - mean true)^2 over sum of (mean true)^2, over all components of z at once, M as it
+is, the others scaled to [0, 1] by their range over the true paths.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from sklmacro import (
+    HierarchicalUpsampler,
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    PatchSDERegressor,
+)
+from sklmacro._random import Stage, stream
+from sklmacro.experiments._run import Run
+from sklmacro.scoring import mean_path_error
+from sklmacro.simulators import Simulator
+from sklmacro.simulators.ising import random_spins
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TIME_STRIDE = 2.0  # sweeps between recorded times of the test paths
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings; sides in sites, times in sweeps."""
+
+    side_small: int = 16
+    side_large: int = 64
+    n_random: int = 40_000
+    n_trajectories: int = 500
+    n_times: int = 20
+    duration: float = 200.0
+    relax_duration: tuple[float, float] = (0.005, 1.0)
+    relax_passes: int = 8
+    n_patches_evolved: int = 2
+    dt: float = 0.5
+    n_closure: int = 2
+    closure_epochs: int = 10
+    hidden: tuple[int, ...] = (32, 32)
+    lr: float = 5e-3
+    epochs: int = 100
+    magnetisations: tuple[float, ...] = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, -0.75)
+    n_test_paths: int = 20
+    n_truth_paths: int = 200
+    test_duration: float = 500.0
+    n_seeds: int = 1
+
+
+def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> Pipeline:
+    """Return the four steps from small snapshots to the SDE."""
+    common: dict[str, Any] = {"random_state": seed, "verbose": run.verbose}
+    n_iter = round(np.log2(settings.side_large / settings.side_small))
+    return Pipeline(
+        [
+            (
+                "upsample",
+                HierarchicalUpsampler(
+                    simulator, n_iter=n_iter, method="tile",
+                    relax_duration=settings.relax_duration, relax_passes=settings.relax_passes,
+                    n_jobs=run.n_jobs, **common,
+                ),
+            ),
+            (
+                "evolve",
+                PartialEvolutionSampler(
+                    simulator, patch=settings.side_small, dt=settings.dt,
+                    n_patches_evolved=settings.n_patches_evolved, n_jobs=run.n_jobs, **common,
+                ),
+            ),
+            (
+                "closure",
+                PatchAutoencoder(
+                    simulator, n_closure=settings.n_closure, max_epochs=settings.closure_epochs,
+                    **common,
+                ),
+            ),
+            (
+                "sde",
+                PatchSDERegressor(
+                    hidden=settings.hidden, lr=settings.lr, max_epochs=settings.epochs,
+                    patience=settings.epochs, bounds=simulator.observable_bounds, **common,
+                ),
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _small_snapshots(simulator: Simulator, settings: Settings, seed: int, run: Run) -> np.ndarray:
+    """Return random small snapshots, and snapshots along small trajectories."""
+    side, n = settings.side_small, settings.n_trajectories
+    random = simulator.sample_initial(settings.n_random, side, random_state=2 * seed)
+    times = np.linspace(0, settings.duration, settings.n_times + 1)[1:]
+    X = simulator.simulate(
+        simulator.sample_initial(n, side, random_state=2 * seed + 1), times, random_state=seed,
+        n_jobs=run.n_jobs, verbose=run.verbose,
+    )  # fmt: skip
+    return np.concatenate([random, X.reshape(-1, side, side)])
+
+
+def _test_paths(
+    simulator: Simulator, settings: Settings, magnetisation: float, run: Run
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `n_test_paths` paths of snapshots, and further paths of observables."""
+    side, n_sites = settings.side_large, settings.side_large**2
+    rng = stream(1_000_000, Stage.INITIAL, round(100 * magnetisation) + 100)
+    n_up = round((1 + magnetisation) / 2 * n_sites)
+    x0 = np.stack([random_spins((side, side), n_up, rng) for _ in range(settings.n_truth_paths)])
+    times = np.arange(0.0, settings.test_duration + 1e-9, TIME_STRIDE)
+    n = settings.n_test_paths
+    options: dict[str, Any] = {"n_jobs": run.n_jobs, "verbose": run.verbose}
+    snapshots = simulator.simulate(x0[:n], times, random_state=1_000_001, **options)
+    more = simulator.simulate(x0[n:], times, observe=True, random_state=1_000_002, **options)
+    return snapshots, more
+
+
+def _scaled(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return z with all components but the first, M, scaled to [0, 1] by their range."""
+    scaled = (z - low) / (high - low)
+    scaled[..., 0] = z[..., 0]
+    return scaled
+
+
+def compute(
+    simulator: Simulator, settings: Settings, run: Run
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Learn with the method and with the baseline, and compare mean paths with the truth."""
+    n_obs = simulator.n_observables
+    with run.stage("simulate the large system (truth)"):
+        tests = {m: _test_paths(simulator, settings, m, run) for m in settings.magnetisations}
+    n_steps = round(settings.test_duration / settings.dt)
+    every = round(TIME_STRIDE / settings.dt)
+    per_seed: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    for k in range(settings.n_seeds):
+        seed = run.seed + k
+        steps = pipeline(simulator, settings, seed, run)
+        with run.stage("simulate small systems"):
+            X = _small_snapshots(simulator, settings, seed, run)
+        with run.stage("upsample and relax"):
+            X = steps["upsample"].fit_transform(X)
+        with run.stage("evolve patches"):
+            pairs = steps["evolve"].fit_transform(X)
+            del X
+        closure = steps["closure"]
+        with run.stage("find closures"):
+            latent = closure.fit_transform(pairs)
+        with run.stage("fit the SDE"):
+            sde = steps["sde"].fit(latent)
+        with run.stage("baseline: naive increments, lam = 1"):
+            closure.set_params(increments="naive")
+            naive = closure.transform(pairs)
+            closure.set_params(increments="patch")
+            baseline = clone(sde).set_params(lam=1.0).fit(naive)
+        with run.stage("predict and compare"):
+            found = _compare(
+                tests,
+                closure,
+                {"method": sde, "baseline": baseline},
+                n_steps,
+                every,
+                settings,
+                n_obs,
+                seed,
+            )
+        per_seed.append(found["errors"])
+        if k == 0:
+            arrays = found["paths"]
+    names = list(per_seed[0])
+    numbers: dict[str, Any] = {
+        name: {
+            "mean": float(np.mean([s[name] for s in per_seed])),
+            "seed by seed": [s[name] for s in per_seed],
+        }
+        for name in names
+    }
+    numbers["n_pairs"] = len(latent)
+    numbers["lam"] = sde.lam_
+    return numbers, {"times": np.arange(len(arrays["truth_0"][0])) * TIME_STRIDE, **arrays}
+
+
+def _compare(
+    tests: dict[float, tuple[np.ndarray, np.ndarray]],
+    closure: PatchAutoencoder,
+    sdes: dict[str, PatchSDERegressor],
+    n_steps: int,
+    every: int,
+    settings: Settings,
+    n_obs: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the errors over initial magnetisations, and the paths of the observables."""
+    n = settings.n_test_paths
+    true_z = {}
+    for m, (snapshots, _) in tests.items():
+        flat = closure.transform(snapshots.reshape(-1, *snapshots.shape[2:]))
+        true_z[m] = flat.reshape(*snapshots.shape[:2], -1)
+    every_z = np.concatenate([z.reshape(-1, z.shape[-1]) for z in true_z.values()])
+    low, high = every_z.min(axis=0), every_z.max(axis=0)
+    errors: dict[str, list[float]] = {}
+    paths: dict[str, np.ndarray] = {}
+
+    def note(name: str, P: np.ndarray, Q: np.ndarray) -> None:
+        d = P.shape[-1]
+        value = mean_path_error(_scaled(P, low[:d], high[:d]), _scaled(Q, low[:d], high[:d]))
+        errors.setdefault(name, []).append(value)
+
+    for i, (m, (_, more)) in enumerate(tests.items()):
+        Q = true_z[m]
+        many = np.concatenate([Q[..., :n_obs], more])
+        paths[f"truth_{i}"] = many
+        note(
+            "floor (half of the true paths against the other half), all of z",
+            Q[: n // 2],
+            Q[n // 2 :],
+        )
+        note("floor, observables, against many true paths", Q[..., :n_obs], more)
+        for name, sde in sdes.items():
+            P = sde.simulate(
+                Q[:, 0], n_steps, settings.dt, store_every=every, random_state=100 + seed
+            )
+            paths[f"{name}_{i}"] = P[..., :n_obs]
+            note(f"{name}, all of z", P, Q)
+            note(f"{name}, observables", P[..., :n_obs], Q[..., :n_obs])
+            note(f"{name}, observables, against many true paths", P[..., :n_obs], many)
+    return {"errors": {k: float(np.mean(v)) for k, v in errors.items()}, "paths": paths}
+
+
+def draw_paths(
+    settings: Settings, arrays: dict[str, np.ndarray], names: tuple[str, ...], title: str
+) -> "Figure":
+    """Draw mean and standard deviation of true and predicted paths of each observable."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * len(names) + 0.6, 4.2), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(names)))
+    times = arrays["times"]
+    shown = times <= 200
+    styles = {"truth": ("0.35", "-"), "method": ("C0", "--"), "baseline": ("C1", ":")}
+    for column, (ax, name) in enumerate(zip(panels, names, strict=True)):
+        for source, (color, line) in styles.items():
+            for i in range(len(settings.magnetisations)):
+                paths = arrays[f"{source}_{i}"][:, shown, column]
+                mean, std = paths.mean(axis=0), paths.std(axis=0)
+                label = source if i == 0 else None
+                ax.plot(times[shown], mean, line, color=color, lw=1.6, label=label)
+                if source == "truth":
+                    ax.fill_between(
+                        times[shown], mean - std, mean + std, color=color, alpha=0.15, lw=0
+                    )
+        ax.set(xlabel="time [sweeps]", ylabel=name)
+    panels[0].legend(frameon=False, loc="lower right")
+    figure.suptitle(title)
+    return figure
+
+
+def with_simulator(
+    simulator: Simulator,
+) -> Callable[[Settings, Run], tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """Return `compute` for one simulator."""
+
+    def bound(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return compute(simulator, settings, run)
+
+    return bound

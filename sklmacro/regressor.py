@@ -1,0 +1,123 @@
+"""Macroscopic SDE with a net, a linear or a polynomial drift (Eqs. 4, 7, 31)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sklmacro._validation import check_choice, check_integer
+from sklmacro.neural import NeuralSDE
+from sklmacro.polynomial import PolynomialSDE, fit_polynomial
+from sklmacro.sde import PatchSDE
+
+
+class PatchSDERegressor(PatchSDE):
+    """Macroscopic SDE with a net, a linear or a polynomial drift (Eqs. 4, 7, 31).
+
+    Parameters
+    ----------
+    lam : "K" or float, default="K"
+        Factor on the covariance in the likelihood. "K" is the number of patches over the number
+        evolved, read from the pairs (1 for plain X). Theorem 1 says K.
+    drift_model : {"mlp", "linear", "polynomial"}, default="mlp"
+        Form of the drift. The last two are fitted in closed form or to convergence.
+    degree : int, default=2
+        Degree of the polynomials.
+    diffusion_model : {"full", "diagonal", "constant"}, default="full"
+        Diffusion matrix: a full or a diagonal one that depends on the state, or a constant full
+        one; always by its Cholesky factor.
+    hidden : sequence of int, default=(64, 64)
+        Hidden layers of the nets.
+    dt : float, default=1.0
+        Elapsed time of plain increments y; pairs carry their own.
+    bounds : sequence of (float, float), default=None
+        Range of each of the first components, kept in `simulate`; see
+        `Simulator.observable_bounds`.
+    max_epochs, batch_size, lr, weight_decay : default=100, 1024, 2e-3, 0.0
+        Training of the nets by AdamW; the learning rate falls along a cosine.
+    validation_fraction : float, default=0.1
+        Part of the groups held out for early stopping.
+    patience : int, default=20
+        Epochs without a better held-out likelihood after which training stops.
+    device : str, default="cpu"
+        Where torch computes.
+    random_state : None, int, RandomState or Generator, default=None
+        Seed of weights, batches and held-out groups.
+    verbose : bool, default=False
+        Show progress with the time left.
+
+    Attributes
+    ----------
+    lam_ : float
+        Factor in use, mean over the pairs.
+    n_state_ : int
+        d, dimension of the state.
+    model_ : PolynomialSDE or NeuralSDE
+        Drift and diffusion in standardised coordinates.
+    history_ : list of dict
+        Losses of every epoch, for nets.
+    n_features_in_ : int
+        d plus the number of context values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklmacro import PatchSDERegressor
+    >>> rng = np.random.default_rng(0)
+    >>> z = rng.uniform(-1, 1, (50_000, 1))
+    >>> dz = -0.5 * z * 0.1 + 0.2 * np.sqrt(0.1) * rng.standard_normal(z.shape)
+    >>> sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant", dt=0.1)
+    >>> sde = sde.fit(z, dz)
+    >>> sde.drift([[1.0]]).round(1), sde.diffusion([[1.0]]).round(2)
+    (array([[-0.5]]), array([[[0.04]]]))
+    """
+
+    def __init__(
+        self,
+        *,
+        lam: float | str = "K",
+        drift_model: str = "mlp",
+        degree: int = 2,
+        diffusion_model: str = "full",
+        hidden: Sequence[int] = (64, 64),
+        dt: float = 1.0,
+        bounds: Sequence[tuple[float, float]] | None = None,
+        max_epochs: int = 100,
+        batch_size: int = 1024,
+        lr: float = 2e-3,
+        weight_decay: float = 0.0,
+        validation_fraction: float = 0.1,
+        patience: int = 20,
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: bool = False,
+    ):
+        self.lam = lam
+        self.drift_model = drift_model
+        self.degree = degree
+        self.diffusion_model = diffusion_model
+        self.hidden = hidden
+        self.dt = dt
+        self.bounds = bounds
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _validate_parameters(self) -> None:
+        super()._validate_parameters()
+        check_choice(self.drift_model, "drift_model", ("mlp", "linear", "polynomial"))
+        check_integer(self.degree, "degree", low=1)
+
+    def _fit_model(
+        self, u: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray, groups: np.ndarray
+    ) -> PolynomialSDE | NeuralSDE:
+        if self.drift_model == "mlp":
+            return self._neural(u, dz, dt, lam, groups, build_drift=None)
+        degree = 1 if self.drift_model == "linear" else self.degree
+        return fit_polynomial(u, dz, dt, lam, degree=degree, diffusion=self.diffusion_model)
