@@ -10,7 +10,8 @@ phi_jk and g_j are combinations of the same monomials (modified Cholesky decompo
 Biometrika 86, 677 (1999)): with T = 1 - phi, Sigma = T^{-1} diag(exp g) T^{-T} is positive
 definite whatever the coefficients. A constant diffusion is exact after one pass; else the three
 regressions are repeated until the likelihood stands still. Beyond the range of the training data
-the diffusion keeps the value at its edge.
+the diffusion keeps the value at its edge, and the drift continues with the slope of a linear fit: a
+polynomial of even degree would sooner or later run away.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ class PolynomialSDE:
         Range of the training data.
     B : ndarray of shape (d, q)
         Drift.
+    slope : ndarray of shape (d, d + n_context)
+        Of the linear drift of least squares, for what lies beyond the range.
     phi : ndarray of shape (d, d, q)
         Regressions of the residuals, strictly lower triangular.
     g : ndarray of shape (d, q)
@@ -47,14 +50,15 @@ class PolynomialSDE:
     low: np.ndarray
     high: np.ndarray
     B: np.ndarray
+    slope: np.ndarray
     phi: np.ndarray
     g: np.ndarray
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
         inside = np.clip(u, self.low, self.high)
-        f = monomials(u, self.degree)
-        return f @ self.B.T, _factor(monomials(inside, self.degree), self.phi, self.g)
+        f = monomials(inside, self.degree)
+        return f @ self.B.T + (u - inside) @ self.slope.T, _factor(f, self.phi, self.g)
 
 
 def monomials(u: np.ndarray, degree: int) -> np.ndarray:
@@ -135,7 +139,9 @@ def fit_polynomial(
         before = now
         B = _generalised_least_squares(f, dz, dt, lam, factor)
     g[:, 0] -= np.log(common)
-    return PolynomialSDE(degree, u.min(axis=0), u.max(axis=0), B, phi, g)
+    linear = B if degree == 1 else least_squares_drift(monomials(u, 1), dz, dt, lam)
+    slope = linear[:, 1:]
+    return PolynomialSDE(degree, u.min(axis=0), u.max(axis=0), B, slope, phi, g)
 
 
 def _fit_diffusion(

@@ -71,15 +71,11 @@ def flip_costs(x, energy):
     return (energy(flipped) - energy(x)).reshape(x.shape)
 
 
-def glauber(x, energy, temperature, rng, free=None, duration=np.inf, n_events=np.inf):
-    """Algorithm 2 with all rates rebuilt after every event; `free` marks the spins that move.
-
-    Returns the state and the elapsed time.
-    """
+def glauber(x, energy, temperature, rng, duration=np.inf, n_events=np.inf):
+    """Algorithm 2 with all rates rebuilt after every event: the state and the elapsed time."""
     x, time, events = x.copy(), 0.0, 0
-    free = np.ones(x.shape, bool) if free is None else free
     while events < n_events:
-        rates = np.where(free, 1 / (1 + np.exp(flip_costs(x, energy) / temperature)), 0.0).ravel()
+        rates = 1 / (1 + np.exp(flip_costs(x, energy) / temperature)).ravel()
         waiting = rng.exponential(1 / rates.sum())
         if time + waiting > duration:
             return x, duration
