@@ -4,6 +4,8 @@ All take one snapshot `x` of shape `(*cells, *rest)` and an integer factor for e
 and return one of shape `(*(factor * cells), *rest)`.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from sklmacro._validation import check_choice
@@ -51,10 +53,16 @@ def interpolate(x: np.ndarray, factor: tuple[int, ...], *, periodic: bool = Fals
             "discrete states have no values in between, so use method='replicate' or 'tile'."
         )
     for axis, times in enumerate(factor):
-        n = x.shape[axis]
-        centre = (np.arange(n * times) + 0.5) / times - 0.5  # in units of the small cells
-        left = np.floor(centre).astype(int)
-        weight = (centre - left).reshape((-1,) + (1,) * (x.ndim - axis - 1))
-        a, b = (left % n, (left + 1) % n) if periodic else np.clip((left, left + 1), 0, n - 1)
-        x = (1 - weight) * x.take(a, axis) + weight * x.take(b, axis)
+        left, right, weight = _neighbours(x.shape[axis], times, periodic)
+        weight = weight.reshape((-1,) + (1,) * (x.ndim - axis - 1))
+        x = (1 - weight) * x.take(left, axis) + weight * x.take(right, axis)
     return x
+
+
+@lru_cache
+def _neighbours(n: int, times: int, periodic: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the cells left and right of every fine centre, and the weight of the right one."""
+    centre = (np.arange(n * times) + 0.5) / times - 0.5  # in units of the small cells
+    cell = np.floor(centre).astype(int)
+    left, right = (cell % n, (cell + 1) % n) if periodic else np.clip((cell, cell + 1), 0, n - 1)
+    return left, right, centre - cell

@@ -142,7 +142,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
                 "its edges would be evolved too rarely, so use origins='grid'."
             )
         self._context()
-        Surroundings(self.boundary, self.buffer)
+        Surroundings(self.boundary, self.buffer).check(self.simulator_, lattice, self.grid_.cells)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:

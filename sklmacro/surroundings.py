@@ -51,6 +51,18 @@ class Surroundings:
                 f"boundary={self.kind!r} with buffer={self.buffer}; set both."
             )
 
+    def check(self, simulator: Simulator, lattice: Lattice, extent: tuple[int, ...]) -> None:
+        """Raise ValueError if patches of `extent` cells cannot be evolved this way."""
+        if self.kind != "periodic":
+            return
+        if lattice.boundary == "open":
+            raise ValueError(
+                "Expected a periodic lattice for boundary='periodic', but got the open one of "
+                f"{type(simulator).__name__}, on which no patch closes on itself; use 'ghost' or "
+                "'buffer'."
+            )
+        simulator.lattice(Lattice(lattice.kind, extent, "periodic").site_shape)
+
     def evolve(
         self,
         simulator: Simulator,

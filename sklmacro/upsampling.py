@@ -10,6 +10,7 @@ walls, so that LocalRelax has to be long enough: several sweeps a visit.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -31,6 +32,18 @@ from sklmacro.enlarge import METHODS, enlarge
 from sklmacro.lattice import Lattice
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One iteration: the larger lattice, and how LocalRelax goes over it."""
+
+    lattice: Lattice
+    factor: tuple[int, ...]
+    extent: tuple[int, ...]
+    stride: tuple[int, ...]
+    durations: tuple[float, float]
+    n_events: int | None
 
 
 class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
@@ -153,8 +166,8 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         check_choice(self.method, "method", ("simulator", *METHODS))
         check_integer(self.n_repeats, "n_repeats", low=1)
         check_integer(self.relax_passes, "relax_passes", low=1)
-        Surroundings(self.relax_boundary, self.relax_buffer)
-        self._relax_window(small)
+        patch, _ = self._relax_window(small)
+        Surroundings(self.relax_boundary, self.relax_buffer).check(self.simulator_, small, patch)
         self._relax_amount(small.n_sites)
         cells = tuple(c * f**n_iter for c, f in zip(small.cells, factor, strict=True))
         self.lattice_ = Lattice(small.kind, cells, small.boundary)
@@ -175,9 +188,8 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = self.simulator_.check_snapshots(validate_data(self, X, reset=False, allow_nd=True))
         small = self.simulator_.lattice(X.shape[1:])
-        factor = check_cells(self.factor, "factor", small.ndim)
-        total = tuple(f**self.n_iter for f in factor)
-        shape = tuple(c * t for c, t in zip(small.cells, total, strict=True))
+        steps = self._steps(small)
+        shape = steps[-1].lattice.cells if steps else small.cells
         entropy = resolve_entropy(self.random_state)
         n_out = len(X) * self.n_repeats
         out = np.empty((n_out, *shape, *X.shape[1 + small.ndim :]), X.dtype)
@@ -185,7 +197,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         def work(start: int, stop: int) -> np.ndarray:
             return np.stack(
                 [
-                    self._grow(X[k // self.n_repeats], factor, stream(entropy, Stage.UPSAMPLE, k))
+                    self._grow(X[k // self.n_repeats], steps, stream(entropy, Stage.UPSAMPLE, k))
                     for k in range(start, stop)
                 ]
             )
@@ -197,28 +209,41 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
             out[rows] = batch
         return out
 
-    def _grow(self, x: np.ndarray, factor: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    def _steps(self, small: Lattice) -> list["_Step"]:
+        """Return what is done in each iteration to snapshots of a small lattice."""
+        factor = check_cells(self.factor, "factor", small.ndim)
+        patch, stride = self._relax_window(small)
+        steps, cells = [], small.cells
+        for _ in range(self.n_iter):
+            cells = tuple(c * f for c, f in zip(cells, factor, strict=True))
+            lattice = Lattice(small.kind, cells, small.boundary)
+            extent = tuple(min(p, c) for p, c in zip(patch, cells, strict=True))
+            durations, n_events = self._relax_amount(math.prod(extent) * lattice.n_basis)
+            steps.append(_Step(lattice, factor, extent, stride, durations, n_events))
+        return steps
+
+    def _grow(self, x: np.ndarray, steps: list["_Step"], rng: np.random.Generator) -> np.ndarray:
         """Return one large snapshot (Alg. 1 for one sample)."""
         simulator = self.simulator_
-        small = simulator.lattice(x.shape)
-        patch, stride = self._relax_window(small)
         around = Surroundings(self.relax_boundary, self.relax_buffer)
         share = rng.random()  # where this snapshot stands in a range of durations
-        for _ in range(self.n_iter):  # Alg. 1, lines 5-6
+        for step in steps:  # Alg. 1, lines 5-6
             if self.method == "simulator":
-                x = simulator.upsample(x, factor, rng)
+                x = simulator.upsample(x, step.factor, rng)
             else:
-                x = enlarge(x, factor, self.method, periodic=small.boundary == "periodic")
-            lattice = simulator.lattice(x.shape)
-            extent = tuple(min(p, c) for p, c in zip(patch, lattice.cells, strict=True))
-            (shortest, longest), n_events = self._relax_amount(math.prod(extent) * lattice.n_basis)
-            if longest or n_events:
-                duration = None if n_events else shortest * (longest / shortest) ** share
+                periodic = step.lattice.boundary == "periodic"
+                x = enlarge(x, step.factor, self.method, periodic=periodic)
+            shortest, longest = step.durations
+            if longest or step.n_events:
+                duration = None if step.n_events else shortest * (longest / shortest) ** share
                 x = np.ascontiguousarray(x)
                 for _ in range(self.relax_passes):
-                    origins = overlapping_origins(lattice, extent, stride, rng)
-                    around.relax(simulator, x, lattice, origins, extent, duration, n_events, rng)
-        return x.copy() if self.n_iter == 0 else x
+                    origins = overlapping_origins(step.lattice, step.extent, step.stride, rng)
+                    around.relax(
+                        simulator, x, step.lattice, origins, step.extent, duration, step.n_events,
+                        rng,
+                    )  # fmt: skip
+        return x
 
     def _relax_window(self, small: Lattice) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the cells of a LocalRelax patch and the stride between patches."""

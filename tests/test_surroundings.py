@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
 from sklmacro.lattice import Lattice
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey
 from sklmacro.surroundings import KINDS, Surroundings
@@ -292,3 +293,19 @@ def test_relax_is_one_visit_after_the_other(kind, name):
 def test_wrong_surroundings_are_refused(arguments, text):
     with pytest.raises(ValueError, match=text):
         Surroundings(*arguments)
+
+
+def test_a_patch_of_an_open_lattice_does_not_close_on_itself():
+    X = LinearChain().sample_initial(2, 20, random_state=0)
+    sampler = PartialEvolutionSampler(LinearChain(), patch=5, boundary="periodic")
+    with pytest.raises(ValueError, match=r"the open one of LinearChain.*'ghost' or 'buffer'"):
+        sampler.fit(X)
+    upsampler = HierarchicalUpsampler(LinearChain(), relax_boundary="periodic", relax_duration=1.0)
+    with pytest.raises(ValueError, match="the open one of LinearChain"):
+        upsampler.fit(X)
+
+
+def test_a_periodic_patch_of_one_cell_is_refused():
+    X = Ising().sample_initial(2, 4, random_state=0)
+    with pytest.raises(ValueError, match="a spin would be its own neighbour"):
+        PartialEvolutionSampler(Ising(), patch=(1, 4), boundary="periodic").fit(X)

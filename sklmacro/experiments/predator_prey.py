@@ -1,9 +1,9 @@
 """Predator-prey SPDE (Sec. III.1, Fig. 2): the lam at which fluctuations come out right.
 
 Snapshots of 100 cells are interpolated to 200, one patch of 40 is evolved for a short time, and the
-SDE is learned with several lam. Theorem 1 holds exactly here, so that the spread of predicted paths has
-to be right at lam = K = 5. A fit depends on lam through Sigma / lam alone, hence every lam has the
-same drift.
+SDE is learned with several lam. Theorem 1 holds exactly here, so that the spread of predicted paths
+has to be right at lam = K = 5. A fit depends on lam through Sigma / lam alone, hence every lam has
+the same drift.
 
 The encoder is linear, since the amplitudes of two waves are all that has to be known. Means differ
 from patch to patch, and so does their drift, which adds a part of order dt to the variance of the

@@ -79,6 +79,7 @@ class CurieWeiss(Simulator):
     """Curie-Weiss model: all spins coupled, under continuous-time Glauber dynamics.
 
     The observable is the magnetisation M, which is closed by itself. Time is in sweeps.
+    Probabilities are kept to 2**-32 when advanced by duration, exactly by number of events.
 
     Parameters
     ----------

@@ -237,6 +237,8 @@ class Ising(Simulator):
 
     The observables are the magnetisation M and the domain wall density (Eq. 24), the fraction of
     unequal bonds. Time is in sweeps: in unit time every spin is attempted once on average.
+    Probabilities are kept to 2**-32 when advanced by duration, exactly by number of events: below a
+    temperature of about 0.4 J count events.
 
     Parameters
     ----------

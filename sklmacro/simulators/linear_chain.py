@@ -154,6 +154,8 @@ class LinearChain(Simulator):
         rng: np.random.Generator,
     ) -> float:
         assert duration is not None
+        if duration == 0:
+            return 0.0
         (start,), (extent,) = window
         stop, n = start + extent, lattice.cells[0]
         left = self.force if start == 0 else self.kappa * x[start - 1]

@@ -119,6 +119,13 @@ class PredatorPrey(Simulator):
         check_real(self.b, "b")
         for name in ("c", "sigma_u", "sigma_v"):
             check_real(getattr(self, name), name, low=0.0)
+        for name in ("amplitude_range", "mean_range"):
+            low, high = (check_real(v, name) for v in getattr(self, name))
+            if low > high:
+                raise ValueError(
+                    f"Expected {name} to be a pair (low, high), low at most high, but got "
+                    f"({low:g}, {high:g}); exchange them."
+                )
         check_real(self.spacing, "spacing", low=0.0, strict=True)
         check_real(self.step, "step", low=0.0, strict=True)
         limit = self.spacing**2 / (2 * max(1.0, self.c))
