@@ -46,7 +46,7 @@ def _run(
 ) -> Iterator[Any]:
     """Yield the results of all batches in order, from as many workers as are worth it."""
     backend, _ = get_active_backend(prefer="threads")
-    if effective_n_jobs(n_jobs) > 1 and backend.supports_sharedmem:
+    if effective_n_jobs(n_jobs) > 1 and getattr(backend, "supports_sharedmem", False):
         fastest = math.inf  # of two batches, since the first may have to compile a kernel
         for start, stop in batches[:2]:
             before = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Ways to make a snapshot larger: repeat every cell, interpolate between cells, or tile copies.
+"""Ways to make a snapshot larger: repeat cells, interpolate between them, tile or shuffle copies.
 
 All take one snapshot `x` of shape `(*cells, *rest)` and an integer factor for each axis of cells,
 and return one of shape `(*(factor * cells), *rest)`.
@@ -10,13 +10,18 @@ import numpy as np
 
 from sklmacro._validation import check_choice
 
-METHODS = ("replicate", "linear", "tile")
+METHODS = ("replicate", "linear", "tile", "shuffle")
 
 
 def enlarge(
-    x: np.ndarray, factor: tuple[int, ...], method: str, *, periodic: bool = False
+    x: np.ndarray,
+    factor: tuple[int, ...],
+    method: str,
+    rng: np.random.Generator,
+    *,
+    periodic: bool = False,
 ) -> np.ndarray:
-    """Return `x` made larger by one of `METHODS`.
+    """Return `x` made larger by one of `METHODS`; "shuffle" draws from `rng`.
 
     Raises
     ------
@@ -26,6 +31,8 @@ def enlarge(
     check_choice(method, "method", METHODS)
     if method == "linear":
         return interpolate(x, factor, periodic=periodic)
+    if method == "shuffle":
+        return shuffle(x, factor, rng)
     return replicate(x, factor) if method == "replicate" else tile(x, factor)
 
 
@@ -39,6 +46,17 @@ def replicate(x: np.ndarray, factor: tuple[int, ...]) -> np.ndarray:
 def tile(x: np.ndarray, factor: tuple[int, ...]) -> np.ndarray:
     """Put copies of the snapshot side by side; the composition is kept."""
     return np.tile(x, (*factor, *(1,) * (x.ndim - len(factor))))
+
+
+def shuffle(x: np.ndarray, factor: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Put the cells of all copies in random order.
+
+    The composition is kept and nothing else: the state of largest entropy from which LocalRelax
+    builds up correlations, without a trace of the small lattice.
+    """
+    copies = tile(x, factor)
+    cells = copies.reshape(-1, *x.shape[len(factor) :])
+    return rng.permutation(cells, axis=0).reshape(copies.shape)
 
 
 def interpolate(x: np.ndarray, factor: tuple[int, ...], *, periodic: bool = False) -> np.ndarray:

@@ -57,7 +57,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         Enlargement of each iteration, for all axes or for each.
     n_iter : int, default=1
         Number of iterations.
-    method : {"simulator", "replicate", "linear", "tile"}, default="simulator"
+    method : {"simulator", "replicate", "linear", "tile", "shuffle"}, default="simulator"
         How Upsample fills the larger lattice; "simulator" asks `simulator.upsample`.
     relax_duration : float, (float, float), "auto" or None, default="auto"
         Physical time of each visit of LocalRelax. "auto" takes `simulator.relax_time`; None or 0
@@ -232,7 +232,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
                 x = simulator.upsample(x, step.factor, rng)
             else:
                 periodic = step.lattice.boundary == "periodic"
-                x = enlarge(x, step.factor, self.method, periodic=periodic)
+                x = enlarge(x, step.factor, self.method, rng, periodic=periodic)
             shortest, longest = step.durations
             if longest or step.n_events:
                 duration = None if step.n_events else shortest * (longest / shortest) ** share

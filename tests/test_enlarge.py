@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sklmacro.enlarge import METHODS, enlarge, interpolate, replicate, tile
+from sklmacro.enlarge import METHODS, enlarge, interpolate, replicate, shuffle, tile
+
+RNG = np.random.default_rng(0)
 
 
 @st.composite
@@ -55,11 +57,32 @@ def test_tile_puts_copies_side_by_side(case):
 @given(snapshots(st.sampled_from([-1, 1]), np.int8))
 def test_spins_stay_spins(case):
     x, factor = case
-    for method in ("replicate", "tile"):
-        large = enlarge(x, factor, method)
+    for method in ("replicate", "tile", "shuffle"):
+        large = enlarge(x, factor, method, RNG)
         assert large.dtype == np.int8
         assert set(np.unique(large)) == set(np.unique(x))
         assert (large > 0).sum() == np.prod(factor) * (x > 0).sum()
+
+
+@given(snapshots())
+def test_shuffle_keeps_the_composition(case):
+    x, factor = case
+    large = shuffle(x, factor, np.random.default_rng(0))
+    assert large.shape == tile(x, factor).shape
+    np.testing.assert_array_equal(
+        sorted_sites(large, factor), sorted_sites(tile(x, factor), factor)
+    )
+
+
+def test_shuffle_leaves_no_order():
+    x = np.where(np.arange(64).reshape(8, 8) % 8 < 4, 1, -1)  # stripes
+    bonds = [
+        np.mean(large * np.roll(large, 1, axis=1))
+        for large in (shuffle(x, (4, 4), np.random.default_rng(k)) for k in range(100))
+    ]
+    # 1024 bonds of mean -1/1023 and standard deviation 1/32: 5 standard errors of the mean
+    assert abs(np.mean(bonds)) < 5 / 32 / 10
+    assert abs(np.mean(x * np.roll(x, 1, axis=1))) > 5 / 32 / 10  # the stripes fail
 
 
 @given(snapshots(), st.booleans())
@@ -129,28 +152,32 @@ def test_interpolation_is_of_second_order():
 
 def test_enlarge_is_the_method_of_that_name():
     x = np.arange(6.0).reshape(2, 3)
-    np.testing.assert_array_equal(enlarge(x, (2, 3), "replicate"), replicate(x, (2, 3)))
-    np.testing.assert_array_equal(enlarge(x, (2, 3), "tile"), tile(x, (2, 3)))
+    np.testing.assert_array_equal(enlarge(x, (2, 3), "replicate", RNG), replicate(x, (2, 3)))
+    np.testing.assert_array_equal(enlarge(x, (2, 3), "tile", RNG), tile(x, (2, 3)))
     for periodic in (True, False):
         np.testing.assert_array_equal(
-            enlarge(x, (2, 3), "linear", periodic=periodic),
+            enlarge(x, (2, 3), "linear", RNG, periodic=periodic),
             interpolate(x, (2, 3), periodic=periodic),
         )
-    assert set(METHODS) == {"replicate", "linear", "tile"}
+    draws = np.random.default_rng(1), np.random.default_rng(1)
+    np.testing.assert_array_equal(
+        enlarge(x, (2, 3), "shuffle", draws[0]), shuffle(x, (2, 3), draws[1])
+    )
+    assert set(METHODS) == {"replicate", "linear", "tile", "shuffle"}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_input_is_not_changed(method):
     x = np.arange(4.0)
     x.setflags(write=False)
-    large = enlarge(x, (1,), method)
-    np.testing.assert_array_equal(large, x)
-    enlarge(x, (3,), method)[:] = 7.0
+    large = enlarge(x, (1,), method, RNG)
+    np.testing.assert_array_equal(np.sort(large) if method == "shuffle" else large, x)
+    enlarge(x, (3,), method, RNG)[:] = 7.0
     assert x.tolist() == [0, 1, 2, 3]
 
 
 def test_wrong_methods_and_states_are_refused():
     with pytest.raises(ValueError, match="Expected method to be one of 'replicate', 'linear'"):
-        enlarge(np.zeros(3), (2,), "cubic")
+        enlarge(np.zeros(3), (2,), "cubic", RNG)
     with pytest.raises(ValueError, match=r"real-valued snapshots .* but got dtype int8; discrete"):
-        enlarge(np.ones((2, 2), np.int8), (2, 2), "linear")
+        enlarge(np.ones((2, 2), np.int8), (2, 2), "linear", RNG)

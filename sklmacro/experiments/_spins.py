@@ -1,8 +1,9 @@
 """What the Ising and the Curie-Weiss experiment share: protocol, error measure and figure.
 
-Small snapshots are random ones and snapshots along trajectories, both of random magnetisation. They
-are tiled and relaxed locally for a time that every snapshot draws from a wide range, so that the
-large snapshots span all states between random and equilibrium; one patch of each is evolved.
+Small snapshots are random ones and snapshots along trajectories, both of random magnetisation.
+Their spins are shuffled over the large lattice, which keeps the magnetisation, and relaxed locally
+for a time that every snapshot draws from a wide range, so that the large snapshots span all states
+between random and equilibrium. Some patches of each are evolved for a short time.
 
 The error is that of the mean path, averaged over initial magnetisations: sum over time of
 (mean predicted - mean true)^2 over sum of (mean true)^2, over all components of z at once, M as it
@@ -25,6 +26,7 @@ from sklmacro import (
 )
 from sklmacro._random import Stage, stream
 from sklmacro.experiments._run import Run
+from sklmacro.pairs import latent_pairs
 from sklmacro.scoring import mean_path_error
 from sklmacro.simulators import Simulator
 from sklmacro.simulators.ising import random_spins
@@ -41,18 +43,18 @@ class Settings:
 
     side_small: int = 16
     side_large: int = 64
-    n_random: int = 40_000
-    n_trajectories: int = 500
+    n_random: int = 25_000
+    n_trajectories: int = 250
     n_times: int = 20
     duration: float = 200.0
-    relax_duration: tuple[float, float] = (0.005, 1.0)
-    relax_passes: int = 8
-    n_patches_evolved: int = 2
+    relax_duration: tuple[float, float] = (0.004, 1.0)
+    relax_passes: int = 16
+    n_patches_evolved: int = 4
     dt: float = 0.5
     n_closure: int = 2
     closure_epochs: int = 10
     hidden: tuple[int, ...] = (32, 32)
-    lr: float = 5e-3
+    lr: float = 0.01
     epochs: int = 100
     magnetisations: tuple[float, ...] = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, -0.75)
     n_test_paths: int = 20
@@ -64,13 +66,12 @@ class Settings:
 def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> Pipeline:
     """Return the four steps from small snapshots to the SDE."""
     common: dict[str, Any] = {"random_state": seed, "verbose": run.verbose}
-    n_iter = round(np.log2(settings.side_large / settings.side_small))
     return Pipeline(
         [
             (
                 "upsample",
                 HierarchicalUpsampler(
-                    simulator, n_iter=n_iter, method="tile",
+                    simulator, factor=settings.side_large // settings.side_small, method="shuffle",
                     relax_duration=settings.relax_duration, relax_passes=settings.relax_passes,
                     n_jobs=run.n_jobs, **common,
                 ),
@@ -142,8 +143,6 @@ def compute(
     n_obs = simulator.n_observables
     with run.stage("simulate the large system (truth)"):
         tests = {m: _test_paths(simulator, settings, m, run) for m in settings.magnetisations}
-    n_steps = round(settings.test_duration / settings.dt)
-    every = round(TIME_STRIDE / settings.dt)
     per_seed: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     for k in range(settings.n_seeds):
@@ -160,23 +159,16 @@ def compute(
         with run.stage("find closures"):
             latent = closure.fit_transform(pairs)
         with run.stage("fit the SDE"):
-            sde = steps["sde"].fit(latent)
+            sdes = {"method": steps["sde"].fit(latent)}
+        if settings.n_closure:
+            with run.stage("fit the SDE without closures"):
+                sdes["without closures"] = clone(steps["sde"]).fit(_first(latent, n_obs))
         with run.stage("baseline: naive increments, lam = 1"):
-            closure.set_params(increments="naive")
-            naive = closure.transform(pairs)
+            naive = closure.set_params(increments="naive").transform(pairs)
             closure.set_params(increments="patch")
-            baseline = clone(sde).set_params(lam=1.0).fit(naive)
+            sdes["baseline"] = clone(steps["sde"]).set_params(lam=1.0).fit(naive)
         with run.stage("predict and compare"):
-            found = _compare(
-                tests,
-                closure,
-                {"method": sde, "baseline": baseline},
-                n_steps,
-                every,
-                settings,
-                n_obs,
-                seed,
-            )
+            found = _compare(tests, closure, sdes, settings, n_obs, seed)
         per_seed.append(found["errors"])
         if k == 0:
             arrays = found["paths"]
@@ -189,22 +181,29 @@ def compute(
         for name in names
     }
     numbers["n_pairs"] = len(latent)
-    numbers["lam"] = sde.lam_
+    numbers["lam"] = sdes["method"].lam_
     return numbers, {"times": np.arange(len(arrays["truth_0"][0])) * TIME_STRIDE, **arrays}
+
+
+def _first(pairs: np.ndarray, d: int) -> np.ndarray:
+    """Return latent pairs of the first d components alone."""
+    return latent_pairs(
+        pairs["z"][:, :d], pairs["dz"][:, :d], pairs["dt"], n_patches=pairs["n_patches"],
+        n_evolved=pairs["n_evolved"], group=pairs["group"],
+    )  # fmt: skip
 
 
 def _compare(
     tests: dict[float, tuple[np.ndarray, np.ndarray]],
     closure: PatchAutoencoder,
     sdes: dict[str, PatchSDERegressor],
-    n_steps: int,
-    every: int,
     settings: Settings,
     n_obs: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Return the errors over initial magnetisations, and the paths of the observables."""
-    n = settings.n_test_paths
+    """Return the errors averaged over initial magnetisations, and the paths of the observables."""
+    n_steps = round(settings.test_duration / settings.dt)
+    every = round(TIME_STRIDE / settings.dt)
     true_z = {}
     for m, (snapshots, _) in tests.items():
         flat = closure.transform(snapshots.reshape(-1, *snapshots.shape[2:]))
@@ -215,28 +214,26 @@ def _compare(
     paths: dict[str, np.ndarray] = {}
 
     def note(name: str, P: np.ndarray, Q: np.ndarray) -> None:
-        d = P.shape[-1]
-        value = mean_path_error(_scaled(P, low[:d], high[:d]), _scaled(Q, low[:d], high[:d]))
-        errors.setdefault(name, []).append(value)
+        """Note the error of P against Q, over all components that both have and over z*."""
+        for which, d in (("all of z", min(P.shape[-1], Q.shape[-1])), ("observables", n_obs)):
+            value = mean_path_error(
+                _scaled(P[..., :d], low[:d], high[:d]), _scaled(Q[..., :d], low[:d], high[:d])
+            )
+            errors.setdefault(f"{name}, {which}", []).append(value)
 
     for i, (m, (_, more)) in enumerate(tests.items()):
         Q = true_z[m]
         many = np.concatenate([Q[..., :n_obs], more])
         paths[f"truth_{i}"] = many
-        note(
-            "floor (half of the true paths against the other half), all of z",
-            Q[: n // 2],
-            Q[n // 2 :],
-        )
-        note("floor, observables, against many true paths", Q[..., :n_obs], more)
+        note("floor: half of the true paths against the other half", Q[::2], Q[1::2])
         for name, sde in sdes.items():
             P = sde.simulate(
-                Q[:, 0], n_steps, settings.dt, store_every=every, random_state=100 + seed
-            )
+                Q[:, 0, : sde.n_state_], n_steps, settings.dt, store_every=every,
+                random_state=100 + seed,
+            )  # fmt: skip
             paths[f"{name}_{i}"] = P[..., :n_obs]
-            note(f"{name}, all of z", P, Q)
-            note(f"{name}, observables", P[..., :n_obs], Q[..., :n_obs])
-            note(f"{name}, observables, against many true paths", P[..., :n_obs], many)
+            note(name, P, Q)
+            note(f"{name}, against {len(many)} true paths", P[..., :n_obs], many)
     return {"errors": {k: float(np.mean(v)) for k, v in errors.items()}, "paths": paths}
 
 

@@ -103,7 +103,8 @@ class Simulator(BaseEstimator):
         self, x: np.ndarray, factor: tuple[int, ...], rng: np.random.Generator
     ) -> np.ndarray:
         """Return one snapshot `factor` times larger along each axis, by `upsample_method`."""
-        return enlarge(x, factor, self.upsample_method, periodic=self.boundary == "periodic")
+        periodic = self.boundary == "periodic"
+        return enlarge(x, factor, self.upsample_method, rng, periodic=periodic)
 
     def _validate_parameters(self) -> None:
         """Raise ValueError for parameters that make no sense."""
