@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse, special, stats
 
 from sklmacro.simulators import CurieWeiss
+from sklmacro.simulators.curie_weiss import _rates
 from tests import naive
 from tests.naive import FAIL, PASS
 
@@ -145,7 +146,7 @@ def test_states_agree_with_their_slow_twin(how):
 @pytest.mark.parametrize("temperature", [0.02, 0.9, 30.0])
 def test_rates_obey_detailed_balance(temperature):
     model, n = CurieWeiss(temperature, 0.2, 0.8), 12
-    rates = model._rates(n)
+    rates, _ = _rates(n, model.temperature, model.field, model.coupling)
     for n_up in range(n + 1):
         x = start_of((3, 4), n_up)
         costs = naive.flip_costs(x, lambda X: naive.curie_weiss_energy(X, 0.8, 0.2))

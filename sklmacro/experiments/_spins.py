@@ -214,12 +214,11 @@ def _compare(
     paths: dict[str, np.ndarray] = {}
 
     def note(name: str, P: np.ndarray, Q: np.ndarray) -> None:
-        """Note the error of P against Q, over all components that both have and over z*."""
-        for which, d in (("all of z", min(P.shape[-1], Q.shape[-1])), ("observables", n_obs)):
-            value = mean_path_error(
-                _scaled(P[..., :d], low[:d], high[:d]), _scaled(Q[..., :d], low[:d], high[:d])
-            )
-            errors.setdefault(f"{name}, {which}", []).append(value)
+        """Note the error of P against Q over the components that both have, and over z*."""
+        shared = min(P.shape[-1], Q.shape[-1])
+        for d, which in {shared: "all of z", n_obs: "observables"}.items():
+            scaled = (_scaled(z[..., :d], low[:d], high[:d]) for z in (P, Q))
+            errors.setdefault(f"{name}, {which}", []).append(mean_path_error(*scaled))
 
     for i, (m, (_, more)) in enumerate(tests.items()):
         Q = true_z[m]
@@ -229,7 +228,7 @@ def _compare(
         for name, sde in sdes.items():
             P = sde.simulate(
                 Q[:, 0, : sde.n_state_], n_steps, settings.dt, store_every=every,
-                random_state=100 + seed,
+                random_state=1000 * (seed + 1) + i,
             )  # fmt: skip
             paths[f"{name}_{i}"] = P[..., :n_obs]
             note(name, P, Q)

@@ -203,6 +203,10 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         ax.set(xscale="log", yscale="log", xlabel="lam", ylabel=label)
         ax.set_xticks(lams, [f"{lam:g}" for lam in lams])
         ax.minorticks_off()
+    for ax, ticks in zip(
+        panels, ((0.005, 0.01, 0.02, 0.05), (0.5, 0.7, 1.0, 1.5, 2.0)), strict=True
+    ):
+        ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     panels[1].axhline(1.0, color="0.4", lw=1)
     panels[0].legend(frameon=False)
     figure.suptitle("Predator-prey: the spread of paths is right at lam = K")

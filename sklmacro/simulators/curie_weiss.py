@@ -7,6 +7,8 @@ field of all the others. The spins stand on a square lattice, so that patches me
 Within a window there are two classes of spins, up and down, each of one rate.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numba import njit
 from scipy.special import expit
@@ -75,6 +77,25 @@ def _events(
     return elapsed
 
 
+@lru_cache(maxsize=64)
+def _rates(
+    n_sites: int, temperature: float, field: float, coupling: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rates (n, 2) of a down and an up spin for S - s_i = -(n-1), -(n-3) ... n-1.
+
+    The first column is the heat-bath probability of an up spin, the second one minus it, not taken
+    as a difference, which would lose the rare flips of low temperatures. With them come the words
+    (n,) of the first column.
+    """
+    others = np.arange(1 - n_sites, n_sites, 2)
+    cost = 2.0 * (coupling * others / n_sites + field) / temperature
+    rates = np.column_stack([expit(cost), expit(-cost)])
+    up = probability_words(rates[:, 0])
+    for table in (rates, up):
+        table.setflags(write=False)
+    return rates, up
+
+
 class CurieWeiss(Simulator):
     """Curie-Weiss model: all spins coupled, under continuous-time Glauber dynamics.
 
@@ -123,16 +144,6 @@ class CurieWeiss(Simulator):
         """Draw independent spins whose magnetisation is uniform on its possible values."""
         return random_spins(lattice.cells, int(rng.integers(lattice.n_sites + 1)), rng)
 
-    def _rates(self, n_sites: int) -> np.ndarray:
-        """Return the rates (n, 2) of a down and an up spin for S - s_i = -(n-1), -(n-3) ... n-1.
-
-        The first column is the heat-bath probability of an up spin, the second one minus it, not
-        taken as a difference, which would lose the rare flips of low temperatures.
-        """
-        others = np.arange(1 - n_sites, n_sites, 2)
-        cost = 2.0 * (self.coupling * others / n_sites + self.field) / self.temperature
-        return np.column_stack([expit(cost), expit(-cost)])
-
     def _advance_window(
         self,
         x: np.ndarray,
@@ -144,10 +155,10 @@ class CurieWeiss(Simulator):
     ) -> float:
         box = lattice.mesh(*window)
         spins = x[box].ravel()
-        total, rates = int(x.sum(dtype=np.int64)), self._rates(lattice.n_sites)
+        total = int(x.sum(dtype=np.int64))
+        rates, up = _rates(lattice.n_sites, self.temperature, self.field, self.coupling)
         if duration is not None:
             n_attempts = rng.poisson(duration * len(spins))
-            up = probability_words(rates[:, 0])
             _attempts(spins, total, up, n_attempts, random_words(rng))
             elapsed = float(duration)
         else:
