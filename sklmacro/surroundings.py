@@ -83,9 +83,9 @@ class Surroundings:
             Time that passed.
         d_obs : ndarray of shape (n_observables,)
             Increment of the patch's observables. Under "buffer" the patch is seen among its
-            evolved neighbours, so that the increments of all patches add up to that of the
-            lattice. Under "ghost" the neighbours stand still, and the sum runs over all terms that
-            the patch takes part in, so that Eq. 15 holds to first order in the elapsed time.
+            evolved neighbours, and for a wide buffer the increments of all patches add up to that
+            of the lattice (Eq. 15). Under "ghost" the neighbours stand still, and the sum runs over
+            all terms that the patch takes part in: Eq. 15 holds to first order in the elapsed time.
         """
         n_sites = int(np.prod(window[1])) * lattice.n_basis
         box = lattice.mesh(*window)

@@ -19,6 +19,6 @@ def test_code_blocks_run_and_the_model_predicts_the_large_system():
     times = np.arange(0.0, 101.0, 1.0)
     truth = names["ising"].simulate(names["start"], times, observe=True, random_state=3)
     predicted = names["paths"][:, ::2]
-    # eight single paths: two independent true sets differ by 0.001 to 0.003 (20 seeds measured)
-    assert mean_path_error(predicted, truth) < 0.02
+    # eight single paths: two true sets differ by 0.0020, at most by 0.0074 (20 seeds)
+    assert mean_path_error(predicted, truth) < 0.01
     assert names["search"].get_params()["estimator"] is names["model"]

@@ -109,6 +109,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     ax.axhspan(-3, 3, color="0.9", zorder=0)
     ax.axhline(0, color="0.5", lw=0.8, zorder=0)
     ax.set_yscale("symlog", linthresh=10)
+    ax.set_ylim(-20, 3000)
     ax.set_xticks(range(3), NAMES)
     ax.set_ylabel("error against the large chain [%]")
     ax.set_title(f"Linear chain of {settings.n_small * settings.n_patches} sites, band: 3 %")
