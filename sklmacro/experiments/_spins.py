@@ -237,7 +237,11 @@ def _compare(
 
 
 def draw_paths(
-    settings: Settings, arrays: dict[str, np.ndarray], names: tuple[str, ...], title: str
+    settings: Settings,
+    arrays: dict[str, np.ndarray],
+    names: tuple[str, ...],
+    title: str,
+    until: float,
 ) -> "Figure":
     """Draw mean and standard deviation of true and predicted paths of each observable."""
     from matplotlib.figure import Figure
@@ -245,7 +249,7 @@ def draw_paths(
     figure = Figure(figsize=(5.2 * len(names) + 0.6, 4.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(names)))
     times = arrays["times"]
-    shown = times <= 200
+    shown = times <= until
     styles = {"truth": ("0.35", "-"), "method": ("C0", "--"), "baseline": ("C1", ":")}
     for column, (ax, name) in enumerate(zip(panels, names, strict=True)):
         for source, (color, line) in styles.items():

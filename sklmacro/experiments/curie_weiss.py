@@ -23,7 +23,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     """Draw the magnetisation."""
     large, small = settings.side_large, settings.side_small
     title = f"Curie-Weiss {large}x{large}, T = 1.1, h = 0.1, learned from {small}x{small}"
-    return draw_paths(settings, arrays, SIMULATOR.observable_names, title)
+    return draw_paths(settings, arrays, SIMULATOR.observable_names, title, until=50.0)
 
 
 EXPERIMENT = Experiment(

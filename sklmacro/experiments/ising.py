@@ -18,7 +18,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     """Draw magnetisation and domain wall density."""
     large, small = settings.side_large, settings.side_small
     title = f"Ising {large}x{large}, T = 2.5, h = 0.1, learned from {small}x{small}"
-    return draw_paths(settings, arrays, SIMULATOR.observable_names, title)
+    return draw_paths(settings, arrays, SIMULATOR.observable_names, title, until=200.0)
 
 
 EXPERIMENT = Experiment(
