@@ -165,7 +165,7 @@ OWN = {
     "n_repeats 0": (lambda: upsample(n_repeats=0), "n_repeats .* at least 1, but got 0"),
     "unknown method": (
         lambda: upsample(method="copy"),
-        "method to be one of 'simulator', 'replicate', 'linear', 'tile', but got 'copy'",
+        "method to be one of 'simulator', 'replicate', 'linear', 'tile', 'shuffle', but got 'copy'",
     ),
     "interpolated spins": (
         lambda: upsample(method="linear", relax_duration=None),
