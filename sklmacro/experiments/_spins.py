@@ -43,7 +43,7 @@ class Settings:
 
     side_small: int = 16
     side_large: int = 64
-    n_random: int = 25_000
+    n_random: int = 50_000
     n_trajectories: int = 250
     n_times: int = 20
     duration: float = 200.0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SIMULATOR = CurieWeiss(temperature=1.1, field=0.1)
 PAPER = Settings(
-    relax_duration=(0.004, 0.1), relax_passes=1, n_closure=0,
+    n_random=25_000, relax_duration=(0.004, 0.1), relax_passes=1, n_closure=0,
     magnetisations=(0.0, 0.25, -0.25, 0.5, -0.5),
 )  # fmt: skip
 

@@ -42,12 +42,15 @@ def _load(x: np.ndarray, o0: int, o1: int, e0: int, e1: int, periodic: bool) -> 
     n0, n1 = x.shape
     ringed = np.zeros((e0 + 2, e1 + 2), np.int8)
     for i in range(e0 + 2):
-        for j in range(e1 + 2):
-            a, b = o0 + i - 1, o1 + j - 1
-            if periodic:
-                ringed[i, j] = x[a % n0, b % n1]
-            elif 0 <= a < n0 and 0 <= b < n1:
-                ringed[i, j] = x[a, b]
+        a = o0 + i - 1
+        if periodic or 0 <= a < n0:
+            a %= n0
+            for j in range(e1 + 2):
+                b = o1 + j - 1
+                if periodic:  # b is less than one lattice away: no division
+                    b += n1 if b < 0 else -n1 if b >= n1 else 0
+                if 0 <= b < n1:
+                    ringed[i, j] = x[a, b]
     return ringed
 
 
@@ -56,8 +59,10 @@ def _store(ringed: np.ndarray, x: np.ndarray, o0: int, o1: int) -> None:
     """Write a window without its ring back to x."""
     n0, n1 = x.shape
     for i in range(ringed.shape[0] - 2):
+        a = (o0 + i) % n0
         for j in range(ringed.shape[1] - 2):
-            x[(o0 + i) % n0, (o1 + j) % n1] = ringed[i + 1, j + 1]
+            b = o1 + j
+            x[a, b if b < n1 else b - n1] = ringed[i + 1, j + 1]
 
 
 @njit(nogil=True)
