@@ -161,16 +161,15 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         self.simulator_ = resolve_simulator(self.simulator)
         X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
         small = self.simulator_.lattice(X.shape[1:])
-        factor = check_cells(self.factor, "factor", small.ndim)
-        n_iter = check_integer(self.n_iter, "n_iter", low=0)
+        check_integer(self.n_iter, "n_iter", low=0)
         check_choice(self.method, "method", ("simulator", *METHODS))
         check_integer(self.n_repeats, "n_repeats", low=1)
         check_integer(self.relax_passes, "relax_passes", low=1)
         patch, _ = self._relax_window(small)
         Surroundings(self.relax_boundary, self.relax_buffer).check(self.simulator_, small, patch)
         self._relax_amount(small.n_sites)
-        cells = tuple(c * f**n_iter for c, f in zip(small.cells, factor, strict=True))
-        self.lattice_ = Lattice(small.kind, cells, small.boundary)
+        steps = self._steps(small)
+        self.lattice_ = steps[-1].lattice if steps else small
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -23,6 +23,15 @@ def probability_words(probability: np.ndarray) -> np.ndarray:
     return np.round(np.clip(probability, 0.0, 1.0) * 2.0**32).astype(np.uint64)
 
 
+def check_elapsed(elapsed: float, temperature: float) -> None:
+    """Raise ValueError if the time of some events is infinite, since nothing can happen."""
+    if not np.isfinite(elapsed):
+        raise ValueError(
+            "Expected a state in which some spin can flip, but got one whose rates all vanish "
+            f"at temperature={temperature}; advance by duration, or raise the temperature."
+        )
+
+
 @njit(inline="always")
 def rotate_left(word: np.uint64, bits: int) -> np.uint64:
     """Return `word` with its bits rotated to the left."""

@@ -19,6 +19,7 @@ from sklmacro.simulators._base import Simulator, Window
 from sklmacro.simulators._kmc import (
     LOW32,
     below,
+    check_elapsed,
     class_insert,
     class_remove,
     next_word,
@@ -164,10 +165,6 @@ class CurieWeiss(Simulator):
         else:
             assert n_events is not None
             elapsed = _events(spins, total, rates, n_events, random_words(rng))
-        if not np.isfinite(elapsed):
-            raise ValueError(
-                "Expected a state in which some spin can flip, but got one whose rates all vanish "
-                f"at temperature={self.temperature}; advance by duration, or raise the temperature."
-            )
+        check_elapsed(elapsed, self.temperature)
         x[box] = spins.reshape(window[1])
         return elapsed

@@ -24,6 +24,7 @@ from sklmacro.simulators._base import Simulator, Window
 from sklmacro.simulators._kmc import (
     LOW32,
     below,
+    check_elapsed,
     class_draw,
     class_insert,
     class_remove,
@@ -352,11 +353,7 @@ class Ising(Simulator):
             -1 if n_events is None else n_events,
             random_words(rng),
         )
-        if not np.isfinite(elapsed):
-            raise ValueError(
-                "Expected a state in which some spin can flip, but got one whose rates all vanish "
-                f"at temperature={self.temperature}; advance by duration, or raise the temperature."
-            )
+        check_elapsed(elapsed, self.temperature)
         return elapsed if duration is None else float(duration)
 
     def _advance_window(
