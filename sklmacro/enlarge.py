@@ -84,3 +84,57 @@ def _neighbours(n: int, times: int, periodic: bool) -> tuple[np.ndarray, np.ndar
     cell = np.floor(centre).astype(int)
     left, right = (cell % n, (cell + 1) % n) if periodic else np.clip((cell, cell + 1), 0, n - 1)
     return left, right, centre - cell
+
+
+def tile_shifted(
+    x: np.ndarray,
+    factor: tuple[int, ...],
+    rng: np.random.Generator,
+    nearby: np.ndarray | None = None,
+    *,
+    periodic: bool = True,
+) -> np.ndarray:
+    """Tile snapshots of small integer states drawn from `nearby` (m, *x.shape), or copies of x.
+
+    On a periodic lattice each is shifted at random first, so that edges meet at other places. Where
+    the states then are not in the proportions of x, random sites of what is too many turn into what
+    is too few: the composition of x is kept exactly.
+    """
+    n_axes = len(factor)
+    sources = x[np.newaxis] if nearby is None else nearby
+    large = np.empty(tuple(c * f for c, f in zip(x.shape, factor, strict=False)) + x.shape[n_axes:], x.dtype)
+    for block in np.ndindex(*factor):
+        piece = sources[rng.integers(len(sources))]
+        if periodic:
+            piece = np.roll(piece, rng.integers(x.shape[:n_axes]), axis=tuple(range(n_axes)))
+        box = tuple(slice(b * c, (b + 1) * c) for b, c in zip(block, x.shape, strict=False))
+        large[box] = piece
+    wanted = np.bincount(x.ravel(), minlength=int(sources.max()) + 1) * int(np.prod(factor))
+    restore_composition(large, wanted, rng)
+    return large
+
+
+def restore_composition(x: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> None:
+    """Turn random sites of states that are too many into states that are too few, in place.
+
+    `wanted` (n_states,) are the numbers of sites in the states 0, 1, ...
+    """
+    excess = np.bincount(x.ravel(), minlength=len(wanted)) - wanted
+    if not excess.any():
+        return
+    flat = x.reshape(-1)
+    surplus = [
+        rng.choice(np.flatnonzero(flat == state), n, replace=False)
+        for state, n in enumerate(excess)
+        if n > 0
+    ]
+    lacking = np.repeat(np.arange(len(excess)), np.maximum(-excess, 0))
+    flat[rng.permutation(np.concatenate(surplus))] = lacking
+
+
+def apportion(fractions: np.ndarray, n: int) -> np.ndarray:
+    """Return whole numbers that add up to `n` in the given proportions (largest remainders)."""
+    exact = np.asarray(fractions) * n
+    counts = np.floor(exact).astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
+    return counts

@@ -49,12 +49,21 @@ _GEOMETRIES = {
         _CUBE, _FCC + tuple((x + 1 / 4, y + 1 / 4, z + 1 / 4) for x, y, z in _FCC)
     ),
 }
+KINDS = tuple(_GEOMETRIES)
 _BOUNDARIES = ("periodic", "open")
 
 
 def n_axes(kind: str) -> int:
     """Return the number of space dimensions of a kind of lattice."""
     return len(_GEOMETRIES[kind].cell_vectors)
+
+
+def nearest_distance(kind: str) -> float:
+    """Return the distance of nearest sites in lattice constants."""
+    geometry = _GEOMETRIES[kind]
+    *cell, site = _first_shell(kind)[0, 0]
+    step = np.array(cell) + geometry.basis[site] - np.array(geometry.basis[0])
+    return float(np.linalg.norm(step @ np.array(geometry.cell_vectors, float)))
 
 
 @lru_cache
@@ -70,6 +79,51 @@ def _first_shell(kind: str) -> np.ndarray:
     shortest = distance[distance > 0].min()
     _, cell, site = np.nonzero(np.isclose(distance, shortest))
     offsets = np.column_stack([cells[cell], site]).reshape(n_basis, -1, ndim + 1)
+    offsets.flags.writeable = False
+    return offsets
+
+
+@lru_cache
+def surroundings_of(kind: str, radius: float) -> np.ndarray:
+    """Return the offsets to all sites within a distance of each basis site.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of lattice.
+    radius : float
+        Distance in lattice constants, inclusive.
+
+    Returns
+    -------
+    offsets : ndarray of int64, (n_basis, n_sites, ndim + 1), read-only
+        As `Lattice.neighbor_offsets`, in lexicographic order of the displacements, so that sites
+        with equal surroundings list them in one order.
+
+    Raises
+    ------
+    ValueError
+        If no site lies within the radius.
+    """
+    geometry = _GEOMETRIES[kind]
+    vectors, basis = np.array(geometry.cell_vectors, float), np.array(geometry.basis, float)
+    n_basis, ndim = basis.shape
+    # A cell further away than this has no site within the radius, whatever its own shape.
+    reach = math.ceil(radius * np.linalg.norm(np.linalg.inv(vectors), axis=0).max()) + 1
+    cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
+    separation = (cells[:, None] + basis - basis[:, None, None]) @ vectors
+    distance = np.linalg.norm(separation, axis=-1)  # (n_basis, n_cells, n_basis)
+    found = []
+    for b in range(n_basis):
+        cell, site = np.nonzero((distance[b] > 1e-9) & (distance[b] <= radius + 1e-9))
+        order = np.lexsort(separation[b, cell, site].round(6).T[::-1])
+        found.append(np.column_stack([cells[cell], site])[order])
+    if not len(found[0]):
+        raise ValueError(
+            f"Expected a radius that reaches the nearest sites of a {kind} lattice, but got "
+            f"{radius:g} lattice constants; use a larger one."
+        )
+    offsets = np.stack(found)
     offsets.flags.writeable = False
     return offsets
 
@@ -148,7 +202,7 @@ class Lattice:
     boundary: str = "periodic"
 
     def __post_init__(self) -> None:
-        for name, choices in (("kind", tuple(_GEOMETRIES)), ("boundary", _BOUNDARIES)):
+        for name, choices in (("kind", KINDS), ("boundary", _BOUNDARIES)):
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"Expected {name} to be one of {', '.join(choices)}, "

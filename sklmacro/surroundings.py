@@ -7,20 +7,14 @@
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from sklmacro._validation import check_choice, check_integer
 from sklmacro.lattice import Lattice
-from sklmacro.simulators._base import Simulator, Window, whole
+from sklmacro.simulators._base import Simulator, Window, grown, whole
 
 KINDS = ("ghost", "buffer", "periodic")
-
-
-@lru_cache(maxsize=1 << 14)
-def _grown(lattice: Lattice, window: Window, width: int) -> Window:
-    return lattice.grow(*window, width)
 
 
 @dataclass(frozen=True)
@@ -96,16 +90,19 @@ class Surroundings:
             elapsed = simulator._advance_window(patch, alone, whole(alone), duration, n_events, rng)
             after = simulator._site_sums(patch, alone, whole(alone))
             return patch, elapsed, (after - before) / n_sites
-        region = _grown(lattice, window, self.buffer) if self.buffer else window
-        reach = 0 if self.buffer else simulator.observable_range
-        seen = _grown(lattice, window, reach) if reach else window
+        region = grown(lattice, window, self.buffer) if self.buffer else window
         saved = x[lattice.mesh(*region)]
-        before = simulator._site_sums(x, lattice, seen)
-        elapsed = simulator._advance_window(x, lattice, region, duration, n_events, rng)
-        after = simulator._site_sums(x, lattice, seen)
+        if self.buffer:
+            before = simulator._site_sums(x, lattice, window)
+            elapsed = simulator._advance_window(x, lattice, region, duration, n_events, rng)
+            change = simulator._site_sums(x, lattice, window) - before
+        else:
+            elapsed, change = simulator._advance_observed(
+                x, lattice, window, duration, n_events, rng
+            )
         patch = x[box]
         x[lattice.mesh(*region)] = saved
-        return patch, elapsed, (after - before) / n_sites
+        return patch, elapsed, change / n_sites
 
     def relax(
         self,

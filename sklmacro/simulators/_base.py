@@ -9,7 +9,8 @@ A simulator of one's own derives from `Simulator` and writes three methods in pl
 `_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,9 +101,17 @@ class Simulator(BaseEstimator):
         return x if self.n_fields > 1 else x[..., np.newaxis]
 
     def upsample(
-        self, x: np.ndarray, factor: tuple[int, ...], rng: np.random.Generator
+        self,
+        x: np.ndarray,
+        factor: tuple[int, ...],
+        rng: np.random.Generator,
+        nearby: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return one snapshot `factor` times larger along each axis, by `upsample_method`."""
+        """Return one snapshot `factor` times larger along each axis, by `upsample_method`.
+
+        `nearby` (m, *snapshot shape) are snapshots close in time to x, x among them, for methods
+        that put a large snapshot together from several.
+        """
         periodic = self.boundary == "periodic"
         return enlarge(x, factor, self.upsample_method, rng, periodic=periodic)
 
@@ -125,6 +134,34 @@ class Simulator(BaseEstimator):
         for origin in origins:
             window = (tuple(int(o) for o in origin), extent)
             self._advance_window(x, lattice, window, duration, n_events, rng)
+
+    def _advance_observed(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> tuple[float, np.ndarray]:
+        """Evolve the cells of `window` in place; return the elapsed time and a change.
+
+        It is the change (n_observables,) of the densities' sums over the whole lattice.
+        """
+        reach = self.observable_range
+        seen = grown(lattice, window, reach) if reach else window
+        before = self._site_sums(x, lattice, seen)
+        elapsed = self._advance_window(x, lattice, window, duration, n_events, rng)
+        return elapsed, self._site_sums(x, lattice, seen) - before
+
+    def _trajectory(
+        self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[np.ndarray]:
+        """Evolve one snapshot in place through time steps; yield the observables after each."""
+        for step in steps:
+            if step > 0:
+                self._advance_window(x, lattice, whole(lattice), step, None, rng)
+            yield self._means(x, lattice)
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,)."""
@@ -317,10 +354,13 @@ class Simulator(BaseEstimator):
             batch = np.empty((stop - start, len(grid), *tail), dtype)
             for k in range(start, stop):
                 x, rng = X[k].copy(), stream(entropy, Stage.ADVANCE, k)
+                if observe:
+                    batch[k - start] = list(self._trajectory(x, lattice, steps, rng))
+                    continue
                 for j, step in enumerate(steps):
                     if step > 0:
                         self._advance_window(x, lattice, everything, step, None, rng)
-                    batch[k - start, j] = self._means(x, lattice) if observe else x
+                    batch[k - start, j] = x
             return batch
 
         desc = f"simulate {type(self).__name__}"
@@ -375,6 +415,12 @@ class Simulator(BaseEstimator):
 
     def _means(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
         return self._site_sums(x, lattice, whole(lattice)) / lattice.n_sites
+
+
+@lru_cache(maxsize=1 << 14)
+def grown(lattice: Lattice, window: Window, width: int) -> Window:
+    """Return a window enlarged by `width` cells on every side, see `Lattice.grow`."""
+    return lattice.grow(*window, width)
 
 
 def whole(lattice: Lattice) -> Window:

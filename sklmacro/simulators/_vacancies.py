@@ -1,0 +1,279 @@
+"""Rejection-free kinetic Monte Carlo of vacancies that jump to nearest-neighbour sites.
+
+    k_ij = k0 exp(-E_ij / (k_B T)),     R = sum_ij k_ij,     dt ~ Exp(R) or its mean 1/R
+
+A jump exchanges a vacancy with an atom; a jump into a vacancy, out of the window or beyond an open
+edge has no rate. Barriers depend on the sites around a vacancy: after a jump those of the vacancy
+that moved are evaluated again, and those of vacancies that saw one of the two sites, no others. A
+sum tree over the vacancies finds the next event, so that its cost does not grow with the lattice,
+and with the number of vacancies as a logarithm.
+
+Shape vocabulary, with that of `_sites`::
+
+    x           (n_sites,) int8          0 a vacancy, 1 ... n_species an atom
+    sites       (n_vacancies,)           where the vacancies of the window are
+    slots       (2**m,)                  hash table from site to vacancy, -1 where empty
+    barriers    (n_vacancies, z)         E_ij in eV
+    rates       (n_vacancies, z)         k_ij, 0 where no jump is possible
+    tree        (2 P,)                   node q is the sum of 2q and 2q + 1; leaf P + v is vacancy v
+    pairs       (n_species + 1,) * 2     change of the number of ordered nearest-neighbour pairs
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, uint64
+
+from sklmacro.simulators._kmc import uniform
+from sklmacro.simulators._sites import Map, Shell, address, gather, locate
+
+DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
+HASH = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, TAOCP 3, 6.4)
+
+
+class Walk(NamedTuple):
+    """State of the vacancies of one window."""
+
+    sites: np.ndarray
+    slots: np.ndarray
+    barriers: np.ndarray
+    rates: np.ndarray
+    tree: np.ndarray
+    pairs: np.ndarray
+    pending: np.ndarray  # vacancies whose barriers have to be evaluated
+    counters: np.ndarray  # (2,) number pending, events done
+    clock: np.ndarray  # (1,) elapsed time
+    inside: np.ndarray  # (3, n) which cells along each axis belong to the window
+
+
+class Scale(NamedTuple):
+    """Rates: attempt frequency, 1 / (k_B T) in 1/eV, and whether waiting times are means."""
+
+    attempt: float
+    beta: float
+    mean_times: bool
+
+
+@njit(nogil=True)
+def _slot(site: int, slots: np.ndarray) -> int:
+    """Return where the search for a site starts in the hash table."""
+    return np.int64(((uint64(site) * HASH) >> uint64(32)) & uint64(slots.shape[0] - 1))
+
+
+@njit(nogil=True)
+def find(site: int, sites: np.ndarray, slots: np.ndarray) -> int:
+    """Return the vacancy at a site, or -1."""
+    h = _slot(site, slots)
+    while slots[h] >= 0 and sites[slots[h]] != site:
+        h = (h + 1) & (slots.shape[0] - 1)
+    return slots[h]
+
+
+@njit(nogil=True)
+def _enter(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
+    """Put a vacancy into the hash table."""
+    h = _slot(sites[vacancy], slots)
+    while slots[h] >= 0:
+        h = (h + 1) & (slots.shape[0] - 1)
+    slots[h] = vacancy
+
+
+@njit(nogil=True)
+def _leave(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
+    """Take a vacancy out of the hash table; later ones of its run move up (Knuth 6.4, Alg. R)."""
+    mask = slots.shape[0] - 1
+    hole = _slot(sites[vacancy], slots)
+    while slots[hole] != vacancy:
+        hole = (hole + 1) & mask
+    h = hole
+    while True:
+        h = (h + 1) & mask
+        if slots[h] < 0:
+            break
+        home = _slot(sites[slots[h]], slots)
+        if ((h - home) & mask) >= ((h - hole) & mask):
+            slots[hole] = slots[h]
+            hole = h
+    slots[hole] = -1
+
+
+@njit(nogil=True)
+def set_up(walk: Walk) -> None:
+    """Enter the vacancies `walk.sites` into the hash table; the barriers of all are pending."""
+    walk.slots[:] = -1
+    for v in range(walk.sites.shape[0]):
+        _enter(v, walk.sites, walk.slots)
+        walk.pending[v] = v
+    walk.counters[0] = walk.sites.shape[0]
+
+
+@njit(nogil=True)
+def _rate_vacancy(
+    v: int, x: np.ndarray, where: Map, nearest: Shell, walk: Walk, scale: Scale
+) -> None:
+    """Turn the barriers of a vacancy into rates, and bring the tree up to date."""
+    c0, c1, c2, b = locate(walk.sites[v], where.shape)
+    total = 0.0
+    for d in range(walk.rates.shape[1]):
+        step = nearest.steps[b, d]
+        other = address(step, c0, c1, c2, where.wrap, where.reach)
+        rate = 0.0
+        if (
+            other >= 0
+            and x[other] != 0
+            and walk.inside[0, (c0 + step[0]) % where.shape[0]]
+            and walk.inside[1, (c1 + step[1]) % where.shape[1]]
+            and walk.inside[2, (c2 + step[2]) % where.shape[2]]
+        ):
+            rate = scale.attempt * np.exp(-scale.beta * walk.barriers[v, d])
+        walk.rates[v, d] = rate
+        total += rate
+    node = walk.tree.shape[0] // 2 + v
+    walk.tree[node] = total
+    while node > 1:
+        node //= 2
+        walk.tree[node] = walk.tree[2 * node] + walk.tree[2 * node + 1]
+
+
+@njit(nogil=True)
+def _draw(walk: Walk, state: np.ndarray) -> tuple[int, int]:
+    """Return a vacancy and a direction with probability k_ij / R."""
+    half = walk.tree.shape[0] // 2
+    target, node = uniform(state) * walk.tree[1], 1
+    while node < half:
+        node *= 2
+        # The second test guards against round-off: an empty branch is never taken.
+        if target >= walk.tree[node] and walk.tree[node + 1] > 0.0:
+            target -= walk.tree[node]
+            node += 1
+    v, chosen = node - half, -1
+    for d in range(walk.rates.shape[1]):
+        if walk.rates[v, d] > 0.0:
+            chosen = d
+            target -= walk.rates[v, d]
+            if target < 0.0:
+                break
+    return v, chosen
+
+
+@njit(nogil=True)
+def _count_pairs(
+    x: np.ndarray, site: int, sign: int, where: Map, nearest: Shell, pairs: np.ndarray
+) -> None:
+    """Count the pairs that the atom at a site is part of, both ways round."""
+    c0, c1, c2, b = locate(site, where.shape)
+    kind = x[site]
+    for d in range(nearest.steps.shape[1]):
+        other = address(nearest.steps[b, d], c0, c1, c2, where.wrap, where.reach)
+        if other >= 0:
+            pairs[kind, x[other]] += sign
+            pairs[x[other], kind] += sign
+
+
+@njit(nogil=True)
+def _note(site: int, mover: int, x: np.ndarray, where: Map, around: Shell, walk: Walk) -> None:
+    """Make the vacancies around a site pending, except the one that moves."""
+    c0, c1, c2, b = locate(site, where.shape)
+    for e in range(around.steps.shape[1]):
+        other = address(around.steps[b, e], c0, c1, c2, where.wrap, where.reach)
+        if other >= 0 and x[other] == 0:
+            v = find(other, walk.sites, walk.slots)
+            known = v < 0 or v == mover
+            for p in range(walk.counters[0]):
+                known = known or walk.pending[p] == v
+            if not known:
+                walk.pending[walk.counters[0]] = v
+                walk.counters[0] += 1
+
+
+@njit(nogil=True)
+def run(
+    x: np.ndarray,
+    where: Map,
+    around: Shell,
+    nearest: Shell,
+    evaluate: Callable,
+    params: Any,
+    scale: Scale,
+    walk: Walk,
+    known: bool,
+    duration: float,
+    n_events: int,
+    state: np.ndarray,
+) -> int:
+    """Let vacancies jump until `duration` has passed or `n_events` are done; x changes in place.
+
+    `evaluate(environment, b, out, params)` fills barriers and returns True; where it returns False
+    the kernel returns ASK, and is called again with `known` once the barriers of all pending
+    vacancies are filled in. The clock is infinite if nothing can happen and events are counted.
+    """
+    environment = np.empty(around.steps.shape[1], np.int8)
+    while True:
+        for p in range(walk.counters[0]):
+            v = walk.pending[p]
+            if not known:
+                gather(x, walk.sites[v], where, around, environment)
+                b = walk.sites[v] % where.shape[3]
+                if not evaluate(environment, b, walk.barriers[v], params):
+                    return ASK
+            _rate_vacancy(v, x, where, nearest, walk, scale)
+        known = False
+        walk.counters[0] = 0
+        if walk.counters[1] >= n_events:
+            return DONE
+        total = walk.tree[1] if walk.sites.shape[0] > 0 else 0.0
+        if total <= 0.0:
+            walk.clock[0] = duration
+            return DONE
+        waiting = (1.0 if scale.mean_times else -np.log(uniform(state))) / total
+        if walk.clock[0] + waiting > duration:
+            walk.clock[0] = duration
+            return DONE
+        walk.clock[0] += waiting
+        v, d = _draw(walk, state)
+        here = walk.sites[v]
+        c0, c1, c2, b = locate(here, where.shape)
+        there = address(nearest.steps[b, d], c0, c1, c2, where.wrap, where.reach)
+        _leave(v, walk.sites, walk.slots)
+        _count_pairs(x, there, -1, where, nearest, walk.pairs)
+        x[here], x[there] = x[there], 0
+        _count_pairs(x, here, 1, where, nearest, walk.pairs)
+        walk.sites[v] = there
+        _enter(v, walk.sites, walk.slots)
+        walk.pending[0] = v
+        walk.counters[0] = 1
+        walk.counters[1] += 1
+        _note(here, v, x, where, around, walk)
+        _note(there, v, x, where, around, walk)
+
+
+@njit(nogil=True)
+def gather_pending(
+    x: np.ndarray, where: Map, around: Shell, walk: Walk, environments: np.ndarray, basis: np.ndarray
+) -> None:
+    """Read the surroundings (n_pending, m) and basis numbers of all pending vacancies."""
+    for p in range(walk.counters[0]):
+        site = walk.sites[walk.pending[p]]
+        gather(x, site, where, around, environments[p])
+        basis[p] = site % where.shape[3]
+
+
+@njit(nogil=True)
+def count_pairs_in(
+    x: np.ndarray, where: Map, nearest: Shell, origin: np.ndarray, extent: np.ndarray, pairs: np.ndarray
+) -> None:
+    """Count ordered pairs (site of the window, nearest neighbour) by their species."""
+    n = where.shape
+    for a0 in range(extent[0]):
+        c0 = (origin[0] + a0) % n[0]
+        for a1 in range(extent[1]):
+            c1 = (origin[1] + a1) % n[1]
+            for a2 in range(extent[2]):
+                c2 = (origin[2] + a2) % n[2]
+                for b in range(n[3]):
+                    kind = x[((c0 * n[1] + c1) * n[2] + c2) * n[3] + b]
+                    for d in range(nearest.steps.shape[1]):
+                        other = address(nearest.steps[b, d], c0, c1, c2, where.wrap, where.reach)
+                        if other >= 0:
+                            pairs[kind, x[other]] += 1

@@ -1,0 +1,403 @@
+"""Vacancy diffusion in an alloy by rejection-free kinetic Monte Carlo (Sec. III.3).
+
+    k_ij = k0 exp(-E_ij / (k_B T)),        delta_ab = n_ab - z c_b                          (Eq. 30)
+
+A vacancy exchanges places with one of its z nearest neighbours; the barrier E_ij depends on the
+atoms around it. The observables are the short-range-order parameters: n_ab is the mean number of b
+atoms next to an a atom, z c_b what a random solution has (8/3 for three equal parts on BCC), c_b the
+fraction of b among the atoms of the whole lattice. They are counted with the true neighbours across
+the edges of patches, and brought up to date jump by jump.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+
+from sklmacro._validation import check_choice, check_real
+from sklmacro.enlarge import apportion, tile_shifted
+from sklmacro.lattice import Lattice, nearest_distance
+from sklmacro.simulators._base import Simulator, Window, whole
+from sklmacro.simulators._kmc import random_words
+from sklmacro.simulators._sites import Map, Shell, address_map, shell
+from sklmacro.simulators._vacancies import (
+    ASK,
+    Scale,
+    Walk,
+    count_pairs_in,
+    gather_pending,
+    run,
+    set_up,
+)
+from sklmacro.simulators.barriers import BarrierModel
+
+BOLTZMANN = 8.617333e-5  # eV/K
+
+
+class Alloy(Simulator):
+    """Vacancy diffusion in an alloy, by default NbMoTa on the BCC lattice (Sec. III.3).
+
+    Snapshots are int8, 0 a vacancy and 1, 2, ... the species. Jumps conserve composition, number of
+    vacancies and lattice. The observables are the short-range-order parameters delta_ab of Eq. 30
+    for a <= b in the order of the species.
+
+    Parameters
+    ----------
+    temperature : float, default=2000.0
+        Temperature in K, positive.
+    barriers : BarrierModel, default=None
+        Barriers in eV; None takes the embedded ones of NbMoTa. See `sklmacro.simulators.barriers`.
+    species : sequence of str, default=("Nb", "Mo", "Ta")
+        Names of species 1, 2, ...
+    composition : sequence of float, default=None
+        Fraction of each species among the atoms of initial snapshots; None for equal parts.
+    vacancy_fraction : float, default=1/1024
+        Vacancies per site of initial snapshots; at least one vacancy is made.
+    attempt_frequency : float, default=1e13
+        k0 in 1/s, positive.
+    waiting_times : {"random", "mean"}, default="random"
+        Exponential waiting times, or their means 1/R, which have less variance.
+    reference_barrier : float, default=None
+        Time is in units of exp(E / (k_B T)) / k0 for this barrier E in eV: the mean time of one jump
+        over it, with which times at all temperatures compare. None gives seconds.
+    boundary : {"periodic", "open"}, default="periodic"
+        Edges of the lattice; beyond an open one there is nothing.
+
+    Examples
+    --------
+    >>> from sklmacro.simulators import Alloy
+    >>> alloy = Alloy(temperature=2000.0)
+    >>> X = alloy.sample_initial(2, 8, random_state=0)
+    >>> X_next, elapsed = alloy.advance(X, n_events=100, random_state=0)
+    >>> X_next.shape, alloy.observe(X_next).shape
+    ((2, 8, 8, 8, 2), (2, 6))
+    """
+
+    state_dtype = np.int8
+    observable_range = 1
+    has_events = True
+    upsample_method = "tile"
+
+    def __init__(
+        self,
+        temperature: float = 2000.0,
+        barriers: BarrierModel | None = None,
+        species: Sequence[str] = ("Nb", "Mo", "Ta"),
+        composition: Sequence[float] | None = None,
+        vacancy_fraction: float = 1 / 1024,
+        attempt_frequency: float = 1e13,
+        waiting_times: str = "random",
+        reference_barrier: float | None = None,
+        boundary: str = "periodic",
+    ):
+        self.temperature = temperature
+        self.barriers = barriers
+        self.species = species
+        self.composition = composition
+        self.vacancy_fraction = vacancy_fraction
+        self.attempt_frequency = attempt_frequency
+        self.waiting_times = waiting_times
+        self.reference_barrier = reference_barrier
+        self.boundary = boundary
+
+    # What the model is --------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """Kind of lattice, that of the barriers."""
+        return self._model.kind
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Pairs (a, b) of species, counted from 0, that the observables belong to."""
+        return list(combinations_with_replacement(range(len(self.species)), 2))
+
+    @property
+    def observable_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the short-range-order parameters."""
+        return tuple(f"{self.species[a]}-{self.species[b]} order" for a, b in self.pairs)
+
+    @property
+    def observable_units(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Units of the observables: atoms."""
+        return ("1",) * len(self.pairs)
+
+    @property
+    def observable_bounds(self) -> tuple[tuple[float, float], ...]:  # type: ignore[override]
+        """Range that no observable can leave."""
+        z = float(self._z)
+        return ((-z, z),) * len(self.pairs)
+
+    @property
+    def relax_time(self) -> float:  # type: ignore[override]
+        """Time of about 1000 jumps of a vacancy among random atoms."""
+        return 1000 * self.jump_time()
+
+    @property
+    def pair_time(self) -> float:  # type: ignore[override]
+        """Time of about 100 jumps of a vacancy among random atoms."""
+        return 100 * self.jump_time()
+
+    def jump_time(self) -> float:
+        """Return the mean waiting time 1/R of one vacancy among random atoms."""
+        model, scale = self._model, self._scale()
+        rng = np.random.Generator(np.random.PCG64(0))
+        n_basis, n_sites = model.offsets.shape[:2]
+        environments = rng.integers(1, len(self.species) + 1, (256, n_sites)).astype(np.int8)
+        barriers = model.evaluate(environments, np.arange(256) % n_basis)
+        return float(1 / (scale.attempt * np.exp(-scale.beta * barriers)).sum(axis=1).mean())
+
+    def _validate_parameters(self) -> None:
+        check_real(self.temperature, "temperature", low=0.0, strict=True)
+        check_real(self.attempt_frequency, "attempt_frequency", low=0.0, strict=True)
+        check_real(self.vacancy_fraction, "vacancy_fraction", low=0.0, high=1.0)
+        check_choice(self.waiting_times, "waiting_times", ("random", "mean"))
+        check_choice(self.boundary, "boundary", ("periodic", "open"))
+        if self.reference_barrier is not None:
+            check_real(self.reference_barrier, "reference_barrier")
+        if len(self.species) != self._model.n_species:
+            raise ValueError(
+                f"Expected {self._model.n_species} species, as many as the barriers know, but got "
+                f"{tuple(self.species)}; name one for each, in the order of their numbers."
+            )
+        self._fractions()
+
+    @property
+    def _model(self) -> BarrierModel:
+        if isinstance(self.barriers, BarrierModel):
+            return self.barriers
+        raise ValueError(
+            "Expected barriers to be a BarrierModel, but got "
+            f"{self.barriers!r}; wrap a function in CallableBarriers."
+        )
+
+    @property
+    def _z(self) -> int:
+        return self._model.jumps.shape[1]
+
+    def _scale(self) -> Scale:
+        beta = 1 / (BOLTZMANN * self.temperature)
+        unit = 1.0  # of time, in 1 / k0
+        if self.reference_barrier is not None:
+            unit = np.exp(beta * self.reference_barrier) / self.attempt_frequency
+        return Scale(float(self.attempt_frequency * unit), beta, self.waiting_times == "mean")
+
+    def _fractions(self) -> np.ndarray:
+        """Return the fraction of each species among the atoms."""
+        n = len(self.species)
+        parts = [1.0] * n if self.composition is None else list(self.composition)
+        parts = [check_real(part, "composition", low=0.0) for part in parts]
+        if len(parts) != n or sum(parts) <= 0:
+            raise ValueError(
+                f"Expected composition to be None or {n} fractions, one for each species, not all "
+                f"0, but got {self.composition!r}; pass for instance {(1 / n,) * n}."
+            )
+        return np.array(parts) / sum(parts)
+
+    # Snapshots ------------------------------------------------------------------------------------
+
+    def check_snapshots(self, X: Any) -> np.ndarray:
+        """Return `X` as checked int8 snapshots; see `Simulator.check_snapshots`."""
+        states = np.asarray(X)
+        X = super().check_snapshots(X)
+        highest = len(self.species)
+        if not ((X == states).all() and X.min() >= 0 and X.max() <= highest):
+            wrong = states[(X != states) | (X < 0) | (X > highest)].ravel()[0]
+            raise ValueError(
+                f"Expected the states of {type(self).__name__} to be 0 (vacancy) to {highest} "
+                f"({self.species[-1]}), but got {wrong!r}; number the species from 1."
+            )
+        return X
+
+    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+        """Draw a random solution of the given composition, and vacancies."""
+        n = lattice.n_sites
+        n_vacancies = max(1, round(self.vacancy_fraction * n))
+        counts = np.array([n_vacancies, *apportion(self._fractions(), n - n_vacancies)])
+        states = np.repeat(np.arange(len(counts), dtype=np.int8), counts)
+        return rng.permutation(states).reshape(lattice.site_shape)
+
+    def density(self, x: np.ndarray) -> np.ndarray:
+        """Return (n / N_a) [x_i = a] #(b next to i) - z c_b, shape (*site_shape, n_observables)."""
+        lattice, flat = self.lattice(x.shape), x.ravel()
+        neighbours = lattice.neighbors()
+        beside = np.where(neighbours >= 0, flat[neighbours], 0)
+        weight, random = self._normalisation(flat)
+        density = np.empty((flat.size, len(self.pairs)))
+        for k, (a, b) in enumerate(self.pairs):
+            found = (flat == a + 1) * (beside == b + 1).sum(axis=1)
+            density[:, k] = weight[a] * found - random[b]
+        return density.reshape(*lattice.site_shape, -1)
+
+    def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return n / N_a and z c_b of each species in a whole snapshot; an absent one has 0."""
+        counts = np.bincount(flat, minlength=len(self.species) + 1)[1:]
+        weight = np.divide(flat.size, counts, out=np.zeros(len(counts)), where=counts > 0)
+        return weight, self._z * counts / max(counts.sum(), 1)
+
+    def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Return (n / N_a) times the number of ordered pairs (a, b), for each observable."""
+        return np.array([weight[a] * pairs[a + 1, b + 1] for a, b in self.pairs])
+
+    def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
+        flat, (where, _, nearest) = x.reshape(-1), self._addresses(lattice)
+        counts = np.zeros((len(self.species) + 1,) * 2, np.int64)
+        origin, extent = (np.array(_padded(w, fill), np.int64) for w, fill in zip(window, (0, 1)))
+        count_pairs_in(flat, where, nearest, origin, extent, counts)
+        weight, random = self._normalisation(flat)
+        n_sites = int(extent.prod()) * lattice.n_basis
+        return self._order(counts, weight) - n_sites * random[[b for _, b in self.pairs]]
+
+    def upsample(
+        self,
+        x: np.ndarray,
+        factor: tuple[int, ...],
+        rng: np.random.Generator,
+        nearby: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Tile copies, each shifted at random, of snapshots drawn from `nearby`, or of x itself.
+
+        Atoms and vacancies are then exchanged at random places until the composition is that of x.
+
+        Parameters
+        ----------
+        x : ndarray of shape site_shape
+        factor : tuple of int, (ndim,)
+        rng : numpy.random.Generator
+        nearby : ndarray of shape (m, *site_shape), default=None
+            Snapshots close in time to x.
+        """
+        return tile_shifted(x, factor, rng, nearby, periodic=self.boundary == "periodic")
+
+    # Dynamics -------------------------------------------------------------------------------------
+
+    def _addresses(self, lattice: Lattice) -> tuple[Map, Shell, Shell]:
+        radius = self._model.radius
+        where = address_map(lattice, radius)
+        return where, shell(lattice, radius), shell(lattice, nearest_distance(lattice.kind))
+
+    def _walk(self, x: np.ndarray, lattice: Lattice, window: Window) -> Walk:
+        """Return the vacancies of a window, their barriers still to be evaluated."""
+        where, z = address_map(lattice, self._model.radius), self._z
+        if window == whole(lattice):
+            sites = np.flatnonzero(x.reshape(-1) == 0)
+        else:
+            found = np.nonzero(x[lattice.mesh(*window)] == 0)
+            cells = [
+                (o + f) % n for o, f, n in zip(window[0], found, lattice.cells, strict=False)
+            ]
+            rest = found[lattice.ndim :]
+            sites = np.ravel_multi_index((*cells, *rest), lattice.site_shape)
+        n, n_kinds = len(sites), len(self.species) + 1
+        leaves = 1 << max(n - 1, 0).bit_length()
+        inside = np.zeros((3, int(where.shape[:3].max())), bool)
+        for axis, (o, e) in enumerate(zip(*(_padded(w, f) for w, f in zip(window, (0, 1))))):
+            inside[axis, (o + np.arange(e)) % where.shape[axis]] = True
+        walk = Walk(
+            sites=sites.astype(np.int64),
+            slots=np.empty(4 * leaves, np.int64),
+            barriers=np.zeros((n, z)),
+            rates=np.zeros((n, z)),
+            tree=np.zeros(2 * leaves),
+            pairs=np.zeros((n_kinds, n_kinds), np.int64),
+            pending=np.empty(max(n, 1), np.int64),
+            counters=np.zeros(2, np.int64),
+            clock=np.zeros(1),
+            inside=inside,
+        )
+        set_up(walk)
+        return walk
+
+    def _run(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        walk: Walk,
+        duration: float | None,
+        n_events: int | None,
+        words: np.ndarray,
+    ) -> float:
+        """Let the vacancies of a walk jump, in place; return the time that passed."""
+        where, around, nearest = self._addresses(lattice)
+        model = self._model
+        evaluate, params = model.compiled()
+        walk.clock[0], walk.counters[1] = 0.0, 0
+        limits = (
+            np.inf if duration is None else float(duration),
+            np.iinfo(np.int64).max if n_events is None else n_events,
+        )
+        flat, scale, known = x.reshape(-1), self._scale(), False
+        while (
+            run(flat, where, around, nearest, evaluate, params, scale, walk, known, *limits, words)
+            == ASK
+        ):
+            n = walk.counters[0]
+            environments = np.empty((n, around.steps.shape[1]), np.int8)
+            basis = np.empty(n, np.int64)
+            gather_pending(flat, where, around, walk, environments, basis)
+            walk.barriers[walk.pending[:n]] = model.evaluate(environments, basis)
+            known = True
+        return float(walk.clock[0])
+
+    def _advance_window(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> float:
+        return self._advance_observed(x, lattice, window, duration, n_events, rng)[0]
+
+    def _advance_observed(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> tuple[float, np.ndarray]:
+        walk = self._walk(x, lattice, window)
+        elapsed = self._run(x, lattice, walk, duration, n_events, random_words(rng))
+        if not np.isfinite(elapsed):
+            raise ValueError(
+                f"Expected a window in which a vacancy can jump, but got {len(walk.sites)} vacancies "
+                "and none that can; advance by duration, or choose another window."
+            )
+        return elapsed, self._order(walk.pairs, self._normalisation(x.reshape(-1))[0])
+
+    def _advance_windows(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Evolve windows one after the other; one without vacancies stays as it is."""
+        words = random_words(rng)
+        for origin in origins.tolist():
+            walk = self._walk(x, lattice, (tuple(origin), extent))
+            self._run(x, lattice, walk, duration, n_events, words)
+
+    def _trajectory(
+        self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[np.ndarray]:
+        """Yield the observables after each step, from pairs counted jump by jump."""
+        walk, words = self._walk(x, lattice, whole(lattice)), random_words(rng)
+        weight, _ = self._normalisation(x.reshape(-1))
+        start = self._means(x, lattice)
+        for step in steps:
+            if step > 0:
+                self._run(x, lattice, walk, step, None, words)
+            yield start + self._order(walk.pairs, weight) / lattice.n_sites
+
+
+def _padded(values: Sequence[int], fill: int) -> tuple[int, ...]:
+    """Return values for three axes."""
+    return (fill,) * (3 - len(values)) + tuple(values)

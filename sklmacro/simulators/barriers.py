@@ -1,0 +1,263 @@
+"""Energy barriers of vacancy jumps, behind one interface.
+
+A barrier model says which sites it looks at, those within `radius` lattice constants of the
+vacancy, and turns the species found there into the barriers of the z jumps to the nearest sites.
+
+Shape vocabulary::
+
+    environments  (m, n_sites) int8     species around each vacancy: 0 vacancy or nothing, 1 ... n
+    basis         (m,) int64            which basis site of the unit cell each vacancy is on
+    barriers      (m, z)                eV; the order of jumps is that of the displacements
+
+Environments and jumps are listed in lexicographic order of the displacements, see
+`sklmacro.lattice.surroundings_of`. Barriers do not depend on the temperature.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sklmacro._validation import check_choice, check_finite, check_numbers, check_real
+from sklmacro.lattice import KINDS, nearest_distance, surroundings_of
+
+
+@njit(nogil=True)
+def _ask(environment: np.ndarray, b: int, out: np.ndarray, params: Any) -> bool:
+    """Leave the barriers to Python."""
+    return False
+
+
+class BarrierModel:
+    """Base of the barrier models; a subclass for Python code writes `evaluate` only.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of lattice, see `Lattice`.
+    radius : float
+        How far the model looks, in lattice constants.
+    n_species : int
+        Number of species that it knows.
+    """
+
+    def __init__(self, kind: str, radius: float, n_species: int):
+        self.kind = check_choice(kind, "kind", KINDS)
+        self.radius = check_real(radius, "radius", low=nearest_distance(kind))
+        self.n_species = n_species
+
+    def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
+        """Return the barriers (m, z) in eV of environments (m, n_sites)."""
+        raise NotImplementedError(f"{type(self).__name__} does not evaluate barriers.")
+
+    def compiled(self) -> tuple[Callable, Any]:
+        """Return a numba function and the arrays that it works with.
+
+        The function `(environment, b, out, params) -> bool` fills the barriers `out` (z,) of one
+        environment (n_sites,) of a vacancy on basis site b and returns True. The default returns
+        False, upon which `evaluate` is asked.
+        """
+        return _ask, None
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Sites around each basis site, int (n_basis, n_sites, ndim + 1)."""
+        return surroundings_of(self.kind, self.radius)
+
+    @cached_property
+    def jumps(self) -> np.ndarray:
+        """Where the z nearest sites stand in an environment, int (n_basis, z)."""
+        return positions_in(self.offsets, surroundings_of(self.kind, nearest_distance(self.kind)))
+
+    def __sklearn_clone__(self) -> "BarrierModel":
+        return self  # a model is never changed, so that clones of a simulator can share it
+
+
+def positions_in(offsets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return where each of the offsets `wanted` (n_basis, z, ndim + 1) stands in `offsets`."""
+    equal = (offsets[:, np.newaxis] == wanted[:, :, np.newaxis]).all(axis=-1)
+    return equal.argmax(axis=-1)
+
+
+@njit(nogil=True, fastmath={"reassoc", "contract"})
+def _sum_clusters(environment: np.ndarray, b: int, out: np.ndarray, params: Any) -> bool:
+    """Fill the barriers of one environment from tables of sites that act by themselves.
+
+    Every site adds a row of (z * n_species) numbers, for each jump and each species that might make
+    it; those of the species that are there remain.
+    """
+    table, jumps, total = params  # (n_basis, n_sites, n_states, row), (n_basis, z), (row,)
+    n_sites, row, z = environment.shape[0], total.shape[0], out.shape[0]
+    sites = table[b]
+    total[:] = 0.0
+    tail = n_sites % 4
+    for k in range(tail):
+        site = sites[k, environment[k]]
+        for j in range(row):
+            total[j] += site[j]
+    for k in range(tail, n_sites, 4):  # four at a time, to load and store the sums less often
+        s0, s1 = sites[k, environment[k]], sites[k + 1, environment[k + 1]]
+        s2, s3 = sites[k + 2, environment[k + 2]], sites[k + 3, environment[k + 3]]
+        for j in range(row):
+            total[j] += (s0[j] + s1[j]) + (s2[j] + s3[j])
+    for d in range(z):
+        atom = environment[jumps[b, d]]
+        out[d] = total[d * (row // z) + atom - 1] if atom > 0 else np.inf
+    return True
+
+
+class ClusterBarriers(BarrierModel):
+    """Barriers as sums over sites, for each species that jumps: points, and pairs with the jumper.
+
+        E_d = sum_k T[k, x_k, d, a]
+
+    with x_k the species on site k around the vacancy and a that of the atom that makes jump d.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of lattice.
+    radius : float
+        Radius of the environment in lattice constants.
+    table : ndarray of shape (n_basis, n_sites, n_species + 1, z, n_species)
+        T in eV, for each basis site that the vacancy can be on.
+
+    Raises
+    ------
+    ValueError
+        If the table has another shape, or is not finite.
+    """
+
+    def __init__(self, kind: str, radius: float, table: Any):
+        table = check_finite(check_numbers(table, "table"), "table")
+        super().__init__(kind, radius, table.shape[-1] if table.ndim else 0)
+        n_basis, z = self.jumps.shape
+        shape = (n_basis, self.offsets.shape[1], self.n_species + 1, z, self.n_species)
+        if table.shape != shape:
+            raise ValueError(
+                f"Expected a table of shape {shape} for {self.n_species} species on a {kind} "
+                f"lattice within {radius:g} lattice constants, but got {table.shape}; reshape it, "
+                "or choose the radius that it was made for."
+            )
+        rows = (*shape[:3], z * self.n_species)
+        self._table = np.ascontiguousarray(table.reshape(rows))
+
+    def compiled(self) -> tuple[Callable, Any]:
+        """Return the kernel, its tables and a row to work in."""
+        return _sum_clusters, (self._table, self.jumps, np.empty(self._table.shape[-1]))
+
+    def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
+        """Return the barriers (m, z) in eV of environments (m, n_sites)."""
+        kernel, params = self.compiled()
+        out = np.empty((len(environments), self.jumps.shape[1]))
+        for environment, b, row in zip(environments, basis, out, strict=True):
+            kernel(environment, b, row, params)
+        return out
+
+
+def pairwise_barriers(kind: str, energies: Any, saddle: Any) -> ClusterBarriers:
+    """Return barriers that follow from energies of nearest-neighbour pairs.
+
+        E_ij = E0[a] + (H' - H) / 2,        H = sum_<kl> V[x_k, x_l]
+
+    where the jump of an atom a leads from energy H to H'. There and back differ by H' - H, so that
+    the dynamics is in detailed balance with exp(-H / (k_B T)).
+
+    Parameters
+    ----------
+    kind : str
+        Kind of lattice.
+    energies : array-like of shape (n_species + 1, n_species + 1)
+        V in eV, symmetric; row and column 0 are those of a vacancy.
+    saddle : float or array-like of shape (n_species,)
+        E0 in eV, for each species.
+
+    Returns
+    -------
+    model : ClusterBarriers
+
+    Raises
+    ------
+    ValueError
+        If V is not a symmetric matrix, or E0 does not go with it.
+
+    Examples
+    --------
+    >>> from sklmacro.simulators import Alloy, pairwise_barriers
+    >>> ordering = pairwise_barriers("fcc", [[0, 0, 0], [0, 0.1, 0], [0, 0, 0.1]], saddle=0.8)
+    >>> alloy = Alloy(temperature=600.0, barriers=ordering, species=("Cu", "Au"))
+    >>> alloy.sample_initial(1, 4, random_state=0).shape
+    (1, 4, 4, 4, 4)
+    """
+    V = check_finite(check_numbers(energies, "energies"), "energies")
+    n = len(V) - 1 if V.ndim == 2 else 0
+    if n < 1 or V.shape != (n + 1, n + 1) or not (V == V.T).all():
+        raise ValueError(
+            "Expected energies to be a symmetric matrix (n_species + 1, n_species + 1), row 0 "
+            f"that of a vacancy, but got shape {V.shape}; make V[k, l] equal to V[l, k]."
+        )
+    E0 = check_finite(check_numbers(saddle, "saddle"), "saddle")
+    if E0.shape not in ((), (n,)):
+        raise ValueError(
+            f"Expected saddle to be one energy or {n}, one for each species, but got {E0.shape}; "
+            "pass a number."
+        )
+    reach = nearest_distance(check_choice(kind, "kind", KINDS))
+    around, shell = surroundings_of(kind, 2 * reach), surroundings_of(kind, reach)
+    jumps = positions_in(around, shell)
+    table = np.zeros((*around.shape[:2], n + 1, shell.shape[1], n))
+    bond = (V[:, 1:] - V[:, :1]) / 2  # (x, a): half of what a in the place of a vacancy gains
+    for b in range(len(around)):
+        for d, step in enumerate(shell[b]):
+            for offset in np.setdiff1d(np.arange(shell.shape[1]), d):  # next to the vacancy
+                table[b, jumps[b, offset], :, d] += bond
+            for other in shell[step[-1]]:  # next to the atom before it jumps
+                seen = np.append(step[:-1] + other[:-1], other[-1])
+                if seen[:-1].any() or seen[-1] != b:  # all but the vacancy
+                    k = np.flatnonzero((around[b] == seen).all(axis=1))
+                    table[b, k, :, d] -= bond
+            table[b, jumps[b, d], :, d] += E0
+    return ClusterBarriers(kind, 2 * reach, table)
+
+
+class CallableBarriers(BarrierModel):
+    """Barriers from a Python function: slow, and anything goes.
+
+    Parameters
+    ----------
+    function : callable
+        `function(environments, basis)` returns barriers (m, z) in eV; shapes as in the module.
+    kind : str, default="bcc"
+        Kind of lattice.
+    radius : float, default=None
+        How far the function looks, in lattice constants; None for the nearest sites only.
+    n_species : int, default=3
+        Number of species.
+    """
+
+    def __init__(
+        self, function: Callable, kind: str = "bcc", radius: float | None = None, n_species: int = 3
+    ):
+        reach = nearest_distance(check_choice(kind, "kind", KINDS)) if radius is None else radius
+        super().__init__(kind, reach, n_species)
+        self.function = function
+
+    def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
+        """Return what the function returns, checked.
+
+        Raises
+        ------
+        ValueError
+            If it is not an array (m, z) of numbers without NaN.
+        """
+        barriers = check_numbers(self.function(environments, basis), "barriers")
+        shape = (len(environments), self.jumps.shape[1])
+        if barriers.shape != shape or np.isnan(barriers).any():
+            raise ValueError(
+                f"Expected the function of barriers to return numbers of shape {shape}, but got "
+                f"shape {barriers.shape} with {np.isnan(barriers).sum()} NaN; return one barrier in "
+                "eV for each jump, infinity for one that cannot be made."
+            )
+        return barriers
