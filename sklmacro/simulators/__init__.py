@@ -3,7 +3,13 @@
 from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._choice import resolve_simulator
 from sklmacro.simulators.alloy import Alloy
-from sklmacro.simulators.barriers import pairwise_barriers
+from sklmacro.simulators.barrier_network import BarrierNetwork
+from sklmacro.simulators.barriers import (
+    BarrierModel,
+    CallableBarriers,
+    ClusterBarriers,
+    pairwise_barriers,
+)
 from sklmacro.simulators.curie_weiss import CurieWeiss
 from sklmacro.simulators.ising import Ising
 from sklmacro.simulators.linear_chain import LinearChain

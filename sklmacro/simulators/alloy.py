@@ -31,6 +31,7 @@ from sklmacro.simulators._vacancies import (
     set_up,
 )
 from sklmacro.simulators.barriers import BarrierModel
+from sklmacro.simulators.nbmota import nbmota_barriers
 
 BOLTZMANN = 8.617333e-5  # eV/K
 
@@ -165,6 +166,8 @@ class Alloy(Simulator):
 
     @property
     def _model(self) -> BarrierModel:
+        if self.barriers is None:
+            return nbmota_barriers()
         if isinstance(self.barriers, BarrierModel):
             return self.barriers
         raise ValueError(
@@ -217,6 +220,31 @@ class Alloy(Simulator):
         counts = np.array([n_vacancies, *apportion(self._fractions(), n - n_vacancies)])
         states = np.repeat(np.arange(len(counts), dtype=np.int8), counts)
         return rng.permutation(states).reshape(lattice.site_shape)
+
+    def environments(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return what surrounds the vacancies of snapshots, as the barrier model sees it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape)
+
+        Returns
+        -------
+        environments : ndarray of int8, shape (n_vacancies, n_sites)
+            All vacancies of the first snapshot, then those of the second, and so on.
+        basis : ndarray of shape (n_vacancies,)
+            Basis site that each vacancy is on.
+        """
+        X = self.check_snapshots(X)
+        lattice = self.lattice(X.shape[1:])
+        where, around, _ = self._addresses(lattice)
+        environments, basis = [], []
+        for x in X:
+            walk = self._walk(x, lattice, whole(lattice))
+            environments.append(np.empty((len(walk.sites), around.steps.shape[1]), np.int8))
+            basis.append(np.empty(len(walk.sites), np.int64))
+            gather_pending(x.reshape(-1), where, around, walk, environments[-1], basis[-1])
+        return np.concatenate(environments), np.concatenate(basis)
 
     def density(self, x: np.ndarray) -> np.ndarray:
         """Return (n / N_a) [x_i = a] #(b next to i) - z c_b, shape (*site_shape, n_observables)."""

@@ -83,37 +83,45 @@ def positions_in(offsets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 @njit(nogil=True, fastmath={"reassoc", "contract"})
 def _sum_clusters(environment: np.ndarray, b: int, out: np.ndarray, params: Any) -> bool:
-    """Fill the barriers of one environment from tables of sites that act by themselves.
+    """Fill the barriers of one environment from tables.
 
     Every site adds a row of (z * n_species) numbers, for each jump and each species that might make
-    it; those of the species that are there remain.
+    it; those of the species that are there remain. Every pair adds a row of z numbers.
     """
-    table, jumps, total = params  # (n_basis, n_sites, n_states, row), (n_basis, z), (row,)
-    n_sites, row, z = environment.shape[0], total.shape[0], out.shape[0]
-    sites = table[b]
-    total[:] = 0.0
+    # (n_basis, n_sites, n_states, z * n_species), (n_basis, n_pairs, n_states**2, z),
+    # (n_basis, n_pairs, 2), (n_basis, z), (z * n_species,), (z,)
+    points, joint, pairs, jumps, by_species, total = params
+    n_sites, row, z = environment.shape[0], by_species.shape[0], total.shape[0]
+    n_states, n_species = points.shape[2], row // z
+    sites = points[b]
+    by_species[:] = 0.0
     tail = n_sites % 4
     for k in range(tail):
         site = sites[k, environment[k]]
         for j in range(row):
-            total[j] += site[j]
+            by_species[j] += site[j]
     for k in range(tail, n_sites, 4):  # four at a time, to load and store the sums less often
         s0, s1 = sites[k, environment[k]], sites[k + 1, environment[k + 1]]
         s2, s3 = sites[k + 2, environment[k + 2]], sites[k + 3, environment[k + 3]]
         for j in range(row):
-            total[j] += (s0[j] + s1[j]) + (s2[j] + s3[j])
+            by_species[j] += (s0[j] + s1[j]) + (s2[j] + s3[j])
+    total[:] = 0.0
+    for p in range(pairs.shape[1]):
+        pair = joint[b, p, n_states * environment[pairs[b, p, 0]] + environment[pairs[b, p, 1]]]
+        for d in range(z):
+            total[d] += pair[d]
     for d in range(z):
         atom = environment[jumps[b, d]]
-        out[d] = total[d * (row // z) + atom - 1] if atom > 0 else np.inf
+        out[d] = total[d] + by_species[d * n_species + atom - 1] if atom > 0 else np.inf
     return True
 
 
 class ClusterBarriers(BarrierModel):
-    """Barriers as sums over sites, for each species that jumps: points, and pairs with the jumper.
+    """Barriers as a cluster expansion: sums over the sites around the vacancy, and pairs of them.
 
-        E_d = sum_k T[k, x_k, d, a]
+        E_d = sum_k T[k, x_k, d, a] + sum_kl P[kl, x_k, x_l, d]
 
-    with x_k the species on site k around the vacancy and a that of the atom that makes jump d.
+    with x_k the species on site k, and a that of the atom that makes jump d.
 
     Parameters
     ----------
@@ -121,32 +129,55 @@ class ClusterBarriers(BarrierModel):
         Kind of lattice.
     radius : float
         Radius of the environment in lattice constants.
-    table : ndarray of shape (n_basis, n_sites, n_species + 1, z, n_species)
+    points : ndarray of shape (n_basis, n_sites, n_species + 1, z, n_species)
         T in eV, for each basis site that the vacancy can be on.
+    pairs : ndarray of int, shape (n_basis, n_pairs, 2), default=None
+        Sites k and l of each pair, by their places in the environment.
+    joint : ndarray of shape (n_basis, n_pairs, n_species + 1, n_species + 1, z), default=None
+        P in eV.
 
     Raises
     ------
     ValueError
-        If the table has another shape, or is not finite.
+        If a table has another shape, or is not finite.
     """
 
-    def __init__(self, kind: str, radius: float, table: Any):
-        table = check_finite(check_numbers(table, "table"), "table")
-        super().__init__(kind, radius, table.shape[-1] if table.ndim else 0)
+    def __init__(self, kind: str, radius: float, points: Any, pairs: Any = None, joint: Any = None):
+        points = check_finite(check_numbers(points, "points"), "points")
+        super().__init__(kind, radius, points.shape[-1] if points.ndim else 0)
         n_basis, z = self.jumps.shape
-        shape = (n_basis, self.offsets.shape[1], self.n_species + 1, z, self.n_species)
-        if table.shape != shape:
+        n_sites, n_states = self.offsets.shape[1], self.n_species + 1
+        pairs = np.zeros((n_basis, 0, 2), int) if pairs is None else np.asarray(pairs)
+        joint = np.zeros((n_basis, 0, n_states, n_states, z)) if joint is None else joint
+        joint = check_finite(check_numbers(joint, "joint"), "joint")
+        n_pairs = pairs.shape[1] if pairs.ndim == 3 else 0
+        for name, array, shape in (
+            ("points", points, (n_basis, n_sites, n_states, z, self.n_species)),
+            ("pairs", pairs, (n_basis, n_pairs, 2)),
+            ("joint", joint, (n_basis, n_pairs, n_states, n_states, z)),
+        ):
+            if array.shape != shape:
+                raise ValueError(
+                    f"Expected {name} of shape {shape} for {self.n_species} species on a {kind} "
+                    f"lattice within {radius:g} lattice constants, but got {array.shape}; reshape "
+                    "it, or choose the radius that it was made for."
+                )
+        if n_pairs and not (0 <= pairs.min() and pairs.max() < n_sites):
             raise ValueError(
-                f"Expected a table of shape {shape} for {self.n_species} species on a {kind} "
-                f"lattice within {radius:g} lattice constants, but got {table.shape}; reshape it, "
-                "or choose the radius that it was made for."
+                f"Expected pairs of sites 0 to {n_sites - 1} of the environment, but got "
+                f"{pairs.min()} to {pairs.max()}; count the sites within the radius."
             )
-        rows = (*shape[:3], z * self.n_species)
-        self._table = np.ascontiguousarray(table.reshape(rows))
+        self._tables = (
+            points.reshape(n_basis, n_sites, n_states, -1).astype(np.float32),
+            joint.reshape(n_basis, n_pairs, n_states**2, z).astype(np.float32),
+            pairs.astype(np.int64),
+            self.jumps,
+        )
 
     def compiled(self) -> tuple[Callable, Any]:
-        """Return the kernel, its tables and a row to work in."""
-        return _sum_clusters, (self._table, self.jumps, np.empty(self._table.shape[-1]))
+        """Return the kernel, its tables and rows to work in."""
+        rows = [np.empty(self._tables[q].shape[-1], np.float32) for q in (0, 1)]
+        return _sum_clusters, (*self._tables, *rows)
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the barriers (m, z) in eV of environments (m, n_sites)."""
