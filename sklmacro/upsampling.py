@@ -59,6 +59,10 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         Number of iterations.
     method : {"simulator", "replicate", "linear", "tile", "shuffle"}, default="simulator"
         How Upsample fills the larger lattice; "simulator" asks `simulator.upsample`.
+    nearby : int, default=0
+        Rows of X on either side of a row whose snapshots are close to it in time. Simulators that
+        put a large snapshot together from several small ones, such as `Alloy`, draw them from these
+        in the first iteration; with 0 they take copies of the row itself.
     relax_duration : float, (float, float), "auto" or None, default="auto"
         Physical time of each visit of LocalRelax. "auto" takes `simulator.relax_time`; None or 0
         leaves LocalRelax out, unless `relax_events` is given. With a pair (low, high) every large
@@ -112,6 +116,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         factor: int | Sequence[int] = 2,
         n_iter: int = 1,
         method: str = "simulator",
+        nearby: int = 0,
         relax_duration: float | tuple[float, float] | str | None = "auto",
         relax_events: float | None = None,
         relax_passes: int = 1,
@@ -128,6 +133,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         self.factor = factor
         self.n_iter = n_iter
         self.method = method
+        self.nearby = nearby
         self.relax_duration = relax_duration
         self.relax_events = relax_events
         self.relax_passes = relax_passes
@@ -163,6 +169,11 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         small = self.simulator_.lattice(X.shape[1:])
         check_integer(self.n_iter, "n_iter", low=0)
         check_choice(self.method, "method", ("simulator", *METHODS))
+        if check_integer(self.nearby, "nearby", low=0) and self.method != "simulator":
+            raise ValueError(
+                f"Expected nearby=0 with method={self.method!r}, which enlarges every row by itself, "
+                f"but got {self.nearby}; use method='simulator' with a simulator such as Alloy."
+            )
         check_integer(self.n_repeats, "n_repeats", low=1)
         check_integer(self.relax_passes, "relax_passes", low=1)
         patch, _ = self._relax_window(small)
@@ -196,7 +207,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         def work(start: int, stop: int) -> np.ndarray:
             return np.stack(
                 [
-                    self._grow(X[k // self.n_repeats], steps, stream(entropy, Stage.UPSAMPLE, k))
+                    self._grow(X, k // self.n_repeats, steps, stream(entropy, Stage.UPSAMPLE, k))
                     for k in range(start, stop)
                 ]
             )
@@ -221,14 +232,21 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
             steps.append(_Step(lattice, factor, extent, stride, durations, n_events))
         return steps
 
-    def _grow(self, x: np.ndarray, steps: list["_Step"], rng: np.random.Generator) -> np.ndarray:
-        """Return one large snapshot (Alg. 1 for one sample)."""
+    def _grow(
+        self, X: np.ndarray, row: int, steps: list["_Step"], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return the large snapshot of one row of X (Alg. 1 for one sample)."""
+        x = X[row]
+        options: dict[str, Any] = {}
+        if self.nearby:
+            options["nearby"] = X[max(row - self.nearby, 0) : row + self.nearby + 1]
         simulator = self.simulator_
         around = Surroundings(self.relax_boundary, self.relax_buffer)
         share = rng.random()  # where this snapshot stands in a range of durations
         for step in steps:  # Alg. 1, lines 5-6
             if self.method == "simulator":
-                x = simulator.upsample(x, step.factor, rng)
+                x = simulator.upsample(x, step.factor, rng, **options)
+                options = {}  # the others have not grown
             else:
                 periodic = step.lattice.boundary == "periodic"
                 x = enlarge(x, step.factor, self.method, rng, periodic=periodic)

@@ -12,6 +12,7 @@ Shape vocabulary, with that of `_sites`::
 
     x           (n_sites,) int8          0 a vacancy, 1 ... n_species an atom
     sites       (n_vacancies,)           where the vacancies of the window are
+    cells       (n_vacancies, 4)         the same as cell and basis number
     slots       (2**m,)                  hash table from site to vacancy, -1 where empty
     barriers    (n_vacancies, z)         E_ij in eV
     rates       (n_vacancies, z)         k_ij, 0 where no jump is possible
@@ -26,7 +27,7 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.simulators._kmc import uniform
-from sklmacro.simulators._sites import Map, Shell, address, gather, locate
+from sklmacro.simulators._sites import Map, Shell, address, gather, locate, move
 
 DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
 HASH = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, TAOCP 3, 6.4)
@@ -36,6 +37,7 @@ class Walk(NamedTuple):
     """State of the vacancies of one window."""
 
     sites: np.ndarray
+    cells: np.ndarray
     slots: np.ndarray
     barriers: np.ndarray
     rates: np.ndarray
@@ -44,7 +46,7 @@ class Walk(NamedTuple):
     pending: np.ndarray  # vacancies whose barriers have to be evaluated
     counters: np.ndarray  # (2,) number pending, events done
     clock: np.ndarray  # (1,) elapsed time
-    inside: np.ndarray  # (3, n) which cells along each axis belong to the window
+    inside: np.ndarray  # (3, n + 2 reach) which cells, from -reach on, belong to the window
 
 
 class Scale(NamedTuple):
@@ -99,10 +101,11 @@ def _leave(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
 
 
 @njit(nogil=True)
-def set_up(walk: Walk) -> None:
+def set_up(walk: Walk, where: Map) -> None:
     """Enter the vacancies `walk.sites` into the hash table; the barriers of all are pending."""
     walk.slots[:] = -1
     for v in range(walk.sites.shape[0]):
+        locate(walk.sites[v], where.shape, walk.cells[v])
         _enter(v, walk.sites, walk.slots)
         walk.pending[v] = v
     walk.counters[0] = walk.sites.shape[0]
@@ -113,18 +116,18 @@ def _rate_vacancy(
     v: int, x: np.ndarray, where: Map, nearest: Shell, walk: Walk, scale: Scale
 ) -> None:
     """Turn the barriers of a vacancy into rates, and bring the tree up to date."""
-    c0, c1, c2, b = locate(walk.sites[v], where.shape)
+    cell, inside = walk.cells[v], walk.inside
+    steps = nearest.steps[cell[3]]
     total = 0.0
     for d in range(walk.rates.shape[1]):
-        step = nearest.steps[b, d]
-        other = address(step, c0, c1, c2, where.wrap, where.reach)
+        other = address(steps, d, cell, where)
         rate = 0.0
         if (
             other >= 0
             and x[other] != 0
-            and walk.inside[0, (c0 + step[0]) % where.shape[0]]
-            and walk.inside[1, (c1 + step[1]) % where.shape[1]]
-            and walk.inside[2, (c2 + step[2]) % where.shape[2]]
+            and inside[0, uint64(cell[0]) + steps[0, d]]
+            and inside[1, uint64(cell[1]) + steps[1, d]]
+            and inside[2, uint64(cell[2]) + steps[2, d]]
         ):
             rate = scale.attempt * np.exp(-scale.beta * walk.barriers[v, d])
         walk.rates[v, d] = rate
@@ -159,24 +162,29 @@ def _draw(walk: Walk, state: np.ndarray) -> tuple[int, int]:
 
 @njit(nogil=True)
 def _count_pairs(
-    x: np.ndarray, site: int, sign: int, where: Map, nearest: Shell, pairs: np.ndarray
+    x: np.ndarray,
+    kind: int,
+    sign: int,
+    cell: np.ndarray,
+    where: Map,
+    nearest: Shell,
+    pairs: np.ndarray,
 ) -> None:
-    """Count the pairs that the atom at a site is part of, both ways round."""
-    c0, c1, c2, b = locate(site, where.shape)
-    kind = x[site]
-    for d in range(nearest.steps.shape[1]):
-        other = address(nearest.steps[b, d], c0, c1, c2, where.wrap, where.reach)
+    """Count the pairs that an atom of species `kind` in a place is part of, both ways round."""
+    steps = nearest.steps[cell[3]]
+    for d in range(steps.shape[1]):
+        other = address(steps, d, cell, where)
         if other >= 0:
             pairs[kind, x[other]] += sign
             pairs[x[other], kind] += sign
 
 
 @njit(nogil=True)
-def _note(site: int, mover: int, x: np.ndarray, where: Map, around: Shell, walk: Walk) -> None:
-    """Make the vacancies around a site pending, except the one that moves."""
-    c0, c1, c2, b = locate(site, where.shape)
-    for e in range(around.steps.shape[1]):
-        other = address(around.steps[b, e], c0, c1, c2, where.wrap, where.reach)
+def _note(mover: int, cell: np.ndarray, x: np.ndarray, where: Map, around: Shell, walk: Walk) -> None:
+    """Make the vacancies around a place pending, except the one that moved."""
+    steps = around.steps[cell[3]]
+    for e in range(steps.shape[1]):
+        other = address(steps, e, cell, where)
         if other >= 0 and x[other] == 0:
             v = find(other, walk.sites, walk.slots)
             known = v < 0 or v == mover
@@ -185,6 +193,33 @@ def _note(site: int, mover: int, x: np.ndarray, where: Map, around: Shell, walk:
             if not known:
                 walk.pending[walk.counters[0]] = v
                 walk.counters[0] += 1
+
+
+@njit(nogil=True)
+def _n_vacancies(environment: np.ndarray) -> int:
+    """Count the zeros of an environment."""
+    n = 0
+    for e in range(environment.shape[0]):
+        n += environment[e] == 0
+    return n
+
+
+@njit(nogil=True)
+def _jump(
+    x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk, left: np.ndarray
+) -> None:
+    """Exchange vacancy v with its neighbour d; `left` (4,) becomes the cell that it leaves."""
+    cell = walk.cells[v]
+    left[:] = cell
+    here, there = walk.sites[v], address(nearest.steps[cell[3]], d, cell, where)
+    atom = x[there]
+    _leave(v, walk.sites, walk.slots)
+    move(cell, nearest.steps[left[3]], d, where)
+    _count_pairs(x, atom, -1, cell, where, nearest, walk.pairs)
+    x[here], x[there] = atom, 0
+    _count_pairs(x, atom, 1, left, where, nearest, walk.pairs)
+    walk.sites[v] = there
+    _enter(v, walk.sites, walk.slots)
 
 
 @njit(nogil=True)
@@ -208,14 +243,14 @@ def run(
     the kernel returns ASK, and is called again with `known` once the barriers of all pending
     vacancies are filled in. The clock is infinite if nothing can happen and events are counted.
     """
-    environment = np.empty(around.steps.shape[1], np.int8)
+    environment = np.empty(around.steps.shape[2], np.int8)
+    left = np.empty(4, np.int64)
     while True:
         for p in range(walk.counters[0]):
             v = walk.pending[p]
             if not known:
-                gather(x, walk.sites[v], where, around, environment)
-                b = walk.sites[v] % where.shape[3]
-                if not evaluate(environment, b, walk.barriers[v], params):
+                gather(x, walk.sites[v], walk.cells[v], where, around, environment)
+                if not evaluate(environment, walk.cells[v, 3], walk.barriers[v], params):
                     return ASK
             _rate_vacancy(v, x, where, nearest, walk, scale)
         known = False
@@ -233,19 +268,18 @@ def run(
         walk.clock[0] += waiting
         v, d = _draw(walk, state)
         here = walk.sites[v]
-        c0, c1, c2, b = locate(here, where.shape)
-        there = address(nearest.steps[b, d], c0, c1, c2, where.wrap, where.reach)
-        _leave(v, walk.sites, walk.slots)
-        _count_pairs(x, there, -1, where, nearest, walk.pairs)
-        x[here], x[there] = x[there], 0
-        _count_pairs(x, here, 1, where, nearest, walk.pairs)
-        walk.sites[v] = there
-        _enter(v, walk.sites, walk.slots)
+        _jump(x, v, d, where, nearest, walk, left)
         walk.pending[0] = v
         walk.counters[0] = 1
         walk.counters[1] += 1
-        _note(here, v, x, where, around, walk)
-        _note(there, v, x, where, around, walk)
+        if walk.sites.shape[0] > 1:
+            # The vacancies that saw one of the two sites; mostly there is only the one that moved.
+            gather(x, here, left, where, around, environment)
+            if _n_vacancies(environment) > 1:
+                _note(v, left, x, where, around, walk)
+            gather(x, walk.sites[v], walk.cells[v], where, around, environment)
+            if _n_vacancies(environment) > 0:
+                _note(v, walk.cells[v], x, where, around, walk)
 
 
 @njit(nogil=True)
@@ -254,26 +288,32 @@ def gather_pending(
 ) -> None:
     """Read the surroundings (n_pending, m) and basis numbers of all pending vacancies."""
     for p in range(walk.counters[0]):
-        site = walk.sites[walk.pending[p]]
-        gather(x, site, where, around, environments[p])
-        basis[p] = site % where.shape[3]
+        v = walk.pending[p]
+        gather(x, walk.sites[v], walk.cells[v], where, around, environments[p])
+        basis[p] = walk.cells[v, 3]
 
 
 @njit(nogil=True)
 def count_pairs_in(
-    x: np.ndarray, where: Map, nearest: Shell, origin: np.ndarray, extent: np.ndarray, pairs: np.ndarray
+    x: np.ndarray,
+    where: Map,
+    nearest: Shell,
+    origin: np.ndarray,
+    extent: np.ndarray,
+    pairs: np.ndarray,
 ) -> None:
     """Count ordered pairs (site of the window, nearest neighbour) by their species."""
-    n = where.shape
+    n, cell = where.shape, np.empty(4, np.int64)
     for a0 in range(extent[0]):
-        c0 = (origin[0] + a0) % n[0]
+        cell[0] = (origin[0] + a0) % n[0]
         for a1 in range(extent[1]):
-            c1 = (origin[1] + a1) % n[1]
+            cell[1] = (origin[1] + a1) % n[1]
             for a2 in range(extent[2]):
-                c2 = (origin[2] + a2) % n[2]
+                cell[2] = (origin[2] + a2) % n[2]
+                site = ((cell[0] * n[1] + cell[1]) * n[2] + cell[2]) * n[3]
                 for b in range(n[3]):
-                    kind = x[((c0 * n[1] + c1) * n[2] + c2) * n[3] + b]
-                    for d in range(nearest.steps.shape[1]):
-                        other = address(nearest.steps[b, d], c0, c1, c2, where.wrap, where.reach)
+                    steps = nearest.steps[b]
+                    for d in range(steps.shape[1]):
+                        other = address(steps, d, cell, where)
                         if other >= 0:
-                            pairs[kind, x[other]] += 1
+                            pairs[x[site + b], x[other]] += 1

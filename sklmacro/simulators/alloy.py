@@ -241,7 +241,7 @@ class Alloy(Simulator):
         environments, basis = [], []
         for x in X:
             walk = self._walk(x, lattice, whole(lattice))
-            environments.append(np.empty((len(walk.sites), around.steps.shape[1]), np.int8))
+            environments.append(np.empty((len(walk.sites), around.steps.shape[2]), np.int8))
             basis.append(np.empty(len(walk.sites), np.int64))
             gather_pending(x.reshape(-1), where, around, walk, environments[-1], basis[-1])
         return np.concatenate(environments), np.concatenate(basis)
@@ -303,7 +303,8 @@ class Alloy(Simulator):
     def _addresses(self, lattice: Lattice) -> tuple[Map, Shell, Shell]:
         radius = self._model.radius
         where = address_map(lattice, radius)
-        return where, shell(lattice, radius), shell(lattice, nearest_distance(lattice.kind))
+        nearest = shell(lattice, nearest_distance(lattice.kind), radius)
+        return where, shell(lattice, radius, radius), nearest
 
     def _walk(self, x: np.ndarray, lattice: Lattice, window: Window) -> Walk:
         """Return the vacancies of a window, their barriers still to be evaluated."""
@@ -319,11 +320,13 @@ class Alloy(Simulator):
             sites = np.ravel_multi_index((*cells, *rest), lattice.site_shape)
         n, n_kinds = len(sites), len(self.species) + 1
         leaves = 1 << max(n - 1, 0).bit_length()
-        inside = np.zeros((3, int(where.shape[:3].max())), bool)
-        for axis, (o, e) in enumerate(zip(*(_padded(w, f) for w, f in zip(window, (0, 1))))):
-            inside[axis, (o + np.arange(e)) % where.shape[axis]] = True
+        inside = np.zeros(where.wrap.shape, bool)
+        for axis, (o, e) in enumerate(zip(_padded(window[0], 0), _padded(window[1], 1), strict=True)):
+            cells = np.arange(-where.reach[axis], where.shape[axis] + where.reach[axis])
+            inside[axis, : len(cells)] = (cells - o) % where.shape[axis] < e
         walk = Walk(
             sites=sites.astype(np.int64),
+            cells=np.empty((n, 4), np.int64),
             slots=np.empty(4 * leaves, np.int64),
             barriers=np.zeros((n, z)),
             rates=np.zeros((n, z)),
@@ -334,7 +337,7 @@ class Alloy(Simulator):
             clock=np.zeros(1),
             inside=inside,
         )
-        set_up(walk)
+        set_up(walk, where)
         return walk
 
     def _run(
@@ -361,7 +364,7 @@ class Alloy(Simulator):
             == ASK
         ):
             n = walk.counters[0]
-            environments = np.empty((n, around.steps.shape[1]), np.int8)
+            environments = np.empty((n, around.steps.shape[2]), np.int8)
             basis = np.empty(n, np.int64)
             gather_pending(flat, where, around, walk, environments, basis)
             walk.barriers[walk.pending[:n]] = model.evaluate(environments, basis)

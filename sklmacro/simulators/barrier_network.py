@@ -22,7 +22,7 @@ from numba import njit, uint64
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from sklmacro.simulators._dense import ROWS, TILE, rectified_layer
+from sklmacro.simulators._vectors import ROWS, TILE, rectified_layer
 from sklmacro.simulators.barriers import BarrierModel
 
 BOX = 9  # voxels along each axis

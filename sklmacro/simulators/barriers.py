@@ -18,10 +18,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, uint64
 
 from sklmacro._validation import check_choice, check_finite, check_numbers, check_real
 from sklmacro.lattice import KINDS, nearest_distance, surroundings_of
+from sklmacro.simulators._vectors import CHAINS, SHORT, sum_rows
 
 
 @njit(nogil=True)
@@ -81,39 +82,38 @@ def positions_in(offsets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return equal.argmax(axis=-1)
 
 
-@njit(nogil=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True)
 def _sum_clusters(environment: np.ndarray, b: int, out: np.ndarray, params: Any) -> bool:
     """Fill the barriers of one environment from tables.
 
-    Every site adds a row of (z * n_species) numbers, for each jump and each species that might make
-    it; those of the species that are there remain. Every pair adds a row of z numbers.
+    Every site adds a row of z * n_species numbers, for each jump and each species that might make
+    it; those of the species that are there remain. Every pair adds a row of z numbers. The last row
+    of each table is 0, and fills up the number of rows.
     """
-    # (n_basis, n_sites, n_states, z * n_species), (n_basis, n_pairs, n_states**2, z),
-    # (n_basis, n_pairs, 2), (n_basis, z), (z * n_species,), (z,)
-    points, joint, pairs, jumps, by_species, total = params
-    n_sites, row, z = environment.shape[0], by_species.shape[0], total.shape[0]
-    n_states, n_species = points.shape[2], row // z
-    sites = points[b]
-    by_species[:] = 0.0
-    tail = n_sites % 4
-    for k in range(tail):
-        site = sites[k, environment[k]]
-        for j in range(row):
-            by_species[j] += site[j]
-    for k in range(tail, n_sites, 4):  # four at a time, to load and store the sums less often
-        s0, s1 = sites[k, environment[k]], sites[k + 1, environment[k + 1]]
-        s2, s3 = sites[k + 2, environment[k + 2]], sites[k + 3, environment[k + 3]]
-        for j in range(row):
-            by_species[j] += (s0[j] + s1[j]) + (s2[j] + s3[j])
-    total[:] = 0.0
-    for p in range(pairs.shape[1]):
-        pair = joint[b, p, n_states * environment[pairs[b, p, 0]] + environment[pairs[b, p, 1]]]
-        for d in range(z):
-            total[d] += pair[d]
-    for d in range(z):
+    points, joint, pairs, jumps, point_rows, joint_rows, by_species, total, n_species = params
+    n_sites, n_pairs, n_states = environment.shape[0], pairs.shape[1], n_species + 1
+    for k in range(n_sites):
+        point_rows[k] = n_states * uint64(k) + uint64(environment[k])
+    sum_rows(points[b], point_rows, by_species)
+    for p in range(n_pairs):
+        first, second = environment[pairs[b, p, 0]], environment[pairs[b, p, 1]]
+        joint_rows[p] = n_states * (n_states * uint64(p) + uint64(first)) + uint64(second)
+    sum_rows(joint[b], joint_rows, total)
+    for d in range(out.shape[0]):
         atom = environment[jumps[b, d]]
-        out[d] = total[d] + by_species[d * n_species + atom - 1] if atom > 0 else np.inf
+        if atom > 0:
+            out[d] = total[d] + by_species[d * np.int64(n_species) + atom - 1]
+        else:
+            out[d] = np.inf
     return True
+
+
+def _pad(table: np.ndarray) -> np.ndarray:
+    """Return a table (n_basis, n, width) with wider rows, a multiple of SHORT, and a row of 0."""
+    n_basis, n, width = table.shape
+    padded = np.zeros((n_basis, n + 1, -(-width // SHORT) * SHORT), np.float32)
+    padded[:, :n, :width] = table
+    return padded
 
 
 class ClusterBarriers(BarrierModel):
@@ -168,16 +168,24 @@ class ClusterBarriers(BarrierModel):
                 f"{pairs.min()} to {pairs.max()}; count the sites within the radius."
             )
         self._tables = (
-            points.reshape(n_basis, n_sites, n_states, -1).astype(np.float32),
-            joint.reshape(n_basis, n_pairs, n_states**2, z).astype(np.float32),
-            pairs.astype(np.int64),
-            self.jumps,
+            _pad(points.reshape(n_basis, n_sites * n_states, -1)),
+            _pad(joint.reshape(n_basis, n_pairs * n_states**2, z)),
+            pairs.astype(np.uint64),
+            self.jumps.astype(np.uint64),
         )
 
     def compiled(self) -> tuple[Callable, Any]:
         """Return the kernel, its tables and rows to work in."""
-        rows = [np.empty(self._tables[q].shape[-1], np.float32) for q in (0, 1)]
-        return _sum_clusters, (*self._tables, *rows)
+        points, joint, pairs, _ = self._tables
+        n_sites, n_pairs = self.offsets.shape[1], pairs.shape[1]
+        point_rows, joint_rows = (
+            np.full(-(-n // CHAINS) * CHAINS, table.shape[1] - 1, np.uint64)
+            for n, table in ((n_sites, points), (n_pairs, joint))
+        )
+        sums = np.empty(points.shape[2], np.float32), np.empty(joint.shape[2], np.float32)
+        return _sum_clusters, (
+            *self._tables, point_rows, joint_rows, *sums, np.uint64(self.n_species)
+        )  # fmt: skip
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the barriers (m, z) in eV of environments (m, n_sites)."""

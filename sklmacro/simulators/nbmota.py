@@ -1,14 +1,18 @@
 """Embedded barriers of NbMoTa on the BCC lattice: a cluster expansion with its coefficients.
 
-The barrier of a jump is a sum over the sites around the vacancy, for each species that jumps.
-Mirror planes and three-fold axis of the jump make one of sites that they exchange: 31 orbits of 112
-sites. The coefficients were fitted to the barriers of a published network, over environments that
-simulations with it met between 400 and 3000 K; `python docs/embedded_barriers.py FILE` makes them.
+The barrier of a jump is a sum over the sites around the vacancy, for each species that jumps, and
+over pairs of sites among the nearest and second-nearest sites of its two ends. The mirror planes
+and the three-fold axis of the jump exchange sites: 112 sites fall into 31 orbits, 54 pairs into 13.
+The coefficients were fitted to the barriers of a published network, over environments that
+simulations with it met between 400 and 3000 K, and their nearest-neighbour energies adjusted to its
+order parameters; `python docs/embedded_barriers.py FILE` makes them, and keeps the errors beside.
 """
 
 import json
 from functools import lru_cache
 from importlib.resources import files
+from itertools import combinations, permutations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,46 +20,81 @@ from sklmacro.lattice import surroundings_of
 from sklmacro.simulators.barriers import ClusterBarriers
 
 RADIUS = 7.5 / 3.24  # cutoff over lattice constant, both in Angstrom
-SPECIES = ("Nb", "Mo", "Ta")
+JUMP = (1, 1, 1)  # of the frame in which orbits are defined, in half lattice constants
+SECOND = 4  # squared distance of second-nearest sites, in squared half lattice constants
 
 
-def jump_frames() -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each jump, the sites seen from it, and the orbit of each.
+class Orbits(NamedTuple):
+    """Sites and pairs that the symmetry of a jump makes equal.
 
-    Returns
-    -------
     sites : ndarray of shape (8, 112)
         Reflected so that jump d points along (1, 1, 1), site k of the frame is `sites[d, k]`.
-    orbit : ndarray of shape (112,)
-        Sites k that permutations of the axes, which keep (1, 1, 1), turn into one another.
+    place : ndarray of shape (112, 3)
+        Sites of the frame, in half lattice constants.
+    point : ndarray of shape (112,)
+        Orbit of each site of the frame.
+    pairs : list of ndarray of shape (m, 2)
+        Pairs of sites of the frame in each orbit, their sites in the order of the first pair.
     """
+
+    sites: np.ndarray
+    place: np.ndarray
+    point: np.ndarray
+    pairs: list[np.ndarray]
+
+
+@lru_cache(maxsize=1)
+def orbits() -> Orbits:
+    """Return the orbits under permutations of the axes, which keep (1, 1, 1)."""
     offsets = surroundings_of("bcc", RADIUS)[0]
-    place = 2 * offsets[:, :3] + offsets[:, 3:]  # in half lattice constants
-    number = {tuple(p): k for k, p in enumerate(place.tolist())}
-    signs = [p for p in place.tolist() if set(map(abs, p)) == {1}]
-    sites = [[number[tuple(s * c for s, c in zip(sign, p))] for p in place.tolist()] for sign in signs]
-    classes = sorted({tuple(sorted(p)) for p in place.tolist()})
-    orbit = [classes.index(tuple(sorted(p))) for p in place.tolist()]
-    return np.array(sites), np.array(orbit)
+    place = 2 * offsets[:, :3] + offsets[:, 3:]
+    points = [tuple(p) for p in place.tolist()]
+    number = {p: k for k, p in enumerate(points)}
+    signs = [p for p in points if set(map(abs, p)) == {1}]
+    sites = [
+        [number[tuple(s * c for s, c in zip(sign, p, strict=True))] for p in points]
+        for sign in signs
+    ]
+    classes = sorted({tuple(sorted(p)) for p in points})
+    from_start = (place**2).sum(axis=1)
+    from_end = ((place - JUMP) ** 2).sum(axis=1)
+    near = np.flatnonzero((np.minimum(from_start, from_end) <= SECOND) & (from_end > 0))
+    turned = [[number[tuple(p[i] for i in order)] for p in points] for order in permutations(range(3))]
+    pairs: dict[tuple[int, int], np.ndarray] = {}
+    for k, l in combinations(near.tolist(), 2):
+        if ((place[k] - place[l]) ** 2).sum() <= SECOND:
+            images = {tuple(sorted((t[k], t[l]))): (t[k], t[l]) for t in turned}
+            pairs.setdefault(min(images), np.array(list(images.values())))
+    point = np.array([classes.index(tuple(sorted(p))) for p in points])
+    return Orbits(np.array(sites), place, point, list(pairs.values()))
 
 
-def expand(coefficients: np.ndarray) -> np.ndarray:
-    """Return the table (2, 112, 4, 8, 3) of `ClusterBarriers` from coefficients by orbit.
+def expand(points: np.ndarray, pairs: np.ndarray) -> ClusterBarriers:
+    """Return barriers from coefficients by orbit.
 
     Parameters
     ----------
-    coefficients : ndarray of shape (3, 31, 4)
+    points : ndarray of shape (3, 31, 4)
         eV, for the species that jumps, the orbit of a site, and the species on it.
+    pairs : ndarray of shape (13, 4, 4)
+        eV, for the orbit of a pair and the species on its sites.
     """
-    sites, orbit = jump_frames()
-    table = np.zeros((len(orbit), 4, len(sites), 3))
-    for d, frame in enumerate(sites):
-        table[frame, :, d] = coefficients[:, orbit].transpose(1, 2, 0)
-    return np.stack([table, table])  # both sites of the cell have the same surroundings
+    frame = orbits()
+    point_table = np.zeros((len(frame.point), 4, len(frame.sites), 3))
+    pair_table: dict[tuple[int, int], np.ndarray] = {}
+    for d, sites in enumerate(frame.sites):
+        point_table[sites, :, d] = points[:, frame.point].transpose(1, 2, 0)
+        for orbit, values in zip(frame.pairs, pairs, strict=True):
+            for k, l in sites[orbit].tolist():
+                key, value = ((k, l), values) if k < l else ((l, k), values.T)
+                pair_table.setdefault(key, np.zeros((4, 4, len(frame.sites))))[..., d] += value
+    number, joint = np.array(list(pair_table)), np.array(list(pair_table.values()))
+    # Both sites of the unit cell have the same surroundings.
+    return ClusterBarriers("bcc", RADIUS, *(np.stack([t, t]) for t in (point_table, number, joint)))
 
 
 @lru_cache(maxsize=1)
 def nbmota_barriers() -> ClusterBarriers:
     """Return the embedded barriers of Nb, Mo and Ta (species 1, 2, 3)."""
-    text = (files("sklmacro.simulators") / "nbmota_barriers.json").read_text()
-    return ClusterBarriers("bcc", RADIUS, expand(np.array(json.loads(text)["coefficients"])))
+    stored = json.loads((files("sklmacro.simulators") / "nbmota_barriers.json").read_text())
+    return expand(np.array(stored["points"]), np.array(stored["pairs"]))

@@ -1,9 +1,9 @@
-"""A dense layer for few rows, max(bias + a w, 0), held in vector registers while it is summed.
+"""Sums held in vector registers: a dense layer for few rows, and sums of rows of a table.
 
 A jump asks for one environment at a time, that is for a product of 8 rows with a matrix of 128
-columns. A library call for so small a product spends half its time elsewhere; here a tile of the
-result, all rows by 32 columns, stays in registers over the whole sum. Every entry is summed in one
-fixed order, so that it does not depend on what else is computed with it.
+columns, or for the sum of a hundred short rows. Library calls for so little spend half their time
+elsewhere, and loops over so few columns are not vectorised; here the sums stay in registers. Every
+entry is summed in one fixed order, so that it does not depend on what else is computed with it.
 """
 
 from typing import Any
@@ -16,7 +16,16 @@ from numba.extending import intrinsic
 
 ROWS = 8
 LANES = 16  # floats in a vector of 512 bits; on other machines the compiler splits it
+SHORT = 8  # floats in the vectors of a sum of rows
+CHAINS = 4  # sums of rows that run side by side, since each has to wait for its last addition
 TILE = 2 * LANES  # columns of a tile: with 8 rows 16 sums, which leaves registers for the factors
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    """Load a vector that may start at any float."""
+    value = builder.load(pointer)
+    value.align = 4
+    return value
 
 
 @intrinsic
@@ -44,9 +53,7 @@ def _tile(
             return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
 
         def load(pointer: Any) -> Any:
-            value = builder.load(pointer)
-            value.align = 4
-            return value
+            return _load(builder, pointer)
 
         parts = range(TILE // LANES)
         sums = [[cgutils.alloca_once(builder, vector) for _ in parts] for _ in range(ROWS)]
@@ -87,3 +94,50 @@ def rectified_layer(a: np.ndarray, w: np.ndarray, bias: np.ndarray, out: np.ndar
     """
     for column in range(0, w.shape[1], TILE):
         _tile(a, w, bias, out, column)
+
+
+@intrinsic
+def _row_sum(typing_context: Any, table: Any, rows: Any, out: Any, column: Any) -> tuple[Any, Any]:
+    """Compute columns [column, column + SHORT) of out = sum_k table[rows[k]].
+
+    table is (n, m) float32, rows (k,) uint64 with k a multiple of CHAINS, out (m,) float32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        index, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), SHORT)
+        table, rows, out = (
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
+        )
+        _, m = cgutils.unpack_tuple(builder, table.shape, 2)
+        (n,) = cgutils.unpack_tuple(builder, rows.shape, 1)
+        first = arguments[3]
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(CHAINS)]
+        for chain in sums:
+            builder.store(ir.Constant(vector, [0.0] * SHORT), chain)
+        with cgutils.for_range(builder, builder.udiv(n, index(CHAINS))) as loop:
+            for q, chain in enumerate(sums):
+                k = builder.add(builder.mul(loop.index, index(CHAINS)), index(q))
+                row = builder.load(builder.gep(rows.data, [k]))
+                start = builder.gep(table.data, [builder.add(builder.mul(row, m), first)])
+                part = _load(builder, builder.bitcast(start, vector.as_pointer()))
+                builder.store(builder.fadd(builder.load(chain), part), chain)
+        total = builder.load(sums[0])
+        for chain in sums[1:]:
+            total = builder.fadd(total, builder.load(chain))
+        place = builder.bitcast(builder.gep(out.data, [first]), vector.as_pointer())
+        builder.store(total, place).align = 4
+        return context.get_dummy_value()
+
+    return types.void(table, rows, out, column), generate
+
+
+@njit(nogil=True)
+def sum_rows(table: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    """Compute out = sum_k table[rows[k]].
+
+    table is (n, m) float32, m a multiple of SHORT; rows (k,) uint64, k a multiple of CHAINS; out
+    (m,) float32; all contiguous.
+    """
+    for column in range(0, out.shape[0], SHORT):
+        _row_sum(table, rows, out, column)
