@@ -57,8 +57,8 @@ def features(frames: np.ndarray, jumper: np.ndarray) -> np.ndarray:
         points[rows, jumper - 1, orbit, frames[:, k]] += 1
     pairs = np.zeros((len(frames), len(frame.pairs), 4, 4), np.float32)
     for q, orbit in enumerate(frame.pairs):
-        for k, l in orbit:
-            pairs[rows, q, frames[:, k], frames[:, l]] += 1
+        for one, other in orbit:
+            pairs[rows, q, frames[:, one], frames[:, other]] += 1
     return np.concatenate([points.reshape(len(rows), -1), pairs.reshape(len(rows), -1)], axis=1)
 
 

@@ -102,7 +102,8 @@ def tile_shifted(
     """
     n_axes = len(factor)
     sources = x[np.newaxis] if nearby is None else nearby
-    large = np.empty(tuple(c * f for c, f in zip(x.shape, factor, strict=False)) + x.shape[n_axes:], x.dtype)
+    cells = (c * f for c, f in zip(x.shape, factor, strict=False))
+    large = np.empty((*cells, *x.shape[n_axes:]), x.dtype)
     for block in np.ndindex(*factor):
         piece = sources[rng.integers(len(sources))]
         if periodic:

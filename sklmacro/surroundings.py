@@ -12,7 +12,8 @@ import numpy as np
 
 from sklmacro._validation import check_choice, check_integer
 from sklmacro.lattice import Lattice
-from sklmacro.simulators._base import Simulator, Window, grown, whole
+from sklmacro.simulators import Simulator
+from sklmacro.simulators._windows import Window, grown, whole
 
 KINDS = ("ghost", "buffer", "periodic")
 

@@ -171,8 +171,8 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         check_choice(self.method, "method", ("simulator", *METHODS))
         if check_integer(self.nearby, "nearby", low=0) and self.method != "simulator":
             raise ValueError(
-                f"Expected nearby=0 with method={self.method!r}, which enlarges every row by itself, "
-                f"but got {self.nearby}; use method='simulator' with a simulator such as Alloy."
+                f"Expected nearby=0 with method={self.method!r}, which enlarges every row by "
+                f"itself, but got {self.nearby}; use method='simulator' with one such as Alloy."
             )
         check_integer(self.n_repeats, "n_repeats", low=1)
         check_integer(self.relax_passes, "relax_passes", low=1)

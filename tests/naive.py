@@ -214,3 +214,90 @@ def gaussian(X, mean, covariance):
         float(stats.chi2.sf(n * (Y.mean(axis=0) ** 2).sum(), d)),
         float(stats.chi2.sf(squares + mixed, d * (d + 1) // 2)),
     )
+
+
+# --- vacancies in an alloy: barriers, rates and exact laws by enumeration ------------------------
+
+
+def pair_energy(x, neighbours, V):
+    """H = sum over nearest-neighbour pairs of V[x_i, x_j], pair by pair, for flat x.
+
+    Beyond an open edge, neighbour -1, is what is like a vacancy.
+    """
+    beside = np.where(neighbours >= 0, x[neighbours], 0)
+    weight = np.where(neighbours >= 0, 0.5, 1.0)  # pairs inside are met from both sides
+    return (weight * V[x[:, np.newaxis], beside]).sum()
+
+
+def pairwise_barrier(x, i, j, neighbours, V, saddle):
+    """E0[a] + (H' - H) / 2 of the jump that exchanges the vacancy on i with the atom a on j."""
+    after = x.copy()
+    after[i], after[j] = x[j], x[i]
+    change = pair_energy(after, neighbours, V) - pair_energy(x, neighbours, V)
+    return saddle[x[j] - 1] + change / 2
+
+
+def vacancy_jumps(x, neighbours, barrier, attempt, kT, inside=None):
+    """All possible jumps (rate, i, j) of the vacancies of x, each rate from its definition."""
+    return [
+        (attempt * np.exp(-barrier(x, i, j) / kT), i, int(j))
+        for i in np.flatnonzero(x == 0)
+        for j in neighbours[i]
+        if j >= 0 and x[j] != 0 and (inside is None or (inside[i] and inside[j]))
+    ]
+
+
+def vacancy_walk(x, jumps, rng, duration=np.inf, n_events=np.inf):
+    """Kinetic Monte Carlo with all jumps rebuilt after every event: the state and the time."""
+    x, time, events = x.copy(), 0.0, 0
+    while events < n_events:
+        possible = jumps(x)
+        rates = np.array([rate for rate, _, _ in possible])
+        waiting = rng.exponential(1 / rates.sum())
+        if time + waiting > duration:
+            return x, duration
+        _, i, j = possible[rng.choice(len(rates), p=rates / rates.sum())]
+        x[i], x[j] = x[j], x[i]
+        time, events = time + waiting, events + 1
+    return x, time
+
+
+def arrangements(start):
+    """All distinct orders of the entries of `start`, and their numbers by their bytes."""
+    states = [np.zeros(0, start.dtype)]
+    counts = {value: int((start == value).sum()) for value in np.unique(start)}
+    for _ in range(len(start)):
+        states = [
+            np.append(s, np.array(value, start.dtype))
+            for s in states
+            for value, n in counts.items()
+            if (s == value).sum() < n
+        ]
+    return np.array(states), {s.tobytes(): k for k, s in enumerate(states)}
+
+
+def vacancy_generator(states, number, jumps):
+    """Matrix Q of dp/dt = p Q over all arrangements, from the jumps possible in each."""
+    rows, columns, rates = [], [], []
+    for k, x in enumerate(states):
+        for rate, i, j in jumps(x):
+            y = x.copy()
+            y[i], y[j] = x[j], x[i]
+            rows.append(k)
+            columns.append(number[y.tobytes()])
+            rates.append(rate)
+    Q = sparse.csr_array((rates, (rows, columns)), (len(states),) * 2)
+    return Q - sparse.diags_array(Q.sum(axis=1))
+
+
+def order_parameters(x, neighbours, z, n_species):
+    """delta_ab = n_ab - z c_b for a <= b (Eq. 30), by counting around every atom; x flat."""
+    atoms = x[x > 0]
+    orders = []
+    for a in range(1, n_species + 1):
+        for b in range(a, n_species + 1):
+            beside = [
+                sum(x[j] == b for j in neighbours[i] if j >= 0) for i in np.flatnonzero(x == a)
+            ]
+            orders.append(np.mean(beside) - z * np.mean(atoms == b))
+    return np.array(orders)

@@ -52,14 +52,21 @@ ORDER = [
     "__main__",
 ]
 SIMULATORS = [
+    "_windows",
     "_base",
     "_kmc",
     "linear_chain",
     "predator_prey",
     "ising",
     "curie_weiss",
-    "alloy",
+    "_vectors",
+    "_sites",
+    "_vacancies",
     "barriers",
+    "barrier_network",
+    "nbmota",
+    "_walk",
+    "alloy",
     "_choice",
     "simulators",
 ]

@@ -15,4 +15,17 @@ from sklmacro.simulators.ising import Ising
 from sklmacro.simulators.linear_chain import LinearChain
 from sklmacro.simulators.predator_prey import PredatorPrey
 
-__all__ = ["CurieWeiss", "Ising", "LinearChain", "PredatorPrey", "Simulator", "resolve_simulator"]
+__all__ = [
+    "Alloy",
+    "BarrierModel",
+    "BarrierNetwork",
+    "CallableBarriers",
+    "ClusterBarriers",
+    "CurieWeiss",
+    "Ising",
+    "LinearChain",
+    "PredatorPrey",
+    "Simulator",
+    "pairwise_barriers",
+    "resolve_simulator",
+]

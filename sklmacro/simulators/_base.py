@@ -10,7 +10,6 @@ A simulator of one's own derives from `Simulator` and writes three methods in pl
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,8 +20,7 @@ from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._validation import check_cells, check_finite, check_integer, check_real, check_times
 from sklmacro.enlarge import enlarge
 from sklmacro.lattice import Lattice, n_axes
-
-Window = tuple[tuple[int, ...], tuple[int, ...]]  # origin and extent, in cells
+from sklmacro.simulators._windows import Window, check_window, grown, whole
 
 
 class Simulator(BaseEstimator):
@@ -156,12 +154,12 @@ class Simulator(BaseEstimator):
 
     def _trajectory(
         self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[np.ndarray]:
-        """Evolve one snapshot in place through time steps; yield the observables after each."""
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Evolve x in place through time steps; yield x and the observables after each."""
         for step in steps:
             if step > 0:
                 self._advance_window(x, lattice, whole(lattice), step, None, rng)
-            yield self._means(x, lattice)
+            yield x, self._means(x, lattice)
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,)."""
@@ -291,7 +289,7 @@ class Simulator(BaseEstimator):
         X = self.check_snapshots(X)
         self.check_evolution(duration, n_events)
         lattice = self.lattice(X.shape[1:])
-        window = whole(lattice) if window is None else self.check_window(lattice, window)
+        window = whole(lattice) if window is None else check_window(lattice, window)
         entropy = resolve_entropy(random_state)
         X_next, elapsed = np.empty(X.shape, self.state_dtype), np.empty(len(X))
 
@@ -344,7 +342,7 @@ class Simulator(BaseEstimator):
         X, grid = self.check_snapshots(X), check_times(times)
         self._validate_parameters()
         lattice = self.lattice(X.shape[1:])
-        entropy, everything = resolve_entropy(random_state), whole(lattice)
+        entropy = resolve_entropy(random_state)
         tail = (self.n_observables,) if observe else X.shape[1:]
         dtype = np.float64 if observe else self.state_dtype
         paths = np.empty((len(X), len(grid), *tail), dtype)
@@ -354,13 +352,8 @@ class Simulator(BaseEstimator):
             batch = np.empty((stop - start, len(grid), *tail), dtype)
             for k in range(start, stop):
                 x, rng = X[k].copy(), stream(entropy, Stage.ADVANCE, k)
-                if observe:
-                    batch[k - start] = list(self._trajectory(x, lattice, steps, rng))
-                    continue
-                for j, step in enumerate(steps):
-                    if step > 0:
-                        self._advance_window(x, lattice, everything, step, None, rng)
-                    batch[k - start, j] = x
+                for j, state in enumerate(self._trajectory(x, lattice, steps, rng)):
+                    batch[k - start, j] = state[observe]
             return batch
 
         desc = f"simulate {type(self).__name__}"
@@ -401,28 +394,5 @@ class Simulator(BaseEstimator):
                     "its dynamics is continuous and has no events, so pass duration."
                 )
 
-    def check_window(self, lattice: Lattice, window: Window) -> Window:
-        """Return `window` as tuples of integers that fit the lattice."""
-        origin = check_cells(window[0], "window origin", lattice.ndim, low=0)
-        extent = check_cells(window[1], "window extent", lattice.ndim)
-        if any(e > c for e, c in zip(extent, lattice.cells, strict=True)):
-            raise ValueError(
-                f"Expected a window of at most {lattice.cells} cells, but got {extent}; "
-                "make it fit the lattice."
-            )
-        lattice.window(origin, extent)
-        return origin, extent
-
     def _means(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
         return self._site_sums(x, lattice, whole(lattice)) / lattice.n_sites
-
-
-@lru_cache(maxsize=1 << 14)
-def grown(lattice: Lattice, window: Window, width: int) -> Window:
-    """Return a window enlarged by `width` cells on every side, see `Lattice.grow`."""
-    return lattice.grow(*window, width)
-
-
-def whole(lattice: Lattice) -> Window:
-    """Return the window that is the whole lattice."""
-    return (0,) * lattice.ndim, lattice.cells

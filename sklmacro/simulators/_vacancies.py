@@ -58,7 +58,7 @@ class Scale(NamedTuple):
 
 
 @njit(nogil=True)
-def _slot(site: int, slots: np.ndarray) -> int:
+def _slot(site: int, slots: np.ndarray) -> np.int64:
     """Return where the search for a site starts in the hash table."""
     return np.int64(((uint64(site) * HASH) >> uint64(32)) & uint64(slots.shape[0] - 1))
 
@@ -180,7 +180,9 @@ def _count_pairs(
 
 
 @njit(nogil=True)
-def _note(mover: int, cell: np.ndarray, x: np.ndarray, where: Map, around: Shell, walk: Walk) -> None:
+def _note(
+    mover: int, cell: np.ndarray, x: np.ndarray, where: Map, around: Shell, walk: Walk
+) -> None:
     """Make the vacancies around a place pending, except the one that moved."""
     steps = around.steps[cell[3]]
     for e in range(steps.shape[1]):
@@ -284,7 +286,12 @@ def run(
 
 @njit(nogil=True)
 def gather_pending(
-    x: np.ndarray, where: Map, around: Shell, walk: Walk, environments: np.ndarray, basis: np.ndarray
+    x: np.ndarray,
+    where: Map,
+    around: Shell,
+    walk: Walk,
+    environments: np.ndarray,
+    basis: np.ndarray,
 ) -> None:
     """Read the surroundings (n_pending, m) and basis numbers of all pending vacancies."""
     for p in range(walk.counters[0]):

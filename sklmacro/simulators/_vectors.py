@@ -29,9 +29,7 @@ def _load(builder: Any, pointer: Any) -> Any:
 
 
 @intrinsic
-def _tile(
-    typing_context: Any, a: Any, w: Any, bias: Any, out: Any, column: Any
-) -> tuple[Any, Any]:
+def _tile(typing_context: Any, a: Any, w: Any, bias: Any, out: Any, column: Any) -> tuple[Any, Any]:
     """Compute columns [column, column + TILE) of out = max(bias + a w, 0).
 
     a is (ROWS, n), w (n, m), bias (m,) and out (ROWS, m), all float32 and contiguous.

@@ -4,11 +4,12 @@
 
 A vacancy exchanges places with one of its z nearest neighbours; the barrier E_ij depends on the
 atoms around it. The observables are the short-range-order parameters: n_ab is the mean number of b
-atoms next to an a atom, z c_b what a random solution has (8/3 for three equal parts on BCC), c_b the
-fraction of b among the atoms of the whole lattice. They are counted with the true neighbours across
-the edges of patches, and brought up to date jump by jump.
+atoms next to an a atom, z c_b what a random solution has (8/3 for three equal parts on BCC), c_b
+the fraction of b among the atoms of the whole lattice. They are counted with the true neighbours
+across the edges of patches, and brought up to date jump by jump.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
@@ -17,19 +18,12 @@ import numpy as np
 
 from sklmacro._validation import check_choice, check_real
 from sklmacro.enlarge import apportion, tile_shifted
-from sklmacro.lattice import Lattice, nearest_distance
-from sklmacro.simulators._base import Simulator, Window, whole
+from sklmacro.lattice import Lattice
+from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._kmc import random_words
-from sklmacro.simulators._sites import Map, Shell, address_map, shell
-from sklmacro.simulators._vacancies import (
-    ASK,
-    Scale,
-    Walk,
-    count_pairs_in,
-    gather_pending,
-    run,
-    set_up,
-)
+from sklmacro.simulators._vacancies import Scale
+from sklmacro.simulators._walk import VacancyWalk, window_pairs
+from sklmacro.simulators._windows import Window, whole
 from sklmacro.simulators.barriers import BarrierModel
 from sklmacro.simulators.nbmota import nbmota_barriers
 
@@ -60,10 +54,10 @@ class Alloy(Simulator):
     waiting_times : {"random", "mean"}, default="random"
         Exponential waiting times, or their means 1/R, which have less variance.
     reference_barrier : float, default=None
-        Time is in units of exp(E / (k_B T)) / k0 for this barrier E in eV: the mean time of one jump
-        over it, with which times at all temperatures compare. None gives seconds.
+        Time is in units of exp(E / (k_B T)) / k0 for this barrier E in eV: the mean time of one
+        jump over it, with which times at all temperatures compare. None gives seconds.
     boundary : {"periodic", "open"}, default="periodic"
-        Edges of the lattice; beyond an open one there is nothing.
+        Edges of the lattice. What is beyond an open one enters barriers like vacancies.
 
     Examples
     --------
@@ -205,11 +199,11 @@ class Alloy(Simulator):
         states = np.asarray(X)
         X = super().check_snapshots(X)
         highest = len(self.species)
-        if not ((X == states).all() and X.min() >= 0 and X.max() <= highest):
-            wrong = states[(X != states) | (X < 0) | (X > highest)].ravel()[0]
+        wrong = (states != X) | (states < 0) | (states > highest)
+        if wrong.any():
             raise ValueError(
                 f"Expected the states of {type(self).__name__} to be 0 (vacancy) to {highest} "
-                f"({self.species[-1]}), but got {wrong!r}; number the species from 1."
+                f"({self.species[-1]}), but got {states[wrong][0]!r}; number the species from 1."
             )
         return X
 
@@ -237,13 +231,8 @@ class Alloy(Simulator):
         """
         X = self.check_snapshots(X)
         lattice = self.lattice(X.shape[1:])
-        where, around, _ = self._addresses(lattice)
-        environments, basis = [], []
-        for x in X:
-            walk = self._walk(x, lattice, whole(lattice))
-            environments.append(np.empty((len(walk.sites), around.steps.shape[2]), np.int8))
-            basis.append(np.empty(len(walk.sites), np.int64))
-            gather_pending(x.reshape(-1), where, around, walk, environments[-1], basis[-1])
+        found = [self._start(x, lattice, whole(lattice)).environments() for x in X]
+        environments, basis = zip(*found, strict=True)
         return np.concatenate(environments), np.concatenate(basis)
 
     def density(self, x: np.ndarray) -> np.ndarray:
@@ -269,12 +258,10 @@ class Alloy(Simulator):
         return np.array([weight[a] * pairs[a + 1, b + 1] for a, b in self.pairs])
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
-        flat, (where, _, nearest) = x.reshape(-1), self._addresses(lattice)
-        counts = np.zeros((len(self.species) + 1,) * 2, np.int64)
-        origin, extent = (np.array(_padded(w, fill), np.int64) for w, fill in zip(window, (0, 1)))
-        count_pairs_in(flat, where, nearest, origin, extent, counts)
+        flat = x.reshape(-1)
+        counts = window_pairs(flat, lattice, window, len(self.species))
         weight, random = self._normalisation(flat)
-        n_sites = int(extent.prod()) * lattice.n_basis
+        n_sites = math.prod(window[1]) * lattice.n_basis
         return self._order(counts, weight) - n_sites * random[[b for _, b in self.pairs]]
 
     def upsample(
@@ -300,76 +287,8 @@ class Alloy(Simulator):
 
     # Dynamics -------------------------------------------------------------------------------------
 
-    def _addresses(self, lattice: Lattice) -> tuple[Map, Shell, Shell]:
-        radius = self._model.radius
-        where = address_map(lattice, radius)
-        nearest = shell(lattice, nearest_distance(lattice.kind), radius)
-        return where, shell(lattice, radius, radius), nearest
-
-    def _walk(self, x: np.ndarray, lattice: Lattice, window: Window) -> Walk:
-        """Return the vacancies of a window, their barriers still to be evaluated."""
-        where, z = address_map(lattice, self._model.radius), self._z
-        if window == whole(lattice):
-            sites = np.flatnonzero(x.reshape(-1) == 0)
-        else:
-            found = np.nonzero(x[lattice.mesh(*window)] == 0)
-            cells = [
-                (o + f) % n for o, f, n in zip(window[0], found, lattice.cells, strict=False)
-            ]
-            rest = found[lattice.ndim :]
-            sites = np.ravel_multi_index((*cells, *rest), lattice.site_shape)
-        n, n_kinds = len(sites), len(self.species) + 1
-        leaves = 1 << max(n - 1, 0).bit_length()
-        inside = np.zeros(where.wrap.shape, bool)
-        for axis, (o, e) in enumerate(zip(_padded(window[0], 0), _padded(window[1], 1), strict=True)):
-            cells = np.arange(-where.reach[axis], where.shape[axis] + where.reach[axis])
-            inside[axis, : len(cells)] = (cells - o) % where.shape[axis] < e
-        walk = Walk(
-            sites=sites.astype(np.int64),
-            cells=np.empty((n, 4), np.int64),
-            slots=np.empty(4 * leaves, np.int64),
-            barriers=np.zeros((n, z)),
-            rates=np.zeros((n, z)),
-            tree=np.zeros(2 * leaves),
-            pairs=np.zeros((n_kinds, n_kinds), np.int64),
-            pending=np.empty(max(n, 1), np.int64),
-            counters=np.zeros(2, np.int64),
-            clock=np.zeros(1),
-            inside=inside,
-        )
-        set_up(walk, where)
-        return walk
-
-    def _run(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        walk: Walk,
-        duration: float | None,
-        n_events: int | None,
-        words: np.ndarray,
-    ) -> float:
-        """Let the vacancies of a walk jump, in place; return the time that passed."""
-        where, around, nearest = self._addresses(lattice)
-        model = self._model
-        evaluate, params = model.compiled()
-        walk.clock[0], walk.counters[1] = 0.0, 0
-        limits = (
-            np.inf if duration is None else float(duration),
-            np.iinfo(np.int64).max if n_events is None else n_events,
-        )
-        flat, scale, known = x.reshape(-1), self._scale(), False
-        while (
-            run(flat, where, around, nearest, evaluate, params, scale, walk, known, *limits, words)
-            == ASK
-        ):
-            n = walk.counters[0]
-            environments = np.empty((n, around.steps.shape[2]), np.int8)
-            basis = np.empty(n, np.int64)
-            gather_pending(flat, where, around, walk, environments, basis)
-            walk.barriers[walk.pending[:n]] = model.evaluate(environments, basis)
-            known = True
-        return float(walk.clock[0])
+    def _start(self, x: np.ndarray, lattice: Lattice, window: Window) -> VacancyWalk:
+        return VacancyWalk(x, lattice, window, self._model, self._scale(), len(self.species))
 
     def _advance_window(
         self,
@@ -391,12 +310,12 @@ class Alloy(Simulator):
         n_events: int | None,
         rng: np.random.Generator,
     ) -> tuple[float, np.ndarray]:
-        walk = self._walk(x, lattice, window)
-        elapsed = self._run(x, lattice, walk, duration, n_events, random_words(rng))
+        walk = self._start(x, lattice, window)
+        elapsed = walk.run(duration, n_events, random_words(rng))
         if not np.isfinite(elapsed):
             raise ValueError(
-                f"Expected a window in which a vacancy can jump, but got {len(walk.sites)} vacancies "
-                "and none that can; advance by duration, or choose another window."
+                f"Expected a window in which a vacancy can jump, but got {walk.n_vacancies} "
+                "vacancies and none that can; advance by duration, or choose another window."
             )
         return elapsed, self._order(walk.pairs, self._normalisation(x.reshape(-1))[0])
 
@@ -413,22 +332,15 @@ class Alloy(Simulator):
         """Evolve windows one after the other; one without vacancies stays as it is."""
         words = random_words(rng)
         for origin in origins.tolist():
-            walk = self._walk(x, lattice, (tuple(origin), extent))
-            self._run(x, lattice, walk, duration, n_events, words)
+            self._start(x, lattice, (tuple(origin), extent)).run(duration, n_events, words)
 
     def _trajectory(
         self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[np.ndarray]:
-        """Yield the observables after each step, from pairs counted jump by jump."""
-        walk, words = self._walk(x, lattice, whole(lattice)), random_words(rng)
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        walk, words = self._start(x, lattice, whole(lattice)), random_words(rng)
         weight, _ = self._normalisation(x.reshape(-1))
         start = self._means(x, lattice)
         for step in steps:
             if step > 0:
-                self._run(x, lattice, walk, step, None, words)
-            yield start + self._order(walk.pairs, weight) / lattice.n_sites
-
-
-def _padded(values: Sequence[int], fill: int) -> tuple[int, ...]:
-    """Return values for three axes."""
-    return (fill,) * (3 - len(values)) + tuple(values)
+                walk.run(step, None, words)
+            yield x, start + self._order(walk.pairs, weight) / lattice.n_sites

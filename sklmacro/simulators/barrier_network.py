@@ -224,10 +224,10 @@ def _check_weights(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         shapes[f"layer{i}_weight"] = (BOX**3 if i == 0 else width, width)
     found = {}
     for name, shape in shapes.items():
-        array = np.asarray(weights[name]) if name in weights else None
-        fits = array is not None and array.shape == shape and array.dtype.kind == "f"
+        array = np.asarray(weights.get(name, "nothing"))
+        fits = array.shape == shape and array.dtype.kind == "f"
         if not fits or not np.isfinite(array).all():
-            came = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+            came = f"{array.dtype} of shape {array.shape}" if name in weights else "none"
             raise ValueError(
                 f"Expected weights with an array {name} of finite floats of shape {shape}, but got "
                 f"{came}; pass the arrays of a network of four hidden layers of {width}."

@@ -162,7 +162,7 @@ class ClusterBarriers(BarrierModel):
                     f"lattice within {radius:g} lattice constants, but got {array.shape}; reshape "
                     "it, or choose the radius that it was made for."
                 )
-        if n_pairs and not (0 <= pairs.min() and pairs.max() < n_sites):
+        if n_pairs and (pairs.min() < 0 or pairs.max() >= n_sites):
             raise ValueError(
                 f"Expected pairs of sites 0 to {n_sites - 1} of the environment, but got "
                 f"{pairs.min()} to {pairs.max()}; count the sites within the radius."
@@ -296,7 +296,7 @@ class CallableBarriers(BarrierModel):
         if barriers.shape != shape or np.isnan(barriers).any():
             raise ValueError(
                 f"Expected the function of barriers to return numbers of shape {shape}, but got "
-                f"shape {barriers.shape} with {np.isnan(barriers).sum()} NaN; return one barrier in "
-                "eV for each jump, infinity for one that cannot be made."
+                f"shape {barriers.shape} with {np.isnan(barriers).sum()} NaN; return one barrier "
+                "in eV for each jump, infinity for one that cannot be made."
             )
         return barriers

@@ -59,11 +59,12 @@ def orbits() -> Orbits:
     from_start = (place**2).sum(axis=1)
     from_end = ((place - JUMP) ** 2).sum(axis=1)
     near = np.flatnonzero((np.minimum(from_start, from_end) <= SECOND) & (from_end > 0))
-    turned = [[number[tuple(p[i] for i in order)] for p in points] for order in permutations(range(3))]
-    pairs: dict[tuple[int, int], np.ndarray] = {}
-    for k, l in combinations(near.tolist(), 2):
-        if ((place[k] - place[l]) ** 2).sum() <= SECOND:
-            images = {tuple(sorted((t[k], t[l]))): (t[k], t[l]) for t in turned}
+    orders = list(permutations(range(3)))
+    turned = [[number[tuple(p[i] for i in order)] for p in points] for order in orders]
+    pairs: dict[tuple[int, ...], np.ndarray] = {}
+    for one, other in combinations(near.tolist(), 2):
+        if ((place[one] - place[other]) ** 2).sum() <= SECOND:
+            images = {tuple(sorted((t[one], t[other]))): (t[one], t[other]) for t in turned}
             pairs.setdefault(min(images), np.array(list(images.values())))
     point = np.array([classes.index(tuple(sorted(p))) for p in points])
     return Orbits(np.array(sites), place, point, list(pairs.values()))
@@ -85,8 +86,8 @@ def expand(points: np.ndarray, pairs: np.ndarray) -> ClusterBarriers:
     for d, sites in enumerate(frame.sites):
         point_table[sites, :, d] = points[:, frame.point].transpose(1, 2, 0)
         for orbit, values in zip(frame.pairs, pairs, strict=True):
-            for k, l in sites[orbit].tolist():
-                key, value = ((k, l), values) if k < l else ((l, k), values.T)
+            for one, other in sites[orbit].tolist():
+                key, value = ((one, other), values) if one < other else ((other, one), values.T)
                 pair_table.setdefault(key, np.zeros((4, 4, len(frame.sites))))[..., d] += value
     number, joint = np.array(list(pair_table)), np.array(list(pair_table.values()))
     # Both sites of the unit cell have the same surroundings.
