@@ -18,6 +18,8 @@ ROOT = Path(sklmacro.__file__).parent
 ORDER = [
     "_validation",
     "_random",
+    "_elementary",
+    "_discrepancy",
     "_parallel",
     "lattice",
     "patches",
