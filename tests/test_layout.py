@@ -34,6 +34,8 @@ ORDER = [
     "codec",
     "closure",
     "likelihood",
+    "perceptron",
+    "fused",
     "polynomial",
     "neural",
     "rollout",
