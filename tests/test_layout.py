@@ -39,6 +39,7 @@ ORDER = [
     "polynomial",
     "neural",
     "rollout",
+    "steps",
     "sde",
     "regressor",
     "onsager",
