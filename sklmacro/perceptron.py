@@ -129,6 +129,13 @@ def _add_sums(d: np.ndarray, gradient: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _take_tanh(x: np.ndarray) -> None:
+    """Replace all numbers by their hyperbolic tangents."""
+    for p in range(x.shape[0]):
+        x[p] = tanh(x[p])
+
+
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
 def forward(
     flat: np.ndarray, table: np.ndarray, u: np.ndarray, hidden: np.ndarray, out: np.ndarray
 ) -> None:
@@ -148,9 +155,7 @@ def forward(
                     to[j, p] = bias[j] + (to[j, p] if last else 0.0)
             _add_product(W, h[:a], to)
             if not last:
-                for j in range(b):
-                    for p in range(u.shape[1]):
-                        to[j, p] = tanh(to[j, p])
+                _take_tanh(to.reshape(-1))
                 first += b
             h = to
 

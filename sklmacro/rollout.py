@@ -94,7 +94,9 @@ def euler_maruyama(
     paths[:, 0] = z
     for first in range(0, n_steps, NOISE_STEPS):
         count = min(NOISE_STEPS, n_steps - first)
-        noise = np.stack([rng.standard_normal((count, d)) for rng in rngs])
+        noise = np.empty((n, count, d))
+        for rng, row in zip(rngs, noise, strict=True):
+            rng.standard_normal(out=row)
         noise *= np.sqrt(dt)
         advance(z, noise, dt, low, high, first, store_every, paths)
     lost = int(np.isnan(z).any(axis=1).sum())
