@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 
 class PlainSDE(nn.Module):
@@ -51,14 +52,27 @@ def plain_step(net, optimizer, u, y, weight):
 
 class PlainCriterion(nn.Module):
     def forward(self, outputs, targets):
-        d = targets.shape[1] // 2
-        return plain_nll(*outputs, targets[:, :d], targets[:, d:])
+        if isinstance(outputs, tuple):
+            d = targets.shape[1] // 2
+            return plain_nll(*outputs, targets[:, :d], targets[:, d:])
+        return outputs
 
 
-def plain_epoch(u, y, weight, batch_size=1024):
+class PlainNothing(nn.Module):
+    """A loss without a net, so that the loop about it is left."""
+
+    def __init__(self, d):
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(1))
+
+    def forward(self, u):
+        return self.weights.sum()
+
+
+def plain_epoch(u, y, weight, module=PlainSDE, batch_size=1024):
     """One epoch by skorch as it comes: a DataLoader that fetches and collates single samples."""
     net = NeuralNet(
-        PlainSDE(u.shape[1]),
+        module(u.shape[1]),
         PlainCriterion,
         optimizer=torch.optim.AdamW,
         max_epochs=1,
@@ -68,6 +82,31 @@ def plain_epoch(u, y, weight, batch_size=1024):
         verbose=0,
     )
     net.fit(u, np.hstack([y, weight]))
+
+
+def per_sample_batches(*tensors, batch_size=1024):
+    """The batches of an epoch by a DataLoader that fetches and collates single samples."""
+    for _ in DataLoader(TensorDataset(*tensors), batch_size=batch_size, shuffle=True):
+        pass
+
+
+def numpy_log_likelihood(dz, dt, mu, Sigma):
+    """log N(dz; mu dt, Sigma dt) of every pair, with an explicit inverse."""
+    r = dz - mu * dt[:, np.newaxis]
+    covariance = Sigma * dt[:, np.newaxis, np.newaxis]
+    square = np.einsum("ni,nij,nj->n", r, np.linalg.inv(covariance), r)
+    constant = dz.shape[1] * np.log(2 * np.pi)
+    return -0.5 * (square + np.linalg.slogdet(covariance).logabsdet + constant)
+
+
+def step_by_step(model, z0, n_steps, dt, rng):
+    """Euler-Maruyama paths of a fitted model by calls of its drift and diffusion."""
+    z, paths = z0, [z0]
+    for _ in range(n_steps):
+        L = np.linalg.cholesky(model.diffusion(z) * dt)
+        z = z + model.drift(z) * dt + (L @ rng.standard_normal((*z.shape, 1)))[:, :, 0]
+        paths.append(z)
+    return np.stack(paths, axis=1)
 
 
 def plain_paths(net, z0, n_steps, dt, generator):
