@@ -147,6 +147,14 @@ def _cholesky_kick(raw: np.ndarray, entries: int, xi: np.ndarray, kick: np.ndarr
 
 
 @njit(nogil=True, cache=False)
+def _copy(source: np.ndarray, to: np.ndarray) -> None:
+    """Copy the first rows. `to[:] = source` takes seconds to compile, for the sake of its error."""
+    for i in range(to.shape[0]):
+        for p in range(to.shape[1]):
+            to[i, p] = source[i, p]
+
+
+@njit(nogil=True, cache=False)
 def _mlp_head(
     entries: int,
     transposed: np.ndarray,
@@ -160,7 +168,7 @@ def _mlp_head(
 ) -> None:
     """`MLPDrift`: the raw drift."""
     _cholesky_kick(raw, entries, xi, kick)
-    drift[:] = raw[round_up(entries) : round_up(entries) + len(drift)]
+    _copy(raw[round_up(entries) :], drift)
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
@@ -177,7 +185,7 @@ def _polynomial_head(
 ) -> None:
     """`PolynomialSDE`: L xi = x solves x_i = exp(g_i / 2) xi_i + sum_{j<i} phi_ij x_j."""
     d, n_lanes = xi.shape
-    drift[:] = raw[round_up(entries) : round_up(entries) + d]
+    _copy(raw[round_up(entries) :], drift)
     for i in range(d):
         for p in range(n_lanes):
             g = min(max(raw[i, p], -LARGEST_EXPONENT), LARGEST_EXPONENT)
