@@ -26,7 +26,7 @@ from sklmacro.perceptron import LANES, backward, forward, hidden_rows, pack, rou
 from sklmacro.perceptron import transpose as transpose_weights
 from sklmacro.polynomial import LARGEST_EXPONENT, PolynomialSDE, monomial_factors
 
-VECTOR = 32  # lanes of a block come in multiples of it, so that no loop has a rest
+VECTOR = 16  # lanes of a block come in multiples of it, so that the inner loops have no rest
 ALPHA, BETA = OnsagerDrift.ALPHA, OnsagerDrift.BETA
 
 
