@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklmacro.likelihood import scaled_nll
+from sklmacro.fused import FusedLikelihood, Likelihood
 from sklmacro.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
 from sklmacro.polynomial import least_squares_drift
 from sklmacro.training import train
@@ -54,10 +54,9 @@ class NeuralSDE:
         return torch.as_tensor(u, dtype=torch.float64, device=next(self.net.parameters()).device)
 
 
-def _loss(outputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
-    """Mean negative log-likelihood; targets are y (n, d) and the drift's weight in y (n, d)."""
-    (drift, factor), (y, weight) = outputs, targets
-    return scaled_nll(factor, y - weight * drift).mean()
+def _itself(loss: Tensor, targets: tuple[()]) -> Tensor:
+    """Return what the module gave, which is the loss already."""
+    return loss
 
 
 def fit_neural(
@@ -71,6 +70,7 @@ def fit_neural(
     hidden: Sequence[int],
     diffusion: str,
     state_scale: np.ndarray | None = None,
+    device: str = "cpu",
     **training: Any,
 ) -> NeuralSDE:
     """Fit drift and diffusion by maximum likelihood (Eq. 7).
@@ -94,6 +94,8 @@ def fit_neural(
     state_scale : ndarray of shape (d,), default=None
         Where given, the drift's scale is proportional to it, so that the net's vector field is the
         physical one in standardised coordinates, up to a factor of time.
+    device : str, default="cpu"
+        Where torch computes.
     **training
         Passed to `train`.
     """
@@ -111,16 +113,21 @@ def fit_neural(
 
     def build() -> nn.Module:
         drift = MLPDrift(n_in, d, hidden) if build_drift is None else build_drift()
+        fused = isinstance(drift, MLPDrift) and torch.device(device).type == "cpu"
         if isinstance(drift, MLPDrift):
             start = torch.as_tensor(B / drift_scale[:, None])
             with torch.no_grad():
                 drift.linear.bias.copy_(start[:, 0])
                 drift.linear.weight.copy_(start[:, 1:])
-        return SDENet(drift, CholeskyDiffusion(n_in, d, hidden, diffusion))
+        net = SDENet(drift, CholeskyDiffusion(n_in, d, hidden, diffusion))
+        return FusedLikelihood(net) if fused else Likelihood(net)
 
-    net, history = train(
-        build, _loss, [u], [y / noise_scale, weight], rows, desc="fit SDE", **training
-    )
+    trained, history = train(
+        build, _itself, [u, y / noise_scale, weight], [], rows,
+        device=device, desc="fit SDE", **training,
+    )  # fmt: skip
+    assert isinstance(trained, FusedLikelihood | Likelihood)
+    net = trained.trained().eval().requires_grad_(False)
     return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
 
 

@@ -61,13 +61,23 @@ class PolynomialSDE:
         return f @ self.B.T + (u - inside) @ self.slope.T, _factor(f, self.phi, self.g)
 
 
+def monomial_factors(n_columns: int, degree: int) -> np.ndarray:
+    """Return which former monomial, times which column, each is, (q, 2); the first is 1."""
+    places: dict[tuple[int, ...], int] = {(): 0}
+    factors = [(0, 0)]
+    for order in range(1, degree + 1):
+        for columns in combinations_with_replacement(range(n_columns), order):
+            factors.append((places[columns[:-1]], columns[-1]))
+            places[columns] = len(places)
+    return np.array(factors)
+
+
 def monomials(u: np.ndarray, degree: int) -> np.ndarray:
     """Return all products of up to `degree` columns of u (n, m), shape (n, q); the first is 1."""
-    columns: dict[tuple[int, ...], np.ndarray] = {(): np.ones(len(u))}
-    for order in range(1, degree + 1):
-        for factors in combinations_with_replacement(range(u.shape[1]), order):
-            columns[factors] = columns[factors[:-1]] * u[:, factors[-1]]
-    return np.column_stack(list(columns.values()))
+    products = [np.ones(len(u))]
+    for before, column in monomial_factors(u.shape[1], degree)[1:]:
+        products.append(products[before] * u[:, column])
+    return np.column_stack(products)
 
 
 def _factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:

@@ -20,8 +20,36 @@ class DivergedPathsWarning(RuntimeWarning):
     """Some simulated paths left the finite numbers."""
 
 
-def euler_maruyama(
+def advance_by_calls(
     coefficients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Callable[..., None]:
+    """Return `advance` for `euler_maruyama`; the function gives drift (n, d) and L (n, d, d)."""
+
+    def advance(
+        z: np.ndarray,
+        noise: np.ndarray,
+        dt: float,
+        low: np.ndarray,
+        high: np.ndarray,
+        start: int,
+        store_every: int,
+        paths: np.ndarray,
+    ) -> None:
+        for k in range(noise.shape[1]):
+            with np.errstate(over="ignore", invalid="ignore"):
+                mu, factor = coefficients(z)
+                z[:] = z + mu * dt + np.einsum("nij,nj->ni", factor, noise[:, k])
+            np.clip(z, low, high, out=z)
+            z[~np.isfinite(z).all(axis=1)] = np.nan
+            stored, rest = divmod(start + k + 1, store_every)
+            if rest == 0:
+                paths[:, stored] = z
+
+    return advance
+
+
+def euler_maruyama(
+    advance: Callable[..., None],
     z0: np.ndarray,
     *,
     n_steps: int,
@@ -34,8 +62,10 @@ def euler_maruyama(
 
     Parameters
     ----------
-    coefficients : callable
-        z (n, d) -> drift (n, d) and factor L (n, d, d).
+    advance : callable
+        `advance(z, noise, dt, low, high, start, store_every, paths)` takes z (n, d), in place, from
+        step `start` through as many steps as `noise` (n, n_steps, d) has, and stores in `paths`;
+        of `advance_by_calls`, or `steps.advance_blocks`.
     z0 : ndarray of shape (n, d)
         Initial macrostates.
     n_steps : int
@@ -60,21 +90,15 @@ def euler_maruyama(
         low[i], high[i] = a, b
     rngs = [stream(entropy, Stage.ROLLOUT, k) for k in range(n)]
     paths = np.empty((n, n_steps // store_every + 1, d))
-    z = np.clip(z0, low, high)
+    z = np.ascontiguousarray(np.clip(z0, low, high))
     paths[:, 0] = z
     for first in range(0, n_steps, NOISE_STEPS):
         count = min(NOISE_STEPS, n_steps - first)
-        noise = np.stack([rng.standard_normal((count, d)) for rng in rngs])
+        noise = np.empty((n, count, d))
+        for rng, row in zip(rngs, noise, strict=True):
+            rng.standard_normal(out=row)
         noise *= np.sqrt(dt)
-        for k in range(count):
-            with np.errstate(over="ignore", invalid="ignore"):
-                mu, factor = coefficients(z)
-                z = z + mu * dt + np.einsum("nij,nj->ni", factor, noise[:, k])
-            z = np.clip(z, low, high)
-            z[~np.isfinite(z).all(axis=1)] = np.nan
-            step = first + k + 1
-            if step % store_every == 0:
-                paths[:, step // store_every] = z
+        advance(z, noise, dt, low, high, first, store_every, paths)
     lost = int(np.isnan(z).any(axis=1).sum())
     if lost:
         warnings.warn(

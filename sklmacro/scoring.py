@@ -13,7 +13,6 @@ Shape vocabulary::
     X, Y    (n, d), (m, d)                 samples of two laws
     P       (n_paths, n_times, d)          predicted paths
     Q       (m_paths, n_times, d)          reference paths, the truth
-    rates   (n_widths,)                    1 / (2 s^2), increasing
 """
 
 import math
@@ -22,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from sklearn.pipeline import Pipeline
 
+from sklmacro._discrepancy import mmd2_at_times
 from sklmacro._parallel import map_batches
 from sklmacro._validation import check_choice, check_finite, check_integer, check_real, check_times
 
@@ -32,50 +31,6 @@ PATH_AXES = ("n_paths", "n_times", "d")
 WIDTHS = (0.25, 0.5, 1, 2, 4, 8)  # widths s of the paper's predator-prey study
 # A search averages and squares scores: -inf would turn into NaN and warnings, this ranks last.
 WORST_SCORE = -1e100
-
-
-@njit(nogil=True, cache=False, fastmath={"reassoc"})
-def _kernel_sum(
-    X: np.ndarray, Y: np.ndarray, rates: np.ndarray, doubling: bool, below_diagonal: bool
-) -> float:
-    """Sum k(x_i, y_j) over all pairs, or over j < i; X is (d, n) and Y is (d, m).
-
-    `doubling` tells that each rate is 4 times the last: exp(-4 rate r^2) = exp(-rate r^2)^4.
-    """
-    d, n = X.shape
-    squared_distance, power = np.empty(Y.shape[1]), np.empty(Y.shape[1])
-    total = 0.0
-    for i in range(n):
-        stop = i if below_diagonal else Y.shape[1]
-        squared_distance[:stop] = 0.0
-        for k in range(d):
-            for j in range(stop):
-                difference = X[k, i] - Y[k, j]
-                squared_distance[j] += difference * difference
-        for w in range(len(rates)):
-            row = 0.0
-            for j in range(stop):
-                if doubling and w > 0:
-                    square = power[j] * power[j]
-                    power[j] = square * square
-                else:
-                    power[j] = math.exp(-rates[w] * squared_distance[j])
-                row += power[j]
-            total += row
-    return total / len(rates)
-
-
-def _mmd2(X: np.ndarray, Y: np.ndarray, rates: np.ndarray, biased: bool) -> float:
-    """Return the squared MMD of X (d, n) and Y (d, m)."""
-    n, m = X.shape[1], Y.shape[1]
-    doubling = bool((rates[1:] == 4 * rates[:-1]).all())
-    within_x = 2 * _kernel_sum(X, X, rates, doubling, True)
-    within_y = 2 * _kernel_sum(Y, Y, rates, doubling, True)
-    across = _kernel_sum(X, Y, rates, doubling, False) / (n * m)
-    if biased:  # Gretton et al., Eq. 5: pairs i = j count, with k(x, x) = 1
-        # A squared norm: what is below 0 is rounding.
-        return max((n + within_x) / n**2 + (m + within_y) / m**2 - 2 * across, 0.0)
-    return within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * across  # Eq. 3
 
 
 def mmd2(
@@ -142,15 +97,13 @@ def mmd2_paths(
     """
     P, Q = _check_pair(P, Q, PATH_AXES)
     rates = np.sort(1 / (2 * _positive(widths, "widths", np.size(widths)) ** 2))
-    divisor = _divisor(scale, Q)
-    # One contiguous (d, n_paths) array for each time, so that the kernel's loops run over paths.
-    X = np.ascontiguousarray((P / divisor).transpose(1, 2, 0))
-    Y = np.ascontiguousarray((Q / divisor).transpose(1, 2, 0))
+    divisor = np.broadcast_to(_divisor(scale, Q), P.shape[2]).copy()
+    P, Q = np.ascontiguousarray(P), np.ascontiguousarray(Q)
 
-    def work(start: int, stop: int) -> list[float]:
-        return [_mmd2(X[t], Y[t], rates, biased) for t in range(start, stop)]
+    def work(start: int, stop: int) -> np.ndarray:
+        return mmd2_at_times(P, Q, divisor, rates, biased, start, stop)
 
-    return np.concatenate([values for _, values in map_batches(work, len(X), n_jobs=n_jobs)])
+    return np.concatenate([v for _, v in map_batches(work, P.shape[1], n_jobs=n_jobs)])
 
 
 def mean_mmd2(P: np.ndarray, Q: np.ndarray, **options: Any) -> float:

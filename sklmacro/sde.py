@@ -29,7 +29,8 @@ from sklmacro.likelihood import transition_log_likelihood
 from sklmacro.neural import NeuralSDE, fit_neural
 from sklmacro.pairs import context_of, is_latent_pairs, is_structured
 from sklmacro.polynomial import PolynomialSDE
-from sklmacro.rollout import euler_maruyama
+from sklmacro.rollout import advance_by_calls, euler_maruyama
+from sklmacro.steps import advance_blocks, array_model
 from sklmacro.training import held_out_rows
 
 DIFFUSIONS = ("full", "diagonal", "constant")
@@ -174,9 +175,14 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         def coefficients(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return self._coefficients(np.concatenate([z, outer], axis=1))
 
+        model = array_model(self.model_)
+        if model is None:
+            advance = advance_by_calls(coefficients)
+        else:
+            advance = advance_blocks(model, self.mean_, self.scale_, outer)
         with single_threaded():
             return euler_maruyama(
-                coefficients,
+                advance,
                 columns[:, : self.n_state_],
                 n_steps=n_steps,
                 dt=dt,

@@ -20,6 +20,8 @@ from tqdm.auto import tqdm
 
 from sklmacro._parallel import single_threaded
 
+BATCHES_AT_A_TIME = 16  # gathered together, so that one pass through memory serves them all
+
 
 class InMemoryBatches:
     """Iterate over a TensorDataset in batches `(inputs, targets)`, shuffled by a generator."""
@@ -42,11 +44,17 @@ class InMemoryBatches:
     def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
         n = len(self.tensors[0])
         order = None if self.generator is None else torch.randperm(n, generator=self.generator)
-        for start in range(0, n, self.batch_size):
-            stop = start + self.batch_size
-            rows = slice(start, stop) if order is None else order[start:stop]
-            batch = tuple(t[rows] for t in self.tensors)
-            yield batch[: self.n_inputs], batch[self.n_inputs :]
+        chunk = self.batch_size * BATCHES_AT_A_TIME
+        for first in range(0, n, chunk):
+            several = [self._rows(t, order, first, first + chunk) for t in self.tensors]
+            for batch in zip(*(t.split(self.batch_size) for t in several), strict=True):
+                yield batch[: self.n_inputs], batch[self.n_inputs :]
+
+    @staticmethod
+    def _rows(tensor: Tensor, order: Tensor | None, start: int, stop: int) -> Tensor:
+        if order is None:
+            return tensor[start:stop]
+        return tensor.index_select(0, order[start:stop].to(tensor.device))
 
 
 class _Progress(Callback):
@@ -87,6 +95,31 @@ class _Criterion(nn.Module):
 
     def forward(self, outputs: Any, targets: Any) -> Tensor:
         return self.loss(outputs, targets)
+
+
+class _Net(NeuralNet):
+    """skorch's loop over epochs, with a plain loop over batches.
+
+    No callback here listens to single batches, whose losses are therefore only summed; telling all
+    callbacks about each, and recording it, takes as long as a step of a small net.
+    """
+
+    def run_single_epoch(
+        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:
+        """Run through all batches, with a step of the optimizer after each if `training`."""
+        self._set_training(training)
+        total, n_samples = torch.zeros(()), 0
+        with torch.set_grad_enabled(training):
+            for inputs, targets in iterator:
+                loss = self.criterion_(self.module_(inputs), targets)
+                if training:
+                    self.optimizer_.zero_grad()
+                    loss.backward()
+                    self.optimizer_.step()
+                total = total + len(inputs[0]) * loss.detach()
+                n_samples += len(inputs[0])
+        self.history.record(f"{prefix}_loss", float(total) / n_samples)
 
 
 def held_out_rows(
@@ -159,11 +192,12 @@ def train(
     with single_threaded(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build().to(device=device, dtype=dtype)
-        net = NeuralNet(
+        net = _Net(
             _Unpacked(module),
             criterion=_Criterion(loss),
             optimizer=torch.optim.AdamW,
             optimizer__weight_decay=weight_decay,
+            optimizer__fused=True,  # one pass over the weights
             lr=lr,
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -175,6 +209,9 @@ def train(
             iterator_valid__batch_size=max(batch_size, 8192),
             train_split=predefined_split(held_set),
             callbacks=callbacks,
+            callbacks__train_loss=None,  # the loop above records them
+            callbacks__valid_loss=None,
+            callbacks__print_log=None,
             device=device,
             verbose=0,
         )

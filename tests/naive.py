@@ -161,6 +161,15 @@ def predator_prey_step(x, step, noise, a, b, c, sigma_u, sigma_v, spacing):
     return out
 
 
+def path(coefficients, z0, noise, dt, low, high):
+    """Euler-Maruyama path (n_steps + 1, d) of one macrostate; noise (n_steps, d) ~ N(0, dt)."""
+    path = [np.clip(z0, low, high)]
+    for xi in noise:
+        mu, L = coefficients(path[-1])
+        path.append(np.clip(path[-1] + mu * dt + L @ xi, low, high))
+    return np.array(path)
+
+
 # --- tests of a sample against a law -------------------------------------------------------------
 
 # A sample of the right law must have p > PASS, and p < FAIL where the law is wrong on purpose.
