@@ -31,7 +31,8 @@ EVENTS = [20] * 50 + [400] * 100  # between recorded environments
 VACATED = 0.15  # share of the environments in which one or two atoms are taken out
 RIDGE = 0.1
 EQUILIBRIA = {1000: (1_500_000, 3_000_000), 2000: (300_000, 1_500_000)}  # K: events before, during
-N_RUNS, N_ADJUSTMENTS = 8, 8
+N_RUNS = 8
+N_ADJUSTMENTS, SETTLED = 9, 4  # steps, and the first of those that are averaged
 
 
 def collect(network: BarrierNetwork, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,6 +92,13 @@ def equilibrium(barriers: BarrierModel, temperature: int) -> tuple[np.ndarray, n
     return runs.mean(axis=0), runs.std(axis=0, ddof=1) / np.sqrt(N_RUNS)
 
 
+def equilibria(barriers: BarrierModel) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Return what `equilibrium` finds at all temperatures of `EQUILIBRIA`."""
+    found = {t: equilibrium(barriers, t) for t in EQUILIBRIA}
+    print({t: order.round(3).tolist() for t, (order, _) in found.items()}, file=sys.stderr)
+    return found
+
+
 def bonds(energies: np.ndarray) -> np.ndarray:
     """Return points (3, 31, 4) of barriers (H' - H) / 2 with pair energies (3, 3)."""
     frame = orbits()
@@ -102,22 +110,18 @@ def bonds(energies: np.ndarray) -> np.ndarray:
     return points
 
 
-def adjust(
-    points: np.ndarray, pairs: np.ndarray, wanted: dict[int, np.ndarray]
-) -> tuple[np.ndarray, dict[int, list]]:
-    """Return points with pair energies that give the order parameters wanted, and those found."""
+def adjust(points: np.ndarray, pairs: np.ndarray, wanted: dict[int, np.ndarray]) -> np.ndarray:
+    """Return points with pair energies that give the order parameters wanted."""
     upper = np.triu_indices(3)
-    energies = np.zeros((3, 3))
-    for step in range(N_ADJUSTMENTS + 1):
-        model = expand(points + bonds(energies), pairs)
-        found = {t: equilibrium(model, t) for t in wanted}
-        print(step, {t: f[0].round(3).tolist() for t, f in found.items()}, file=sys.stderr)
-        if step < N_ADJUSTMENTS:
-            off = np.zeros((3, 3))
-            for t, order in wanted.items():  # an energy kT lower multiplies such pairs by e
-                off[upper] += BOLTZMANN * t * (found[t][0] - order) / (8 / 3) / len(wanted)
-            energies += 0.7 * (off + off.T) / (1 + np.eye(3))
-    return points + bonds(energies), {t: [v.tolist() for v in f] for t, f in found.items()}
+    energies = np.zeros((N_ADJUSTMENTS + 1, 3, 3))
+    for step in range(N_ADJUSTMENTS):
+        found = equilibria(expand(points + bonds(energies[step]), pairs))
+        off = np.zeros((3, 3))
+        for t, order in wanted.items():  # an energy kT lower multiplies such pairs by e
+            off[upper] += BOLTZMANN * t * (found[t][0] - order) / (8 / 3) / len(wanted)
+        energies[step + 1] = energies[step] + 0.7 * (off + off.T) / (1 + np.eye(3))
+    settled = energies[SETTLED:].mean(axis=0)  # what is left is noise of the simulations
+    return points + bonds(settled)
 
 
 def main(path: str, seed: int = 0) -> None:
@@ -132,11 +136,15 @@ def main(path: str, seed: int = 0) -> None:
     jumper = environments[:, network.jumps[0]]
     seen = (jumper > 0) & ~held[:, np.newaxis]
     fitted = split(least_squares(frames[seen], jumper[seen], barriers[seen]))
-    truth = {t: equilibrium(network, t) for t in EQUILIBRIA}
-    points, orders = adjust(*fitted, {t: order for t, (order, _) in truth.items()})
-    points, pairs = points.round(5), fitted[1].round(5)
+    truth = equilibria(network)
+    points = adjust(*fitted, {t: order for t, (order, _) in truth.items()}).round(5)
+    pairs = fitted[1].round(5)
+    found = equilibria(expand(points, pairs))
     predicted = expand(points, pairs).evaluate(environments, np.zeros(len(environments), int))
     unseen = (jumper > 0) & held[:, np.newaxis]
+
+    def plain(orders: dict[int, tuple[np.ndarray, np.ndarray]]) -> dict[int, list]:
+        return {t: [v.round(4).tolist() for v in order] for t, order in orders.items()}
 
     def rms(rows: np.ndarray) -> float:
         return round(float(np.sqrt(((predicted - barriers)[rows] ** 2).mean())), 4)
@@ -149,10 +157,8 @@ def main(path: str, seed: int = 0) -> None:
         "rms error in eV, by temperature in K": {
             str(t): rms(unseen & (temperatures == t)[:, np.newaxis]) for t in TEMPERATURES
         },
-        "order parameters and errors, network": {
-            t: [v.tolist() for v in f] for t, f in truth.items()
-        },
-        "order parameters and errors, embedded": orders,
+        "order parameters and their errors, network": plain(truth),
+        "order parameters and their errors, embedded": plain(found),
         "points": points.tolist(),
         "pairs": pairs.tolist(),
     }

@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--n-jobs", type=int, default=-1, help="workers; -1, the default, is all")
     run.add_argument("--out", help="folder of the result; default results/NAME-PRESET")
+    run.add_argument("--barriers", metavar="FILE", help="weights of a barrier network, for nbmota")
     run.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = run_experiment(
             EXPERIMENTS[options.name], preset=options.preset, seed=options.seed,
             n_jobs=options.n_jobs, out=out, verbose=not options.quiet,
+            changes={"barriers": options.barriers} if options.barriers else None,
         )  # fmt: skip
     except KeyboardInterrupt:
         print("sklmacro: interrupted; nothing was written", file=sys.stderr)

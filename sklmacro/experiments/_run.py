@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,7 @@ def run_experiment(
     n_jobs: int = 1,
     out: str | Path,
     verbose: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run an experiment and write its result to the folder `out`.
 
@@ -90,6 +91,8 @@ def run_experiment(
         Folder for the result. An earlier result there is replaced, when the new one is whole.
     verbose : bool, default=False
         Show stages and progress.
+    changes : mapping, default=None
+        Settings other than those of the preset.
 
     Returns
     -------
@@ -99,7 +102,7 @@ def run_experiment(
     Raises
     ------
     ValueError
-        If there is no such preset, or `out` exists and is not a result.
+        If there is no such preset or setting, or `out` exists and is not a result.
     """
     check_choice(preset, "preset", tuple(experiment.presets))
     check_integer(seed, "seed", low=0)
@@ -110,12 +113,13 @@ def run_experiment(
             "holds something else; choose another folder."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    settings, run = experiment.presets[preset], Run(seed, n_jobs, verbose)
+    settings, run = _change(experiment, preset, changes or {}), Run(seed, n_jobs, verbose)
     start = time.perf_counter()
     numbers, arrays = experiment.compute(settings, run)
     result = {
         "experiment": experiment.name,
         "command": f"sklmacro run {experiment.name} --preset {preset} --seed {seed}",
+        "changed settings": dict(changes or {}),
         "preset": preset,
         "seed": seed,
         "n_jobs": n_jobs,
@@ -137,6 +141,19 @@ def run_experiment(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return result
+
+
+def _change(experiment: Experiment, preset: str, changes: Mapping[str, Any]) -> Any:
+    """Return the settings of a preset with some of them changed."""
+    settings = experiment.presets[preset]
+    known = [f.name for f in fields(settings)]
+    unknown = [name for name in changes if name not in known]
+    if unknown:
+        raise ValueError(
+            f"Expected settings of {experiment.name}, but got {', '.join(unknown)}; choose from "
+            f"{', '.join(known)}."
+        )
+    return replace(settings, **changes)
 
 
 def _plain(value: Any) -> Any:
