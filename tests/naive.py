@@ -310,3 +310,28 @@ def order_parameters(x, neighbours, z, n_species):
             ]
             orders.append(np.mean(beside) - z * np.mean(atoms == b))
     return np.array(orders)
+
+
+def network_barriers(environments, weights, turns):
+    """Barriers (m, 8) in eV by the published network, box by box and layer by layer."""
+    places = np.indices((9, 9, 9)).reshape(3, -1).T - 4
+    same_parity = (places % 2 == places[:, :1] % 2).all(axis=1)
+    distance = 1.62 * np.linalg.norm(places, axis=1)
+    sites = np.flatnonzero(same_parity & (distance <= 7.5) & (distance > 0))
+    barriers = np.empty((len(environments), 8))
+    for k, environment in enumerate(environments):
+        box = np.zeros(729)
+        box[sites] = environment
+        for q, turn in enumerate(turns):
+            turned = np.rot90(box.reshape(9, 9, 9), turn, axes=(0, 1))
+            a = (turned[:, :, ::-1] if q % 2 == 0 else turned).ravel()
+            for i in range(4):
+                part = {name: weights[f"layer{i}_{name}"].astype(float) for name in NETWORK_PARTS}
+                a = a @ part["weight"] + part["bias"]
+                a = (a - part["bn_mean"]) / np.sqrt(part["bn_var"] + 1e-5)
+                a = np.maximum(part["bn_gamma"] * a + part["bn_beta"], 0)
+            barriers[k, q] = (a @ weights["out_weight"].astype(float) + weights["out_bias"])[0]
+    return barriers
+
+
+NETWORK_PARTS = ("weight", "bias", "bn_gamma", "bn_beta", "bn_mean", "bn_var")
