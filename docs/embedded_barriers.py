@@ -51,7 +51,7 @@ def collect(network: BarrierNetwork, seed: int) -> tuple[np.ndarray, np.ndarray,
 
 
 def features(frames: np.ndarray, jumper: np.ndarray) -> np.ndarray:
-    """Return the regressors of points (3, 31, 4) and pairs (13, 4, 4), flat, for each jump."""
+    """Return the regressors of points (3, 31, 4) and pairs (1, 4, 4), flat, for each jump."""
     frame, rows = orbits(), np.arange(len(frames))
     points = np.zeros((len(frames), 3, frame.point.max() + 1, 4), np.float32)
     for k, orbit in enumerate(frame.point):
@@ -76,7 +76,7 @@ def least_squares(frames: np.ndarray, jumper: np.ndarray, target: np.ndarray) ->
 
 
 def split(coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coefficients of points (3, 31, 4) and pairs (13, 4, 4)."""
+    """Return the coefficients of points (3, 31, 4) and pairs (1, 4, 4)."""
     n = 3 * (orbits().point.max() + 1) * 4
     return coefficients[:n].reshape(3, -1, 4), coefficients[n:].reshape(-1, 4, 4)
 

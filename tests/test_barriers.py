@@ -367,8 +367,7 @@ def test_a_function_that_returns_nonsense_is_refused(returned):
 def test_embedded_barriers_have_the_symmetry_of_the_jump():
     """A permutation of the axes, or a reflection, of the surroundings permutes the jumps."""
     frame, model = orbits(), nbmota_barriers()
-    assert len(frame.pairs) == 13
-    assert sum(map(len, frame.pairs)) == 54
+    assert [len(orbit) for orbit in frame.pairs] == [6]
     environments = random_environments(20, seed=5)
     barriers = model.evaluate(environments, np.zeros(20, int))
     for order, sign in (((1, 0, 2), (1, 1, 1)), ((2, 0, 1), (1, -1, 1)), ((0, 1, 2), (-1, 1, -1))):

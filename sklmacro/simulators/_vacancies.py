@@ -13,11 +13,16 @@ Shape vocabulary, with that of `_sites`::
     x           (n_sites,) int8          0 a vacancy, 1 ... n_species an atom
     sites       (n_vacancies,)           where the vacancies of the window are
     cells       (n_vacancies, 4)         the same as cell and basis number
-    slots       (2**m,)                  hash table from site to vacancy, -1 where empty
-    barriers    (n_vacancies, z)         E_ij in eV
-    rates       (n_vacancies, z)         k_ij, 0 where no jump is possible
+    slots       (2**k,)                  hash table from site to vacancy, -1 where empty
+    seen        (n_vacancies, R, m)      the last R surroundings of each vacancy
+    kept        (n_vacancies, R, z)      their k_ij, or E_ij until turned into rates
+    now         (n_vacancies,)           which of the R are the present ones
+    rates       (n_vacancies, z)         present k_ij, 0 where the jump leads out of the window
     tree        (2 P,)                   node q is the sum of 2q and 2q + 1; leaf P + v is vacancy v
     pairs       (n_species + 1,) * 2     change of the number of ordered nearest-neighbour pairs
+
+A vacancy that jumps straight back, as every third does at 2000 K and nearly all do at 500 K, finds
+its surroundings among the last ones.
 """
 
 from collections.abc import Callable
@@ -39,14 +44,19 @@ class Walk(NamedTuple):
     sites: np.ndarray
     cells: np.ndarray
     slots: np.ndarray
-    barriers: np.ndarray
+    seen: np.ndarray
+    kept: np.ndarray
+    now: np.ndarray
     rates: np.ndarray
     tree: np.ndarray
     pairs: np.ndarray
-    pending: np.ndarray  # vacancies whose barriers have to be evaluated
-    counters: np.ndarray  # (2,) number pending, events done
+    pending: np.ndarray  # vacancies whose surroundings may have changed
+    asked: np.ndarray  # those among them whose barriers are evaluated outside
+    counters: np.ndarray  # (3,) number pending, number asked, events done
     clock: np.ndarray  # (1,) elapsed time
     inside: np.ndarray  # (3, n + 2 reach) which cells, from -reach on, belong to the window
+    jumps: np.ndarray  # (n_basis, z) where the nearest sites stand among the m around
+    behind: np.ndarray  # (n_basis, z, q) which of the m are too far away after each jump
 
 
 class Scale(NamedTuple):
@@ -112,26 +122,48 @@ def set_up(walk: Walk, where: Map) -> None:
 
 
 @njit(nogil=True)
-def _rate_vacancy(
-    v: int, x: np.ndarray, where: Map, nearest: Shell, walk: Walk, scale: Scale
-) -> None:
-    """Turn the barriers of a vacancy into rates, and bring the tree up to date."""
-    cell, inside = walk.cells[v], walk.inside
-    steps = nearest.steps[cell[3]]
-    total = 0.0
-    for d in range(walk.rates.shape[1]):
-        other = address(steps, d, cell, where)
+def _recall(v: int, environment: np.ndarray, walk: Walk) -> bool:
+    """Look for an environment among the last of a vacancy; make room for it if it is new."""
+    m, n_kept = environment.shape[0], walk.seen.shape[1]
+    for r in range(n_kept):
+        old, different = walk.seen[v, r], 0
+        for e in range(m):  # no early end, so that it is vectorised
+            different += environment[e] != old[e]
+        if different == 0:
+            walk.now[v] = r
+            return True
+    r = (walk.now[v] + 1) % n_kept
+    walk.now[v] = r
+    walk.seen[v, r] = environment
+    return False
+
+
+@njit(nogil=True)
+def _to_rates(v: int, walk: Walk, scale: Scale) -> None:
+    """Turn the barriers just found for a vacancy into rates; a jump needs an atom to jump."""
+    r = walk.now[v]
+    jumps = walk.jumps[walk.cells[v, 3]]
+    for d in range(jumps.shape[0]):
         rate = 0.0
-        if (
-            other >= 0
-            and x[other] != 0
-            and inside[0, uint64(cell[0]) + steps[0, d]]
+        if walk.seen[v, r, jumps[d]] != 0:
+            rate = scale.attempt * np.exp(-scale.beta * walk.kept[v, r, d])
+        walk.kept[v, r, d] = rate
+
+
+@njit(nogil=True)
+def _enroll(v: int, nearest: Shell, walk: Walk) -> None:
+    """Put the rates of a vacancy in force, without those that lead out of the window."""
+    cell, kept = walk.cells[v], walk.kept[v, walk.now[v]]
+    steps, inside = nearest.steps[cell[3]], walk.inside
+    total = 0.0
+    for d in range(kept.shape[0]):
+        stays = (
+            inside[0, uint64(cell[0]) + steps[0, d]]
             and inside[1, uint64(cell[1]) + steps[1, d]]
             and inside[2, uint64(cell[2]) + steps[2, d]]
-        ):
-            rate = scale.attempt * np.exp(-scale.beta * walk.barriers[v, d])
-        walk.rates[v, d] = rate
-        total += rate
+        )
+        walk.rates[v, d] = kept[d] if stays else 0.0
+        total += walk.rates[v, d]
     node = walk.tree.shape[0] // 2 + v
     walk.tree[node] = total
     while node > 1:
@@ -198,12 +230,32 @@ def _note(
 
 
 @njit(nogil=True)
-def _n_vacancies(environment: np.ndarray) -> int:
-    """Count the zeros of an environment."""
-    n = 0
+def _note_all(
+    v: int,
+    d: int,
+    left: np.ndarray,
+    environment: np.ndarray,
+    x: np.ndarray,
+    where: Map,
+    around: Shell,
+    walk: Walk,
+) -> None:
+    """Make pending what sees one of the two sites of a jump: mostly nothing but the one that moved.
+
+    `environment` are the sites around the new place. What is around the old one and not around the
+    new one has been left behind.
+    """
+    n_near, n_behind = 0, 0
     for e in range(environment.shape[0]):
-        n += environment[e] == 0
-    return n
+        n_near += environment[e] == 0
+    if n_near > 0:
+        _note(v, walk.cells[v], x, where, around, walk)
+    steps = around.steps[left[3]]
+    for e in walk.behind[left[3], d]:
+        other = address(steps, e, left, where)
+        n_behind += other >= 0 and x[other] == 0
+    if n_behind > 0:
+        _note(v, left, x, where, around, walk)
 
 
 @njit(nogil=True)
@@ -242,22 +294,33 @@ def run(
     """Let vacancies jump until `duration` has passed or `n_events` are done; x changes in place.
 
     `evaluate(environment, b, out, params)` fills barriers and returns True; where it returns False
-    the kernel returns ASK, and is called again with `known` once the barriers of all pending
-    vacancies are filled in. The clock is infinite if nothing can happen and events are counted.
+    the kernel returns ASK, and is called again with `known` once the barriers of the vacancies asked
+    about stand in `walk.kept`. The clock is infinite if nothing can happen and events are counted.
     """
     environment = np.empty(around.steps.shape[2], np.int8)
     left = np.empty(4, np.int64)
+    gathered = False  # whether `environment` holds what is around the first pending vacancy
     while True:
-        for p in range(walk.counters[0]):
+        for p in range(0 if known else walk.counters[0]):
             v = walk.pending[p]
-            if not known:
+            if not gathered:
                 gather(x, walk.sites[v], walk.cells[v], where, around, environment)
-                if not evaluate(environment, walk.cells[v, 3], walk.barriers[v], params):
-                    return ASK
-            _rate_vacancy(v, x, where, nearest, walk, scale)
+            gathered = False
+            if not _recall(v, environment, walk):
+                if evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
+                    _to_rates(v, walk, scale)
+                else:
+                    walk.asked[walk.counters[1]] = v
+                    walk.counters[1] += 1
+        if walk.counters[1] > 0 and not known:
+            return ASK
+        for p in range(walk.counters[1]):
+            _to_rates(walk.asked[p], walk, scale)
+        for p in range(walk.counters[0]):
+            _enroll(walk.pending[p], nearest, walk)
         known = False
-        walk.counters[0] = 0
-        if walk.counters[1] >= n_events:
+        walk.counters[0], walk.counters[1] = 0, 0
+        if walk.counters[2] >= n_events:
             return DONE
         total = walk.tree[1] if walk.sites.shape[0] > 0 else 0.0
         if total <= 0.0:
@@ -269,35 +332,22 @@ def run(
             return DONE
         walk.clock[0] += waiting
         v, d = _draw(walk, state)
-        here = walk.sites[v]
         _jump(x, v, d, where, nearest, walk, left)
-        walk.pending[0] = v
-        walk.counters[0] = 1
-        walk.counters[1] += 1
+        walk.counters[2] += 1
+        walk.pending[0], walk.counters[0] = v, 1
+        gather(x, walk.sites[v], walk.cells[v], where, around, environment)
+        gathered = True
         if walk.sites.shape[0] > 1:
-            # The vacancies that saw one of the two sites; mostly there is only the one that moved.
-            gather(x, here, left, where, around, environment)
-            if _n_vacancies(environment) > 1:
-                _note(v, left, x, where, around, walk)
-            gather(x, walk.sites[v], walk.cells[v], where, around, environment)
-            if _n_vacancies(environment) > 0:
-                _note(v, walk.cells[v], x, where, around, walk)
+            _note_all(v, d, left, environment, x, where, around, walk)
 
 
 @njit(nogil=True)
-def gather_pending(
-    x: np.ndarray,
-    where: Map,
-    around: Shell,
-    walk: Walk,
-    environments: np.ndarray,
-    basis: np.ndarray,
+def gather_all(
+    x: np.ndarray, where: Map, around: Shell, walk: Walk, environments: np.ndarray
 ) -> None:
-    """Read the surroundings (n_pending, m) and basis numbers of all pending vacancies."""
-    for p in range(walk.counters[0]):
-        v = walk.pending[p]
-        gather(x, walk.sites[v], walk.cells[v], where, around, environments[p])
-        basis[p] = walk.cells[v, 3]
+    """Read the surroundings (n_vacancies, m) of all vacancies."""
+    for v in range(walk.sites.shape[0]):
+        gather(x, walk.sites[v], walk.cells[v], where, around, environments[v])
 
 
 @njit(nogil=True)

@@ -9,12 +9,14 @@ from sklmacro.simulators._vacancies import (
     Scale,
     Walk,
     count_pairs_in,
-    gather_pending,
+    gather_all,
     run,
     set_up,
 )
 from sklmacro.simulators._windows import Window, whole
-from sklmacro.simulators.barriers import BarrierModel
+from sklmacro.simulators.barriers import BarrierModel, left_behind
+
+N_KEPT = 4  # last surroundings that are kept for each vacancy
 
 
 class VacancyWalk:
@@ -56,14 +58,19 @@ class VacancyWalk:
             sites=sites,
             cells=np.empty((n, 4), np.int64),
             slots=np.empty(4 * leaves, np.int64),
-            barriers=np.zeros((n, z)),
+            seen=np.full((n, N_KEPT, model.offsets.shape[1]), -1, np.int8),
+            kept=np.zeros((n, N_KEPT, z)),
+            now=np.zeros(n, np.int64),
             rates=np.zeros((n, z)),
             tree=np.zeros(2 * leaves),
             pairs=np.zeros((n_species + 1,) * 2, np.int64),
             pending=np.empty(max(n, 1), np.int64),
-            counters=np.zeros(2, np.int64),
+            asked=np.empty(n, np.int64),
+            counters=np.zeros(3, np.int64),
             clock=np.zeros(1),
             inside=inside,
+            jumps=model.jumps,
+            behind=left_behind(model.kind, model.radius),
         )
         set_up(self._walk, where)
 
@@ -84,7 +91,7 @@ class VacancyWalk:
         """
         walk = self._walk
         evaluate, params = self._model.compiled()
-        walk.clock[0], walk.counters[1] = 0.0, 0
+        walk.clock[0], walk.counters[2] = 0.0, 0
         until = np.inf if duration is None else float(duration)
         most = np.iinfo(np.int64).max if n_events is None else n_events
         known = False
@@ -95,21 +102,19 @@ class VacancyWalk:
             )
             == ASK
         ):  # fmt: skip
-            pending = walk.pending[: walk.counters[0]]
-            walk.barriers[pending] = self._model.evaluate(*self.environments())
+            asked = walk.asked[: walk.counters[1]]
+            present = asked, walk.now[asked]
+            barriers = self._model.evaluate(walk.seen[present], walk.cells[asked, 3])
+            walk.kept[present] = barriers
             known = True
         return float(walk.clock[0])
 
     def environments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return surroundings (m, n_sites) and basis numbers (m,) of what is to be evaluated.
-
-        At the start these are all vacancies, in the order of their sites.
-        """
-        n = self._walk.counters[0]
-        environments = np.empty((n, self._around.steps.shape[2]), np.int8)
-        basis = np.empty(n, np.int64)
-        gather_pending(self._flat, self._where, self._around, self._walk, environments, basis)
-        return environments, basis
+        """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
+        walk = self._walk
+        environments = np.empty((self.n_vacancies, walk.seen.shape[2]), np.int8)
+        gather_all(self._flat, self._where, self._around, walk, environments)
+        return environments, walk.cells[:, 3]
 
 
 def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: int) -> np.ndarray:

@@ -14,7 +14,7 @@ Environments and jumps are listed in lexicographic order of the displacements, s
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,27 @@ def positions_in(offsets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return where each of the offsets `wanted` (n_basis, z, ndim + 1) stands in `offsets`."""
     equal = (offsets[:, np.newaxis] == wanted[:, :, np.newaxis]).all(axis=-1)
     return equal.argmax(axis=-1)
+
+
+@lru_cache(maxsize=64)
+def left_behind(kind: str, radius: float) -> np.ndarray:
+    """Return which sites around a vacancy are too far away once it has jumped.
+
+    Returns
+    -------
+    behind : ndarray of uint64, shape (n_basis, z, q)
+        Their places in the environment, for each jump; filled up by repeating one of them.
+    """
+    around, shell = surroundings_of(kind, radius), surroundings_of(kind, nearest_distance(kind))
+    lists = []
+    for b, steps in enumerate(shell):
+        for step in steps:
+            moved = around[b] - np.append(step[:-1], 0)  # seen from the new place
+            near = np.append(around[step[-1]], [np.append(np.zeros_like(step[:-1]), step[-1])], 0)
+            lists.append(np.flatnonzero(~(moved[:, np.newaxis] == near).all(axis=2).any(axis=1)))
+    longest = max(map(len, lists))
+    behind = np.array([np.resize(one, longest) for one in lists], np.uint64)
+    return behind.reshape(*shell.shape[:2], longest)
 
 
 @njit(nogil=True)

@@ -1,8 +1,8 @@
 """Embedded barriers of NbMoTa on the BCC lattice: a cluster expansion with its coefficients.
 
 The barrier of a jump is a sum over the sites around the vacancy, for each species that jumps, and
-over pairs of sites among the nearest and second-nearest sites of its two ends. The mirror planes
-and the three-fold axis of the jump exchange sites: 112 sites fall into 31 orbits, 54 pairs into 13.
+over pairs of second-nearest sites in the ring of six around the saddle. The mirror planes and the
+three-fold axis of the jump exchange sites: 112 sites fall into 31 orbits, the six pairs are one.
 The coefficients were fitted to the barriers of a published network, over environments that
 simulations with it met between 400 and 3000 K, and their nearest-neighbour energies adjusted to its
 order parameters; `python docs/embedded_barriers.py FILE` makes them, and keeps the errors beside.
@@ -56,13 +56,13 @@ def orbits() -> Orbits:
         for sign in signs
     ]
     classes = sorted({tuple(sorted(p)) for p in points})
-    from_start = (place**2).sum(axis=1)
-    from_end = ((place - JUMP) ** 2).sum(axis=1)
-    near = np.flatnonzero((np.minimum(from_start, from_end) <= SECOND) & (from_end > 0))
+    saddle = np.array(JUMP) / 2
+    from_saddle = ((place - saddle) ** 2).sum(axis=1)
+    ring = np.flatnonzero(np.isclose(from_saddle, np.unique(from_saddle)[1]))  # behind the jumper
     orders = list(permutations(range(3)))
     turned = [[number[tuple(p[i] for i in order)] for p in points] for order in orders]
     pairs: dict[tuple[int, ...], np.ndarray] = {}
-    for one, other in combinations(near.tolist(), 2):
+    for one, other in combinations(ring.tolist(), 2):
         if ((place[one] - place[other]) ** 2).sum() <= SECOND:
             images = {tuple(sorted((t[one], t[other]))): (t[one], t[other]) for t in turned}
             pairs.setdefault(min(images), np.array(list(images.values())))
@@ -77,7 +77,7 @@ def expand(points: np.ndarray, pairs: np.ndarray) -> ClusterBarriers:
     ----------
     points : ndarray of shape (3, 31, 4)
         eV, for the species that jumps, the orbit of a site, and the species on it.
-    pairs : ndarray of shape (13, 4, 4)
+    pairs : ndarray of shape (1, 4, 4)
         eV, for the orbit of a pair and the species on its sites.
     """
     frame = orbits()
