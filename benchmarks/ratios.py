@@ -16,7 +16,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import Row, table
 
-AREAS = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
+AREAS = sorted(
+    path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py")
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

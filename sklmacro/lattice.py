@@ -49,6 +49,7 @@ _GEOMETRIES = {
         _CUBE, _FCC + tuple((x + 1 / 4, y + 1 / 4, z + 1 / 4) for x, y, z in _FCC)
     ),
 }
+KINDS = tuple(_GEOMETRIES)
 _BOUNDARIES = ("periodic", "open")
 
 
@@ -148,7 +149,7 @@ class Lattice:
     boundary: str = "periodic"
 
     def __post_init__(self) -> None:
-        for name, choices in (("kind", tuple(_GEOMETRIES)), ("boundary", _BOUNDARIES)):
+        for name, choices in (("kind", KINDS), ("boundary", _BOUNDARIES)):
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"Expected {name} to be one of {', '.join(choices)}, "

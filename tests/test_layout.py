@@ -49,6 +49,12 @@ ORDER = [
 SIMULATORS = [
     "_base",
     "_kmc",
+    "_word_blocks",
+    "_glauber_cost",
+    "_glauber_square",
+    "_glauber_bits",
+    "_glauber_tables",
+    "_glauber_classes",
     "linear_chain",
     "predator_prey",
     "ising",
