@@ -26,7 +26,7 @@ from sklmacro.simulators._word_blocks import draw_words, whole_lanes
 WIDTH = 62  # sites a word
 AHEAD = 16  # attempts between asking for a cache line and its use
 BLOCK = 1024
-LEAST_SITES = 1 << 22  # of lattices that this pays for
+LEAST_SITES = 1 << 22  # of lattices that this pays for; smaller ones fit the cache as bytes
 _ZERO, _ONE, _TWO, _FIVE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(5)
 _MAGIC = np.uint64((1 << 32) // WIDTH + 1)  # j // 62 is the upper half of its product with j
 

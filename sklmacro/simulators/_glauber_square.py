@@ -31,6 +31,19 @@ _PLACE = np.uint64(0x7FFFFFFF)
 
 
 @njit(nogil=True)
+def _copy_row(
+    source: np.ndarray, i: int, j: int, target: np.ndarray, k: int, m: int, size: int, shift: int
+) -> None:
+    """Copy `size` cells from source[i, j] on to target[k, m] on, plus `shift`.
+
+    Indices are unsigned, since numba would look for negative ones and make no vector loop.
+    """
+    row, column, there, at = uint64(i), uint64(j), uint64(k), uint64(m)
+    for c in range(uint64(size)):
+        target[there, at + c] = source[row, column + c] + shift
+
+
+@njit(nogil=True)
 def load_ring(x: np.ndarray, o0: int, o1: int, e0: int, e1: int, periodic: bool) -> np.ndarray:
     """Return a window of spins x as cells with a ring around them, (e0 + 2, e1 + 2)."""
     n0, n1 = x.shape
@@ -38,14 +51,13 @@ def load_ring(x: np.ndarray, o0: int, o1: int, e0: int, e1: int, periodic: bool)
     for i in range(e0 + 2):
         a = o0 + i - 1
         if periodic or 0 <= a < n0:
-            a %= n0
+            a += n0 if a < 0 else -n0 if a >= n0 else 0
             first = 0 if periodic else max(1 - o1, 0)
             last = e1 + 2 if periodic else min(n1 + 1 - o1, e1 + 2)
             b = (o1 + first - 1) % n1
             while first < last:  # a stretch of the row up to the lattice's edge
                 size = min(last - first, n1 - b)
-                for j in range(size):
-                    ring[i, first + j] = x[a, b + j] + 1
+                _copy_row(x, a, b, ring, i, first, size, np.int8(1))
                 first, b = first + size, 0
     return ring
 
@@ -57,11 +69,10 @@ def store_ring(ring: np.ndarray, x: np.ndarray, o0: int, o1: int) -> None:
     e0, e1 = ring.shape[0] - 2, ring.shape[1] - 2
     head = min(e1, n1 - o1)
     for i in range(e0):
-        a = (o0 + i) % n0
-        for j in range(head):
-            x[a, o1 + j] = np.int8(ring[i + 1, j + 1]) - 1
-        for j in range(head, e1):
-            x[a, o1 + j - n1] = np.int8(ring[i + 1, j + 1]) - 1
+        a = o0 + i - (n0 if o0 + i >= n0 else 0)
+        _copy_row(ring, i + 1, 1, x, a, o1, head, np.uint8(255))
+        if head < e1:
+            _copy_row(ring, i + 1, head + 1, x, a, 0, e1 - head, np.uint8(255))
 
 
 @njit(nogil=True)

@@ -45,6 +45,25 @@ def _meets_itself(lattice: Lattice) -> bool:
     )
 
 
+@lru_cache(maxsize=64)
+def _tables(
+    kind: str, temperature: float, field: float, coupling: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z.
+
+    The first column is the heat-bath probability of an up spin, the second one minus it, not taken
+    as a difference, which would lose the rare flips of low temperatures. With them come the words
+    (2 z + 1,) of the first column.
+    """
+    z = Lattice(kind, (1,) * n_axes(kind)).coordination
+    cost = 2.0 * (coupling * np.arange(-z, z + 1.0) + field) / temperature
+    rates = np.column_stack([expit(cost), expit(-cost)])
+    up = probability_words(rates[:, 0])
+    for table in (rates, up):
+        table.flags.writeable = False
+    return rates, up
+
+
 class Ising(Simulator):
     """Ising model under continuous-time Glauber dynamics.
 
@@ -137,14 +156,8 @@ class Ising(Simulator):
         return random_spins(lattice.site_shape, int(rng.integers(lattice.n_sites + 1)), rng)
 
     def _rates(self) -> np.ndarray:
-        """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z.
-
-        The first column is the heat-bath probability of an up spin, the second one minus it, not
-        taken as a difference, which would lose the rare flips of low temperatures.
-        """
-        z = Lattice(self.kind, (1,) * n_axes(self.kind)).coordination
-        cost = 2.0 * (self.coupling * np.arange(-z, z + 1.0) + self.field) / self.temperature
-        return np.column_stack([expit(cost), expit(-cost)])
+        """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z."""
+        return _tables(self.kind, self.temperature, self.field, self.coupling)[0]
 
     def _evolve(
         self,
@@ -157,8 +170,7 @@ class Ising(Simulator):
         rng: np.random.Generator,
     ) -> float:
         """Evolve windows one after the other, in place; return the time that the last one took."""
-        rates = self._rates()
-        up = probability_words(rates[:, 0])
+        rates, up = _tables(self.kind, self.temperature, self.field, self.coupling)
         streams = block_lanes(rng), random_words(rng)
         n_windows, n_sites = len(origins), int(np.prod(extent)) * lattice.n_basis
         probe = rest = np.zeros(n_windows, np.int64)
