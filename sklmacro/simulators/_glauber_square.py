@@ -230,7 +230,7 @@ def _attempts(
     side: np.ndarray,
     words: np.ndarray,
     around: np.ndarray,
-) -> np.int64:
+) -> int:
     """Do `n_attempts` attempts; return the number of flips if `counting`, else 0."""
     flips, left = 0, n_attempts
     while left > 0:

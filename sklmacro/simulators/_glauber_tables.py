@@ -60,7 +60,7 @@ def table_sums(spins: np.ndarray, sites: np.ndarray, around: np.ndarray) -> tupl
     """Return the sum of a window's spins and their number of unequal neighbours."""
     total, unequal = 0, 0
     for k in range(sites.shape[0]):
-        spin = np.int64(spins[sites[k]])
+        spin = int(spins[sites[k]])
         total += spin
         for q in range(around.shape[1]):
             unequal += spin * spins[around[k, q]] < 0
@@ -70,12 +70,12 @@ def table_sums(spins: np.ndarray, sites: np.ndarray, around: np.ndarray) -> tupl
 @njit(nogil=True)
 def _update(
     spins: np.ndarray, sites: np.ndarray, around: np.ndarray, up: np.ndarray, words: np.ndarray
-) -> np.int64:
+) -> int:
     """Do one attempt a word; return the number of flips."""
     m, z, flips = uint64(sites.shape[0]), around.shape[1], 0
     for k in range(words.shape[0]):
         site = ((words[k] >> uint64(32)) * m) >> uint64(32)
-        total = np.int64(z)
+        total = z
         for q in range(z):
             total += spins[uint64(around[site, uint64(q)])]
         spin = 2 * np.int64((words[k] & LOW32) < up[uint64(total)]) - 1
@@ -95,7 +95,7 @@ def _attempts(
     lanes: np.ndarray,
     side: np.ndarray,
     words: np.ndarray,
-) -> np.int64:
+) -> int:
     """Do `n_attempts` attempts; return the number of flips."""
     flips, left = 0, n_attempts
     while left > 0:
