@@ -12,14 +12,10 @@ Shape vocabulary::
     words   (n,) uint64         one attempt each: the site in the upper half, the spin in the lower
 """
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types, uint64
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit, uint64
 
+from sklmacro.simulators._instructions import count_ones, prefetch
 from sklmacro.simulators._kmc import LOW32
 from sklmacro.simulators._word_blocks import draw_words, whole_lanes
 
@@ -29,32 +25,6 @@ BLOCK = 1024
 LEAST_SITES = 1 << 22  # of lattices that this pays for; smaller ones fit the cache as bytes
 _ZERO, _ONE, _TWO, _FIVE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(5)
 _MAGIC = np.uint64((1 << 32) // WIDTH + 1)  # j // 62 is the upper half of its product with j
-
-
-@intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of `array[index]`, to be written soon."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
-        kind = ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32])
-        call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(call, [place, i32(1), i32(3), i32(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.uint64), generate
-
-
-@intrinsic
-def count_ones(typing_context: Any, word: Any) -> Any:
-    """Return the number of bits set in a word."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
 
 
 @njit(nogil=True)

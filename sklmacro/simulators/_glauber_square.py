@@ -322,11 +322,12 @@ def evolve_square(
     for w in range(origins.shape[0]):
         o0, o1 = origins[w, 0], origins[w, 1]
         if torus:
-            flat = (x + np.int8(1)).ravel().view(np.uint8)
-            ring = flat.reshape(x.shape)
+            cells = np.empty(x.shape, np.uint8)
+            for i in range(x.shape[0]):
+                _copy_row(x, i, 0, cells, i, 0, x.shape[1], np.int8(1))
         else:
-            ring = load_ring(x, o0, o1, e0, e1, periodic)
-            flat = ring.ravel()
+            cells = load_ring(x, o0, o1, e0, e1, periodic)
+        flat = cells.ravel()
         if n_events >= 0:
             flips, attempts = _events(
                 flat, e0, e1, wrap, torus, up, n_events, lanes, side, words, around
@@ -341,11 +342,13 @@ def evolve_square(
             expected = left * (flips + 1) / (attempts + 1)
             ready = not (counting and attempts_cost_more(e0 * e1, left, expected))
             if ready:
-                _attempts(flat, e0, e1, wrap, torus, up, left, False, lanes, side, words, around)
+                counting = False
+                _attempts(flat, e0, e1, wrap, torus, up, left, counting, lanes, side, words, around)
         if torus:
-            x[:] = ring.view(np.int8) - np.int8(1)
+            for i in range(x.shape[0]):
+                _copy_row(cells, i, 0, x, i, 0, x.shape[1], np.uint8(255))
         else:
-            store_ring(ring, x, o0, o1)
+            store_ring(cells, x, o0, o1)
         if not ready:
             return w, flips, attempts
     return origins.shape[0], flips, attempts
