@@ -76,6 +76,11 @@ def lattice_walls(x, lattice):
     return sum(1 - s[i] * s[j] for i, j in pairs) / (2 * table.shape[1] * len(s))
 
 
+def bits_of(word):
+    """The 64 bits of a word, the lowest first, as booleans."""
+    return np.array([int(word) >> k & 1 for k in range(64)], bool)
+
+
 def xoshiro(state, n):
     """The first `n` words of xoshiro256++ from its state (4,), Blackman and Vigna (2021)."""
     mask, words = 2**64 - 1, []

@@ -18,15 +18,25 @@ A window evolves among its surroundings, which stay frozen. What lies beyond an 
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from sklmacro._validation import check_choice, check_real
+from sklmacro._parallel import map_batches
+from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._validation import check_choice, check_real, check_times
 from sklmacro.lattice import KINDS, Lattice, n_axes
 from sklmacro.simulators._base import Simulator, Window, whole
 from sklmacro.simulators._glauber_bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators._glauber_classes import evolve_classes
+from sklmacro.simulators._glauber_replicas import (
+    N_REPLICAS,
+    count,
+    evolve_replicas,
+    pack,
+    unpack,
+)
 from sklmacro.simulators._glauber_square import evolve_square, window_sums
 from sklmacro.simulators._glauber_tables import evolve_tables, padded, table_sums, window_tables
 from sklmacro.simulators._kmc import check_elapsed, probability_words, random_words
@@ -150,6 +160,93 @@ class Ising(Simulator):
         flat = padded(spins)
         walls = (flat[sites, np.newaxis] * flat[around] < 0).mean(axis=1)
         return np.stack([spins.astype(np.float64), walls.reshape(spins.shape)], axis=-1)
+
+    def simulate(
+        self,
+        X: Any,
+        times: Any,
+        *,
+        observe: bool = False,
+        packed: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> np.ndarray:
+        """Simulate trajectories that start at X at time 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape)
+            Snapshots at time 0; not changed.
+        times : array-like of shape (n_times,)
+            Increasing times at which to record, 0 or later.
+        observe : bool, default=False
+            Record the observables instead of the snapshots.
+        packed : bool, default=False
+            Advance 64 trajectories at once, in the bits of words: about ten times faster, for
+            periodic square lattices. Rows 64 k ... 64 k + 63 share one stream, and with it the
+            times and the sites of the attempts, but no random bit that decides an attempt. Each
+            path has the exact law; the paths of one block are not independent of each other, so
+            that their mean is less certain than that of as many independent ones. Blocks are
+            independent.
+        random_state : None, int, RandomState or Generator
+            Seed; each trajectory, or each block, has its own stream.
+        n_jobs : int, default=None
+            Workers over the trajectories or blocks; the result does not depend on it.
+        verbose : bool, default=False
+            Show progress with the time left.
+
+        Returns
+        -------
+        paths : ndarray of shape (n_samples, n_times, *site_shape), or with `observe` \
+                (n_samples, n_times, 2)
+        """
+        if not packed:
+            return super().simulate(
+                X,
+                times,
+                observe=observe,
+                random_state=random_state,
+                n_jobs=n_jobs,
+                verbose=verbose,
+            )
+        if self.kind != "square" or self.boundary != "periodic":
+            raise ValueError(
+                "Expected a periodic square lattice for packed=True, but got "
+                f"kind={self.kind!r} with boundary={self.boundary!r}; leave packed at False."
+            )
+        X, grid = self.check_snapshots(X), check_times(times)
+        self._validate_parameters()
+        n0, n1 = self.lattice(X.shape[1:]).cells
+        entropy, steps = resolve_entropy(random_state), np.diff(grid, prepend=0.0)
+        _, up = _tables(self.kind, self.temperature, self.field, self.coupling)
+        tail = (self.n_observables,) if observe else (n0 * n1,)
+        dtype = np.float64 if observe else self.state_dtype
+        paths = np.empty((len(X), len(grid), *tail), dtype)
+        flat = np.ascontiguousarray(X).reshape(len(X), -1)
+
+        def work(start: int, stop: int) -> np.ndarray:
+            rows = flat[N_REPLICAS * start : N_REPLICAS * stop]
+            batch = np.empty((len(rows), len(grid), *tail), dtype)
+            for block in range(start, stop):
+                own = slice(N_REPLICAS * (block - start), N_REPLICAS * (block - start + 1))
+                rng = stream(entropy, Stage.ADVANCE, block)
+                lanes, side, spins = block_lanes(rng), random_words(rng), pack(rows[own])
+                for j, step in enumerate(steps):
+                    evolve_replicas(spins, n0, n1, up, rng.poisson(step * n0 * n1), lanes, side)
+                    if observe:
+                        ups, unequal = count(spins, n0, n1)
+                        sums = np.column_stack([2.0 * ups - n0 * n1, unequal / 2.0])
+                        batch[own, j] = sums[: len(rows[own])] / (n0 * n1)
+                    else:
+                        unpack(spins, batch[own, j])
+            return batch
+
+        n_blocks = -(-len(X) // N_REPLICAS)
+        desc = f"simulate {type(self).__name__}"
+        for blocks, batch in map_batches(work, n_blocks, n_jobs=n_jobs, verbose=verbose, desc=desc):
+            paths[N_REPLICAS * blocks.start : N_REPLICAS * blocks.stop] = batch
+        return paths if observe else paths.reshape(*paths.shape[:2], n0, n1)
 
     def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw independent spins whose magnetisation is uniform on its possible values."""
