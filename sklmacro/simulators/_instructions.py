@@ -49,6 +49,8 @@ def _compare_bytes(order: str) -> Callable:
 
     @intrinsic
     def compare(typing_context: Any, words: Any, first: Any, byte: Any) -> Any:
+        """Compare 64 bytes of `words`, from word `first` on, with one."""
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
             vector = ir.VectorType(ir.IntType(8), N_BYTES)
