@@ -177,8 +177,9 @@ def relax_against_torch(draw, goal):
         relax_torch(x, ring, 64, 2.5, FIELD, draw)
         return 64 * BATCH
 
+    against = f"all rates rebuilt, torch, {BATCH} windows, {draw.__name__}"
     return compare(
-        "LocalRelax, one event a site", f"all rates rebuilt, torch, {BATCH} windows, {draw.__name__}",
+        "LocalRelax, one event a site", against,
         "16x16 of L=64, T=2.5 h=0.1", system.relax, theirs, goal=goal,
     )  # fmt: skip
 
