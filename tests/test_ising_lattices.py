@@ -15,7 +15,13 @@ from sklmacro.simulators import Ising
 from sklmacro.simulators._base import whole
 from sklmacro.simulators._glauber_bits import evolve_bits
 from sklmacro.simulators._glauber_classes import evolve_classes
-from sklmacro.simulators._glauber_tables import evolve_tables, padded, window_tables
+from sklmacro.simulators._glauber_tables import (
+    evolve_tables,
+    neighbour_table,
+    padded,
+    places_inside,
+    window_sites,
+)
 from sklmacro.simulators._kmc import LOW32, probability_words, random_words
 from sklmacro.simulators._word_blocks import block_lanes, draw_words, fill_times, fill_words
 from tests import naive
@@ -99,22 +105,23 @@ SQUARES = {
 
 
 def run_tables(model, lattice, x, window, duration, n_events, rng):
-    tables, spins = window_tables(lattice, *window), padded(x)
+    sites, spins, table = window_sites(lattice, *window), padded(x), neighbour_table(lattice)
     up = probability_words(model._rates()[:, 0])
-    m = len(tables[0])
+    m = len(sites)
     streams = block_lanes(rng), random_words(rng)
     probe, rest = (0, 0) if duration is None else rng.poisson(m * duration / 2, 2)
     goal = -1 if n_events is None else n_events
-    ready, _, attempts = evolve_tables(spins, *tables[:2], up, probe, rest, goal, *streams)
+    ready, _, attempts = evolve_tables(spins, sites, table, up, probe, rest, goal, *streams)
     assert ready
     return spins[:-1].reshape(x.shape), rng.standard_gamma(attempts) / m
 
 
 def run_classes(model, lattice, x, window, duration, n_events, rng):
-    tables, spins = window_tables(lattice, *window), padded(x)
+    sites, spins, table = window_sites(lattice, *window), padded(x), neighbour_table(lattice)
+    inside = places_inside(sites, table)
     goal, limit = (10**9, duration) if n_events is None else (n_events, np.inf)
     streams = block_lanes(rng), random_words(rng)
-    elapsed = evolve_classes(spins, *tables, model._rates(), goal, limit, *streams)
+    elapsed = evolve_classes(spins, sites, table, inside, model._rates(), goal, limit, *streams)
     return spins[:-1].reshape(x.shape), elapsed
 
 

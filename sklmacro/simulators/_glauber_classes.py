@@ -5,8 +5,8 @@ J. Comput. Phys. 17, 10 (1975)): O(1) whatever the lattice and however cold it i
 
 Shape vocabulary::
 
-    spins, sites, around, inside    as in _glauber_tables
-    rates   (2 z + 1, 2)            of a down and an up spin by the sum of its neighbours, -z ... z
+    spins, sites, table, inside    as in _glauber_tables
+    rates  (2 z + 1, 2)            of a down and an up spin by the sum of its neighbours, -z ... z
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def _move(
 def evolve_classes(
     spins: np.ndarray,
     sites: np.ndarray,
-    around: np.ndarray,
+    table: np.ndarray,
     inside: np.ndarray,
     rates: np.ndarray,
     n_events: int,
@@ -58,9 +58,13 @@ def evolve_classes(
     Each is flipped with probability r_i / R after a time of mean 1 / R. The time is that of the
     last event, infinite if nothing can happen, but no longer than `duration`.
     """
-    m, z = around.shape
+    m, z = inside.shape
     # Where no neighbour is missing, the sums have the parity of z and half as many values.
-    step = 2 if around.max() < spins.shape[0] - 1 else 1
+    step = 2
+    for k in range(m):
+        for q in range(z):
+            if table[sites[k], q] == table.shape[0]:
+                step = 1
     n_kinds = 2 * (2 * z // step + 1)  # list 2 f + (1 if up) for the sum f step - z
     pace = np.empty(n_kinds, np.float64)
     for f in range(n_kinds // 2):
@@ -71,7 +75,7 @@ def evolve_classes(
     for k in range(m):
         total = 0
         for q in range(z):
-            total += spins[around[k, q]]
+            total += spins[table[sites[k], q]]
         kind = 2 * ((total + z) // step) + (1 if spins[sites[k]] > 0 else 0)
         kinds[k], place[k] = kind, count[kind]
         members[kind, count[kind]] = k

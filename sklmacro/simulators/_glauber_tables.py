@@ -4,9 +4,9 @@ Shape vocabulary::
 
     spins     (n + 1,) int8      a whole lattice in C order; the last, 0, is the neighbour of those
                                  that lack one
+    table     (n, z) uint32      the neighbours of all sites, n where there is none
     sites     (m,) uint32        the sites of a window
-    around    (m, z) uint32      their neighbours, n where there is none
-    inside    (m, z) unsigned    the same as places in `sites`, m outside the window
+    inside    (m, z) unsigned    their neighbours as places in `sites`, m outside the window
     up        (2 z + 1,) uint64  words of the probability of an up spin, by the sum of its
                                  neighbours, -z ... z
 """
@@ -26,26 +26,30 @@ _ONE = np.uint64(1)
 
 
 @lru_cache(maxsize=8)
-def _neighbours(lattice: Lattice) -> np.ndarray:
-    table = lattice.neighbors()
-    return np.where(table < 0, lattice.n_sites, table).astype(np.uint32)
+def neighbour_table(lattice: Lattice) -> np.ndarray:
+    """Return `table` of a lattice."""
+    neighbours = lattice.neighbors()
+    table = np.where(neighbours < 0, lattice.n_sites, neighbours).astype(np.uint32)
+    table.flags.writeable = False
+    return table
 
 
-@lru_cache(maxsize=256)
-def window_tables(
-    lattice: Lattice, origin: tuple[int, ...], extent: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return `sites`, `around` and `inside` of a window."""
-    numbers = np.arange(lattice.n_sites, dtype=np.uint32).reshape(lattice.site_shape)
-    sites = numbers[lattice.mesh(origin, extent)].ravel()
-    around = _neighbours(lattice)[sites]
-    small = np.uint16 if len(sites) < 1 << 16 else np.uint32
-    places = np.full(lattice.n_sites + 1, len(sites), small)
+@lru_cache(maxsize=8)
+def _numbers(lattice: Lattice) -> np.ndarray:
+    return np.arange(lattice.n_sites, dtype=np.uint32).reshape(lattice.site_shape)
+
+
+def window_sites(lattice: Lattice, origin: tuple[int, ...], extent: tuple[int, ...]) -> np.ndarray:
+    """Return `sites` of a window."""
+    return _numbers(lattice)[lattice.mesh(origin, extent)].ravel()
+
+
+def places_inside(sites: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return `inside` of a window."""
+    small = np.uint16 if len(sites) < 1 << 16 else np.uint32  # unsigned: no test for a negative
+    places = np.full(len(table) + 1, len(sites), small)
     places[sites] = np.arange(len(sites))
-    tables = (sites, around, places[around])
-    for table in tables:
-        table.flags.writeable = False
-    return tables
+    return places[table[sites]]
 
 
 def padded(x: np.ndarray) -> np.ndarray:
@@ -56,32 +60,31 @@ def padded(x: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True)
-def table_sums(spins: np.ndarray, sites: np.ndarray, around: np.ndarray) -> tuple[int, int]:
+def table_sums(spins: np.ndarray, sites: np.ndarray, table: np.ndarray) -> tuple[int, int]:
     """Return the sum of a window's spins and their number of unequal neighbours."""
     total, unequal = 0, 0
     for k in range(sites.shape[0]):
         spin = int(spins[sites[k]])
         total += spin
-        for q in range(around.shape[1]):
-            unequal += spin * spins[around[k, q]] < 0
+        for q in range(table.shape[1]):
+            unequal += spin * spins[table[sites[k], q]] < 0
     return total, unequal
 
 
 @njit(nogil=True)
 def _update(
-    spins: np.ndarray, sites: np.ndarray, around: np.ndarray, up: np.ndarray, words: np.ndarray
+    spins: np.ndarray, sites: np.ndarray, table: np.ndarray, up: np.ndarray, words: np.ndarray
 ) -> int:
     """Do one attempt a word; return the number of flips."""
-    m, z, flips = uint64(sites.shape[0]), around.shape[1], 0
+    m, z, flips = uint64(sites.shape[0]), table.shape[1], 0
     for k in range(words.shape[0]):
-        site = ((words[k] >> uint64(32)) * m) >> uint64(32)
+        site = uint64(sites[((words[k] >> uint64(32)) * m) >> uint64(32)])
         total = z
         for q in range(z):
-            total += spins[uint64(around[site, uint64(q)])]
+            total += spins[uint64(table[site, uint64(q)])]
         spin = 2 * np.int64((words[k] & LOW32) < up[uint64(total)]) - 1
-        place = uint64(sites[site])
-        flips += spin != spins[place]
-        spins[place] = spin
+        flips += spin != spins[site]
+        spins[site] = spin
     return flips
 
 
@@ -89,7 +92,7 @@ def _update(
 def _attempts(
     spins: np.ndarray,
     sites: np.ndarray,
-    around: np.ndarray,
+    table: np.ndarray,
     up: np.ndarray,
     n_attempts: int,
     lanes: np.ndarray,
@@ -101,7 +104,7 @@ def _attempts(
     while left > 0:
         size = min(left, words.shape[0])
         draw_words(lanes, side, words[: whole_lanes(size)], sites.shape[0])
-        flips += _update(spins, sites, around, up, words[:size])
+        flips += _update(spins, sites, table, up, words[:size])
         left -= size
     return flips
 
@@ -110,7 +113,7 @@ def _attempts(
 def _events(
     spins: np.ndarray,
     sites: np.ndarray,
-    around: np.ndarray,
+    table: np.ndarray,
     up: np.ndarray,
     n_events: int,
     lanes: np.ndarray,
@@ -128,7 +131,7 @@ def _events(
             at, size = 0, min(whole_lanes(8 * missing), words.shape[0])
             draw_words(lanes, side, words[:size], sites.shape[0])
         end = min(at + missing, size)
-        flips += _update(spins, sites, around, up, words[at:end])
+        flips += _update(spins, sites, table, up, words[at:end])
         attempts += end - at
         at = end
     return flips, attempts
@@ -138,7 +141,7 @@ def _events(
 def evolve_tables(
     spins: np.ndarray,
     sites: np.ndarray,
-    around: np.ndarray,
+    table: np.ndarray,
     up: np.ndarray,
     probe: int,
     rest: int,
@@ -149,11 +152,11 @@ def evolve_tables(
     """Evolve a window in place, as `evolve_square` does; return if it is ready, flips, attempts."""
     words = np.empty(BLOCK, np.uint64)
     if n_events >= 0:
-        flips, attempts = _events(spins, sites, around, up, n_events, lanes, side, words)
+        flips, attempts = _events(spins, sites, table, up, n_events, lanes, side, words)
         return flips == n_events, flips, attempts
-    flips = _attempts(spins, sites, around, up, probe, lanes, side, words)
+    flips = _attempts(spins, sites, table, up, probe, lanes, side, words)
     expected = rest * (flips + 1) / (probe + 1)
     if rest > 0 and attempts_cost_more(sites.shape[0], rest, expected):
         return False, flips, probe
-    _attempts(spins, sites, around, up, rest, lanes, side, words)
+    _attempts(spins, sites, table, up, rest, lanes, side, words)
     return True, flips, probe

@@ -27,7 +27,7 @@ from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._validation import check_choice, check_real, check_times
 from sklmacro.lattice import KINDS, Lattice, n_axes
-from sklmacro.simulators._base import Simulator, Window, whole
+from sklmacro.simulators._base import Simulator, Window
 from sklmacro.simulators._glauber_bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators._glauber_classes import evolve_classes
 from sklmacro.simulators._glauber_replicas import (
@@ -38,7 +38,14 @@ from sklmacro.simulators._glauber_replicas import (
     unpack,
 )
 from sklmacro.simulators._glauber_square import evolve_square, window_sums
-from sklmacro.simulators._glauber_tables import evolve_tables, padded, table_sums, window_tables
+from sklmacro.simulators._glauber_tables import (
+    evolve_tables,
+    neighbour_table,
+    padded,
+    places_inside,
+    table_sums,
+    window_sites,
+)
 from sklmacro.simulators._kmc import check_elapsed, probability_words, random_words
 from sklmacro.simulators._word_blocks import block_lanes
 
@@ -156,9 +163,8 @@ class Ising(Simulator):
         """Return s_i and (1/(2 z)) sum_nn (1 - s_i s_j), shape (*site_shape, 2)."""
         spins = np.asarray(x)
         lattice = self.lattice(spins.shape)
-        sites, around, _ = window_tables(lattice, *whole(lattice))
         flat = padded(spins)
-        walls = (flat[sites, np.newaxis] * flat[around] < 0).mean(axis=1)
+        walls = (flat[:-1, np.newaxis] * flat[neighbour_table(lattice)] < 0).mean(axis=1)
         return np.stack([spins.astype(np.float64), walls.reshape(spins.shape)], axis=-1)
 
     def simulate(
@@ -282,7 +288,8 @@ class Ising(Simulator):
             probe = rng.poisson(share * duration * n_sites, n_windows)
         goal = -1 if n_events is None else n_events
         square = self.kind == "square"
-        flat = np.empty(0, np.int8) if square else padded(x)
+        if not square:
+            flat, table = padded(x), neighbour_table(lattice)
         elapsed, first = 0.0, 0
         while first < n_windows:
             left = slice(first, None)
@@ -294,21 +301,22 @@ class Ising(Simulator):
                 ready = done == n_windows - first
                 first += done
             else:
-                sites, around, inside = window_tables(lattice, tuple(origins[first]), extent)
+                sites = window_sites(lattice, tuple(origins[first]), extent)
                 ready, flips, attempts = evolve_tables(
-                    flat, sites, around, up, probe[first], rest[first], goal, *streams
+                    flat, sites, table, up, probe[first], rest[first], goal, *streams
                 )
                 first += ready
             if n_events is not None:
                 elapsed = rng.standard_gamma(attempts) / n_sites
             if not ready:
                 if square:
-                    flat = padded(x)
-                sites, around, inside = window_tables(lattice, tuple(origins[first]), extent)
+                    flat, table = padded(x), neighbour_table(lattice)
+                    sites = window_sites(lattice, tuple(origins[first]), extent)
+                inside = places_inside(sites, table)
                 missing = np.iinfo(np.int64).max if n_events is None else n_events - flips
                 limit = np.inf if duration is None else (1.0 - share) * duration
                 elapsed += evolve_classes(
-                    flat, sites, around, inside, rates, missing, limit, *streams
+                    flat, sites, table, inside, rates, missing, limit, *streams
                 )
                 check_elapsed(elapsed, self.temperature)
                 if square:
@@ -355,7 +363,8 @@ class Ising(Simulator):
         if self.kind == "square":
             spins, unequal = window_sums(x, *window[0], *window[1], self.boundary == "periodic")
         else:
-            spins, unequal = table_sums(padded(x), *window_tables(lattice, *window)[:2])
+            sites = window_sites(lattice, *window)
+            spins, unequal = table_sums(padded(x), sites, neighbour_table(lattice))
         return np.array([spins, unequal / lattice.coordination])
 
 
