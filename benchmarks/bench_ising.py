@@ -191,7 +191,7 @@ def ratios():
         yield against_rebuilt(side, 2.27, None)
     yield against_rebuilt_by_table("bcc", (8, 8, 8), 6.5)
     yield against_rebuilt_by_table("fcc", (8, 8, 8), 10.0)
-    for side, temperature, duration in ((64, 2.27, 50.0), (64, 2.5, 50.0), (512, 2.27, 10.0)):
+    for side, temperature, duration in ((64, 2.27, 500.0), (64, 2.5, 500.0), (512, 2.27, 20.0)):
         yield packed_against_one(side, temperature, duration)
     yield side_against(60, 64, 0.9)
     yield side_against(100, 128, 0.9)

@@ -3,7 +3,7 @@
 from numba import njit
 
 ATTEMPT = 2.0  # a spin drawn anew
-EVENT = 45.0  # a flip from the lists of spins of equal rate
+EVENT = 40.0  # a flip from the lists of spins of equal rate
 LISTING = 10.0  # putting a site into the lists
 LARGE = 4_000_000.0  # sites whose lists and tables of neighbours take some 500 MB
 CALL = 20_000.0  # leaving the kernel and entering another
