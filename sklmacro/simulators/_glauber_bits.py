@@ -15,7 +15,7 @@ Shape vocabulary::
 import numpy as np
 from numba import njit, uint64
 
-from sklmacro.simulators._instructions import count_ones, prefetch
+from sklmacro.simulators._instructions import bytes_below, count_ones, prefetch
 from sklmacro.simulators._kmc import LOW32
 from sklmacro.simulators._word_blocks import draw_words, whole_lanes
 
@@ -36,10 +36,13 @@ def _load(x: np.ndarray) -> np.ndarray:
     for i in range(n0):
         for t in range(t1):
             first, size = WIDTH * t, min(WIDTH, n1 - WIDTH * t)
-            bits = uint64(x[i, first - 1 if t > 0 else n1 - 1] > 0)
-            for c in range(size):
-                bits |= uint64(x[i, first + c] > 0) << uint64(c + 1)
-            bits |= uint64(x[i, (first + size) % n1] > 0) << uint64(size + 1)
+            if t > 0 and first + size < n1:  # the word is 64 bytes of x; 1 is below 2, -1 is 255
+                bits = bytes_below(x[i], uint64(first - 1), _TWO)
+            else:
+                bits = uint64(x[i, first - 1 if t > 0 else n1 - 1] > 0)
+                for c in range(size):
+                    bits |= uint64(x[i, first + c] > 0) << uint64(c + 1)
+                bits |= uint64(x[i, (first + size) % n1] > 0) << uint64(size + 1)
             tiles[8 * (i // 8 * t1 + t) + i % 8] = bits
     return tiles
 

@@ -41,21 +41,21 @@ def count_ones(typing_context: Any, word: Any) -> Any:
 
 
 def _compare_bytes(order: str) -> Callable:
-    """Return a function of (words, first, byte): the order of 64 bytes and one, as 64 bits.
+    """Return a function of (array, first, byte): the order of 64 bytes and one, as 64 bits.
 
-    Bit r tells whether byte r of `words[first:]`, taken as a string of bytes, stands in that order
+    Bit r tells whether byte r of `array[first:]`, taken as a string of bytes, stands in that order
     to `byte`; bytes are unsigned.
     """
 
     @intrinsic
-    def compare(typing_context: Any, words: Any, first: Any, byte: Any) -> Any:
-        """Compare 64 bytes of `words`, from word `first` on, with one."""
+    def compare(typing_context: Any, array: Any, first: Any, byte: Any) -> Any:
+        """Compare 64 bytes of an array, from element `first` on, with one."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
             vector = ir.VectorType(ir.IntType(8), N_BYTES)
             place = builder.gep(data, [arguments[1]])
-            seen = builder.load(builder.bitcast(place, vector.as_pointer()), align=8)
+            seen = builder.load(builder.bitcast(place, vector.as_pointer()), align=1)
             small = builder.trunc(arguments[2], ir.IntType(8))
             one = builder.insert_element(
                 ir.Constant(vector, ir.Undefined), small, ir.IntType(32)(0)
@@ -65,7 +65,7 @@ def _compare_bytes(order: str) -> Callable:
             bits = builder.icmp_unsigned(order, seen, every)
             return builder.bitcast(bits, ir.IntType(64))
 
-        return types.uint64(words, types.uint64, types.uint64), generate
+        return types.uint64(array, types.uint64, types.uint64), generate
 
     return compare
 
