@@ -59,6 +59,48 @@ def ising_walls(x, periodic):
     return total / x.size
 
 
+def lattice_energy(X, lattice, coupling, field):
+    """H of Ising states X (n_samples, *site_shape) on any lattice, bond by bond."""
+    X = np.asarray(X, float).reshape(len(X), -1)
+    H = -field * X.sum(axis=1)
+    for site, row in enumerate(lattice.neighbors()):
+        for other in row[row >= 0]:
+            H -= coupling * X[:, site] * X[:, other] / 2  # every bond is met twice
+    return H
+
+
+def lattice_walls(x, lattice):
+    """Mean over the sites of (1/(2 z)) sum over nearest neighbours of (1 - s_i s_j)."""
+    s, table = x.ravel().astype(int), lattice.neighbors()
+    pairs = [(i, j) for i, row in enumerate(table) for j in row if j >= 0]
+    return sum(1 - s[i] * s[j] for i, j in pairs) / (2 * table.shape[1] * len(s))
+
+
+def bits_of(word):
+    """The 64 bits of a word, the lowest first, as booleans."""
+    return np.array([int(word) >> k & 1 for k in range(64)], bool)
+
+
+def xoshiro(state, n):
+    """The first `n` words of xoshiro256++ from its state (4,), Blackman and Vigna (2021)."""
+    mask, words = 2**64 - 1, []
+    s = [int(word) for word in state]
+
+    def rotate(x, bits):
+        return (x << bits | x >> 64 - bits) & mask
+
+    for _ in range(n):
+        words.append((rotate((s[0] + s[3]) & mask, 23) + s[0]) & mask)
+        t = s[1] << 17 & mask
+        s[2] ^= s[0]
+        s[3] ^= s[1]
+        s[1] ^= s[2]
+        s[0] ^= s[3]
+        s[2] ^= t
+        s[3] = rotate(s[3], 45)
+    return np.array(words, np.uint64)
+
+
 def curie_weiss_energy(X, coupling, field):
     """H of Curie-Weiss states X (..., n_x, n_y), Appendix D.1."""
     S = np.asarray(X, float).sum(axis=(-1, -2))

@@ -226,10 +226,10 @@ def test_sampled_increments_have_the_exact_mean(quench):
 
 
 def test_short_increments_have_the_drift_of_the_lattice(quench):
-    # At dt = 0.003 the bias of first order is below a tenth of the sampling error.
+    # At dt = 0.002 the bias of first order is below a tenth of the sampling error.
     x, drift = quench
-    dt = 0.003
-    d = sample(x, "ghost", dt, 6000).mean(axis=1)
+    dt = 0.002
+    d = sample(x, "ghost", dt, 27_000).mean(axis=1)
     bias = exact_means(x, dt).mean(axis=0) - dt * drift
     assert (np.abs(bias) < 0.1 * d.std(axis=0) / len(d) ** 0.5).all()
     assert naive.gaussian(d, dt * drift, np.cov(d.T))[0] > PASS

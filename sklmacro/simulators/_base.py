@@ -56,7 +56,7 @@ class Simulator(BaseEstimator):
         Suggested duration of one LocalRelax visit and of one partial evolution.
     """
 
-    kind: ClassVar[str] = "chain"
+    kind: str = "chain"
     boundary: str = "open"
     n_fields: ClassVar[int] = 1
     state_dtype: ClassVar[type] = np.float64
