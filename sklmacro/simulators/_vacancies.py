@@ -294,8 +294,9 @@ def run(
     """Let vacancies jump until `duration` has passed or `n_events` are done; x changes in place.
 
     `evaluate(environment, b, out, params)` fills barriers and returns True; where it returns False
-    the kernel returns ASK, and is called again with `known` once the barriers of the vacancies asked
-    about stand in `walk.kept`. The clock is infinite if nothing can happen and events are counted.
+    the kernel returns ASK, and is called again with `known` once the barriers of the vacancies
+    asked about stand in `walk.kept`. The clock is infinite if nothing can happen and events are
+    counted.
     """
     environment = np.empty(around.steps.shape[2], np.int8)
     left = np.empty(4, np.int64)
