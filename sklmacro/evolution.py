@@ -15,7 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._parallel import map_batches
-from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._random import Stage, Streams, choose, resolve_entropy
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
 from sklmacro.lattice import Lattice
 from sklmacro.pairs import snapshot_pair_dtype
@@ -184,9 +184,8 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
 
         def work(start: int, stop: int) -> np.ndarray:
             batch = pairs[start:stop].copy()
-            for k, pair in enumerate(batch, start):
-                pair["x"] = X[k]
-                self._evolve(pair, lattice, grid, stream(entropy, Stage.EVOLVE, k))
+            batch["x"] = X[start:stop]
+            self._evolve(batch, lattice, grid, Streams(entropy, Stage.EVOLVE, start, stop))
             return batch
 
         batches = map_batches(work, len(X), n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve")
@@ -195,24 +194,22 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         return pairs
 
     def _evolve(
-        self, pair: np.void, lattice: Lattice, grid: PatchGrid, rng: np.random.Generator
+        self, batch: np.ndarray, lattice: Lattice, grid: PatchGrid, streams: Streams
     ) -> None:
-        """Draw patches of one snapshot and evolve each of them; fill the pair."""
-        x, n_evolved = pair["x"].copy(), self.n_patches_evolved
-        chosen = grid.origins[rng.choice(grid.n_patches, n_evolved, replace=False)]
+        """Draw patches of each snapshot and evolve them; fill the pairs."""
+        chosen = choose(grid.n_patches, self.n_patches_evolved, streams.keys[:, 0])
+        origins = grid.origins[chosen]
         if self.origins == "random":  # shift the whole grid, so that the patches stay disjoint
-            chosen = (chosen + rng.integers(lattice.cells)) % lattice.cells
+            keys = streams.keys[:, 1:].T
+            shifts = [choose(n, 1, key) for n, key in zip(lattice.cells, keys, strict=False)]
+            origins = (origins + np.stack(shifts, axis=-1)) % lattice.cells
         around = Surroundings(self.boundary, self.buffer)
-        d_obs, elapsed = np.zeros(self.simulator_.n_observables), 0.0
-        for q, origin in enumerate(chosen):
-            window = (tuple(origin.tolist()), grid.cells)
-            patch, time, increment = around.evolve(
-                self.simulator_, x, lattice, window, self.dt_, self.n_events, rng
-            )
-            pair["x_next"][q], pair["origin"][q] = patch, origin
-            d_obs += increment
-            elapsed += time
-        pair["d_obs"], pair["dt"] = d_obs / n_evolved, elapsed / n_evolved
+        patches, elapsed, d_obs = around.evolve_apart(
+            self.simulator_, batch["x"], lattice, origins, grid.cells, self.dt_, self.n_events,
+            streams,
+        )  # fmt: skip
+        batch["x_next"], batch["origin"] = patches, origins
+        batch["d_obs"], batch["dt"] = d_obs.mean(axis=1), elapsed.mean(axis=1)
 
     def _context(self) -> list[float]:
         """Return the values of the simulator's parameters that `context` names."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklmacro._random import Streams
 from sklmacro._validation import check_choice, check_integer
 from sklmacro.lattice import Lattice
 from sklmacro.simulators import Simulator
@@ -104,6 +105,50 @@ class Surroundings:
         patch = x[box]
         x[lattice.mesh(*region)] = saved
         return patch, elapsed, change / n_sites
+
+    def evolve_apart(
+        self,
+        simulator: Simulator,
+        X: np.ndarray,
+        lattice: Lattice,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        streams: Streams,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Evolve p patches of each snapshot of X, each by itself; X is not changed.
+
+        Parameters
+        ----------
+        origins : ndarray of shape (n_samples, p, ndim)
+        streams : Streams
+            Those of the samples.
+
+        Returns
+        -------
+        patches : ndarray of shape (n_samples, p, *patch shape)
+        elapsed : ndarray of shape (n_samples, p)
+        d_obs : ndarray of shape (n_samples, p, n_observables)
+            As those of `evolve`.
+        """
+        if self.kind == "ghost":
+            n_sites = int(np.prod(extent)) * lattice.n_basis
+            patches, elapsed, changes = simulator._advance_apart(
+                X, lattice, origins, extent, duration, n_events, streams
+            )
+            return patches, elapsed, changes / n_sites
+        found = [
+            [
+                self.evolve(simulator, x, lattice, (tuple(o), extent), duration, n_events, rng)
+                for o in places.tolist()
+            ]
+            for x, places, rng in zip(X.copy(), origins, streams, strict=True)
+        ]
+        patches, times, d_obs = (
+            np.array([[one[part] for one in row] for row in found]) for part in range(3)
+        )
+        return patches, times, d_obs
 
     def relax(
         self,

@@ -58,6 +58,7 @@ ORDER = [
 ]
 SIMULATORS = [
     "_windows",
+    "_hooks",
     "_base",
     "_kmc",
     "_word_blocks",
@@ -78,6 +79,7 @@ SIMULATORS = [
     "barriers",
     "barrier_network",
     "nbmota",
+    "_vacancy_windows",
     "_walk",
     "alloy",
     "_choice",

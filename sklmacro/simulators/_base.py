@@ -9,21 +9,20 @@ A simulator of one's own derives from `Simulator` and writes three methods in pl
 `_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._validation import check_cells, check_finite, check_integer, check_real, check_times
-from sklmacro.enlarge import enlarge
 from sklmacro.lattice import Lattice, n_axes
-from sklmacro.simulators._windows import Window, check_window, grown, whole
+from sklmacro.simulators._hooks import Hooks
+from sklmacro.simulators._windows import Window, check_window, whole
 
 
-class Simulator(BaseEstimator):
+class Simulator(Hooks):
     """Base class of the microscopic simulators.
 
     Subclasses set the class attributes below and write the hooks `_draw_initial`,
@@ -55,119 +54,6 @@ class Simulator(BaseEstimator):
     relax_time, pair_time : float
         Suggested duration of one LocalRelax visit and of one partial evolution.
     """
-
-    kind: str = "chain"
-    boundary: str = "open"
-    n_fields: ClassVar[int] = 1
-    state_dtype: ClassVar[type] = np.float64
-    two_valued: ClassVar[bool] = False
-    observable_names: ClassVar[tuple[str, ...]] = ("mean",)
-    observable_units: ClassVar[tuple[str, ...]] = ("1",)
-    observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
-    observable_range: ClassVar[int] = 0
-    has_events: ClassVar[bool] = False
-    upsample_method: ClassVar[str] = "replicate"
-    relax_time: ClassVar[float] = 0.0
-    pair_time: ClassVar[float] = 0.1
-
-    # Hooks ------------------------------------------------------------------------------------
-
-    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
-        """Return one initial snapshot."""
-        raise NotImplementedError(f"{type(self).__name__} does not draw initial snapshots.")
-
-    def _advance_window(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> float:
-        """Evolve the cells of `window` in place, the rest frozen; return the elapsed time.
-
-        Exactly one of `duration` and `n_events` is given.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not evolve snapshots.")
-
-    def density(self, x: np.ndarray) -> np.ndarray:
-        """Return the observables' densities (*site_shape, n_observables) of one snapshot.
-
-        The default is the fields themselves, so that the observables are their means.
-        """
-        return x if self.n_fields > 1 else x[..., np.newaxis]
-
-    def upsample(
-        self,
-        x: np.ndarray,
-        factor: tuple[int, ...],
-        rng: np.random.Generator,
-        nearby: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Return one snapshot `factor` times larger along each axis, by `upsample_method`.
-
-        `nearby` (m, *snapshot shape) are snapshots close in time to x, x among them, for methods
-        that put a large snapshot together from several.
-        """
-        periodic = self.boundary == "periodic"
-        return enlarge(x, factor, self.upsample_method, rng, periodic=periodic)
-
-    def _validate_parameters(self) -> None:
-        """Raise ValueError for parameters that make no sense."""
-
-    # Overridden where a kernel is faster --------------------------------------------------------
-
-    def _advance_windows(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> None:
-        """Evolve windows of one extent one after the other, in place."""
-        for origin in origins:
-            window = (tuple(int(o) for o in origin), extent)
-            self._advance_window(x, lattice, window, duration, n_events, rng)
-
-    def _advance_observed(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> tuple[float, np.ndarray]:
-        """Evolve the cells of `window` in place; return the elapsed time and a change.
-
-        It is the change (n_observables,) of the densities' sums over the whole lattice.
-        """
-        reach = self.observable_range
-        seen = grown(lattice, window, reach) if reach else window
-        before = self._site_sums(x, lattice, seen)
-        elapsed = self._advance_window(x, lattice, window, duration, n_events, rng)
-        return elapsed, self._site_sums(x, lattice, seen) - before
-
-    def _trajectory(
-        self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Evolve x in place through time steps; yield x and the observables after each."""
-        for step in steps:
-            if step > 0:
-                self._advance_window(x, lattice, whole(lattice), step, None, rng)
-            yield x, self._means(x, lattice)
-
-    def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
-        """Return the sum over a window's sites of each density, shape (n_observables,)."""
-        box = lattice.mesh(*window)
-        density = self.density(x)[box] if self.observable_range else self.density(x[box])
-        return density.sum(axis=tuple(range(density.ndim - 1)), dtype=np.float64)
-
-    # Public interface -----------------------------------------------------------------------------
 
     @property
     def n_observables(self) -> int:
@@ -393,6 +279,3 @@ class Simulator(BaseEstimator):
                     f"Expected a duration for {type(self).__name__}, but got n_events={n_events}; "
                     "its dynamics is continuous and has no events, so pass duration."
                 )
-
-    def _means(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
-        return self._site_sums(x, lattice, whole(lattice)) / lattice.n_sites

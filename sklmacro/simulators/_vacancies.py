@@ -11,12 +11,14 @@ and with the number of vacancies as a logarithm.
 Shape vocabulary, with that of `_sites`::
 
     x           (n_sites,) int8          0 a vacancy, 1 ... n_species an atom
-    sites       (n_vacancies,)           where the vacancies of the window are
+    sites       (n_vacancies,)           where the vacancies of the snapshot are
     cells       (n_vacancies, 4)         the same as cell and basis number
     slots       (2**k,)                  hash table from site to vacancy, -1 where empty
     seen        (n_vacancies, R, m)      the last R surroundings of each vacancy
     kept        (n_vacancies, R, z)      their k_ij, or E_ij until turned into rates
+    stood       (n_vacancies, R)         the basis sites that they were seen from
     now         (n_vacancies,)           which of the R are the present ones
+    active      (n_vacancies,)           whether a vacancy is in the window, and may jump
     rates       (n_vacancies, z)         present k_ij, 0 where the jump leads out of the window
     tree        (2 P,)                   node q is the sum of 2q and 2q + 1; leaf P + v is vacancy v
     pairs       (n_species + 1,) * 2     change of the number of ordered nearest-neighbour pairs
@@ -32,27 +34,29 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.simulators._kmc import uniform
-from sklmacro.simulators._sites import Map, Shell, address, gather, locate, move
+from sklmacro.simulators._sites import Map, Shell, address, gather, move
 
 DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
 HASH = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, TAOCP 3, 6.4)
 
 
 class Walk(NamedTuple):
-    """State of the vacancies of one window."""
+    """State of the vacancies of one snapshot."""
 
     sites: np.ndarray
     cells: np.ndarray
     slots: np.ndarray
     seen: np.ndarray
     kept: np.ndarray
+    stood: np.ndarray
     now: np.ndarray
+    active: np.ndarray
     rates: np.ndarray
     tree: np.ndarray
     pairs: np.ndarray
     pending: np.ndarray  # vacancies whose surroundings may have changed
     asked: np.ndarray  # those among them whose barriers are evaluated outside
-    counters: np.ndarray  # (3,) number pending, number asked, events done
+    counters: np.ndarray  # (4,) number pending, number asked, events done, number active
     clock: np.ndarray  # (1,) elapsed time
     inside: np.ndarray  # (3, n + 2 reach) which cells, from -reach on, belong to the window
     jumps: np.ndarray  # (n_basis, z) where the nearest sites stand among the m around
@@ -83,7 +87,7 @@ def find(site: int, sites: np.ndarray, slots: np.ndarray) -> int:
 
 
 @njit(nogil=True)
-def _enter(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
+def enter(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
     """Put a vacancy into the hash table."""
     h = _slot(sites[vacancy], slots)
     while slots[h] >= 0:
@@ -111,17 +115,6 @@ def _leave(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
 
 
 @njit(nogil=True)
-def set_up(walk: Walk, where: Map) -> None:
-    """Enter the vacancies `walk.sites` into the hash table; the barriers of all are pending."""
-    walk.slots[:] = -1
-    for v in range(walk.sites.shape[0]):
-        locate(walk.sites[v], where.shape, walk.cells[v])
-        _enter(v, walk.sites, walk.slots)
-        walk.pending[v] = v
-    walk.counters[0] = walk.sites.shape[0]
-
-
-@njit(nogil=True)
 def _recall(v: int, environment: np.ndarray, walk: Walk) -> bool:
     """Look for an environment among the last of a vacancy; make room for it if it is new."""
     m, n_kept = environment.shape[0], walk.seen.shape[1]
@@ -129,12 +122,12 @@ def _recall(v: int, environment: np.ndarray, walk: Walk) -> bool:
         old, different = walk.seen[v, r], 0
         for e in range(m):  # no early end, so that it is vectorised
             different += environment[e] != old[e]
-        if different == 0:
+        if different == 0 and walk.stood[v, r] == walk.cells[v, 3]:
             walk.now[v] = r
             return True
     r = (walk.now[v] + 1) % n_kept
     walk.now[v] = r
-    walk.seen[v, r] = environment
+    walk.seen[v, r], walk.stood[v, r] = environment, walk.cells[v, 3]
     return False
 
 
@@ -221,7 +214,7 @@ def _note(
         other = address(steps, e, cell, where)
         if other >= 0 and x[other] == 0:
             v = find(other, walk.sites, walk.slots)
-            known = v < 0 or v == mover
+            known = v == mover or not walk.active[v]  # the frozen are seen anew later
             for p in range(walk.counters[0]):
                 known = known or walk.pending[p] == v
             if not known:
@@ -273,7 +266,7 @@ def _jump(
     x[here], x[there] = atom, 0
     _count_pairs(x, atom, 1, left, where, nearest, walk.pairs)
     walk.sites[v] = there
-    _enter(v, walk.sites, walk.slots)
+    enter(v, walk.sites, walk.slots)
 
 
 @njit(nogil=True)
@@ -323,7 +316,7 @@ def run(
         walk.counters[0], walk.counters[1] = 0, 0
         if walk.counters[2] >= n_events:
             return DONE
-        total = walk.tree[1] if walk.sites.shape[0] > 0 else 0.0
+        total = walk.tree[1]
         if total <= 0.0:
             walk.clock[0] = duration
             return DONE
@@ -338,7 +331,7 @@ def run(
         walk.pending[0], walk.counters[0] = v, 1
         gather(x, walk.sites[v], walk.cells[v], where, around, environment)
         gathered = True
-        if walk.sites.shape[0] > 1:
+        if walk.counters[3] > 1:
             _note_all(v, d, left, environment, x, where, around, walk)
 
 
@@ -349,6 +342,24 @@ def gather_all(
     """Read the surroundings (n_vacancies, m) of all vacancies."""
     for v in range(walk.sites.shape[0]):
         gather(x, walk.sites[v], walk.cells[v], where, around, environments[v])
+
+
+@njit(nogil=True)
+def count_species(x: np.ndarray, counts: np.ndarray) -> None:
+    """Count the sites in states 0, 1, ... of a flat snapshot, without a copy of it."""
+    counts[:] = 0
+    for site in range(x.shape[0]):
+        counts[x[site]] += 1
+
+
+@njit(nogil=True)
+def vacant_sites(x: np.ndarray, sites: np.ndarray) -> None:
+    """Write the vacant sites of a flat snapshot, as many as there are, to `sites`."""
+    n = 0
+    for site in range(x.shape[0]):
+        if x[site] == 0:
+            sites[n] = site
+            n += 1
 
 
 @njit(nogil=True)

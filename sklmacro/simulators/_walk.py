@@ -1,26 +1,40 @@
-"""The vacancies of one window of a snapshot, from Python: set up, let jump, look around."""
+"""The vacancies of a snapshot, from Python: set up, let jump, look around."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from sklmacro.lattice import Lattice, nearest_distance
-from sklmacro.simulators._sites import address_map, shell
+from sklmacro.simulators._sites import Map, Shell, address_map, shell
 from sklmacro.simulators._vacancies import (
     ASK,
     Scale,
     Walk,
     count_pairs_in,
+    count_species,
     gather_all,
     run,
-    set_up,
+    vacant_sites,
 )
-from sklmacro.simulators._windows import Window, whole
+from sklmacro.simulators._vacancy_windows import Tour, open_window, run_windows, settle
+from sklmacro.simulators._windows import Window
 from sklmacro.simulators.barriers import BarrierModel, left_behind
 
 N_KEPT = 4  # last surroundings that are kept for each vacancy
 
 
+@lru_cache(maxsize=64)
+def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, np.ndarray]:
+    """Return the addresses of a lattice, the sites within a radius, the nearest, those behind."""
+    near = nearest_distance(lattice.kind)
+    sites = shell(lattice, radius, radius), shell(lattice, near, radius)
+    return address_map(lattice, radius), *sites, left_behind(lattice.kind, radius)
+
+
 class VacancyWalk:
-    """Vacancies of a window of one snapshot, which changes in place as they jump.
+    """Vacancies of one snapshot, which changes in place as they jump.
 
     Parameters
     ----------
@@ -44,40 +58,42 @@ class VacancyWalk:
         n_species: int,
     ):
         self._flat, self._model, self._scale = x.reshape(-1), model, scale
-        self._where = where = address_map(lattice, model.radius)
-        self._around = shell(lattice, model.radius, model.radius)
-        self._nearest = shell(lattice, nearest_distance(lattice.kind), model.radius)
-        sites = _vacant_sites(x, lattice, window)
+        self._where, self._around, self._nearest, behind = _geometry(lattice, model.radius)
+        sites = _vacant_sites(self._flat, n_species)
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
-        inside = np.zeros(where.wrap.shape, bool)
-        for axis, (o, e) in enumerate(zip(*_three_axes(window), strict=True)):
-            cells = np.arange(-where.reach[axis], where.shape[axis] + where.reach[axis])
-            inside[axis, : len(cells)] = (cells - o) % where.shape[axis] < e
         self._walk = Walk(
             sites=sites,
             cells=np.empty((n, 4), np.int64),
             slots=np.empty(4 * leaves, np.int64),
             seen=np.full((n, N_KEPT, model.offsets.shape[1]), -1, np.int8),
             kept=np.zeros((n, N_KEPT, z)),
+            stood=np.zeros((n, N_KEPT), np.int64),
             now=np.zeros(n, np.int64),
+            active=np.zeros(n, bool),
             rates=np.zeros((n, z)),
             tree=np.zeros(2 * leaves),
             pairs=np.zeros((n_species + 1,) * 2, np.int64),
             pending=np.empty(max(n, 1), np.int64),
             asked=np.empty(n, np.int64),
-            counters=np.zeros(3, np.int64),
+            counters=np.zeros(4, np.int64),
             clock=np.zeros(1),
-            inside=inside,
+            inside=np.zeros(self._where.wrap.shape, bool),
             jumps=model.jumps,
-            behind=left_behind(model.kind, model.radius),
+            behind=behind,
         )
-        set_up(self._walk, where)
+        settle(self._walk, self._where)
+        open_window(self._walk, self._where, *_three_axes(window))
 
     @property
     def n_vacancies(self) -> int:
-        """Number of vacancies in the window."""
+        """Number of vacancies in the snapshot."""
         return len(self._walk.sites)
+
+    @property
+    def n_active(self) -> int:
+        """Number of vacancies in the window."""
+        return int(self._walk.counters[3])
 
     @property
     def pairs(self) -> np.ndarray:
@@ -89,16 +105,59 @@ class VacancyWalk:
 
         It is infinite if nothing can happen and events are counted. `words` is the random stream.
         """
+        self._walk.clock[0], self._walk.counters[2] = 0.0, 0
+        self._finish(run, duration, n_events, words)
+        return float(self._walk.clock[0])
+
+    def visit(
+        self,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        words: np.ndarray,
+        *,
+        apart: bool,
+    ) -> Tour:
+        """Let the vacancies of windows jump, one window after the other, and return what came.
+
+        With `apart` each window starts from the snapshot as it is, which comes back.
+        """
+        walk, m = self._walk, len(origins)
+        cells = np.zeros((m, 3), np.int64)
+        cells[:, 3 - origins.shape[1] :] = origins
+        n_sites = int(np.prod(extent)) * len(walk.jumps)
+        tour = Tour(
+            origins=cells,
+            extent=np.array((1,) * (3 - len(extent)) + extent, np.int64),
+            at=np.zeros(1, np.int64),
+            before=np.empty(n_sites, np.int8),
+            home=walk.sites.copy(),
+            patches=np.empty((m, n_sites) if apart else (0, 0), np.int8),
+            elapsed=np.empty(m),
+            pairs=np.empty((m, *walk.pairs.shape), np.int64),
+        )
+        self._finish(run_windows, duration, n_events, words, tour)
+        return tour
+
+    def _finish(
+        self,
+        kernel: Callable,
+        duration: float | None,
+        n_events: int | None,
+        words: np.ndarray,
+        *rest: Any,
+    ) -> None:
+        """Call a kernel until it is done, and evaluate barriers where it asks for them."""
         walk = self._walk
         evaluate, params = self._model.compiled()
-        walk.clock[0], walk.counters[2] = 0.0, 0
         until = np.inf if duration is None else float(duration)
         most = np.iinfo(np.int64).max if n_events is None else n_events
         known = False
         while (
-            run(
+            kernel(
                 self._flat, self._where, self._around, self._nearest, evaluate, params,
-                self._scale, walk, known, until, most, words,
+                self._scale, walk, known, until, most, words, *rest,
             )
             == ASK
         ):  # fmt: skip
@@ -107,7 +166,6 @@ class VacancyWalk:
             barriers = self._model.evaluate(walk.seen[present], walk.cells[asked, 3])
             walk.kept[present] = barriers
             known = True
-        return float(walk.clock[0])
 
     def environments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
@@ -129,14 +187,18 @@ def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: 
     return pairs
 
 
-def _vacant_sites(x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
-    """Return the flat numbers of the vacancies in a window."""
-    if window == whole(lattice):
-        return np.flatnonzero(x.reshape(-1) == 0)
-    found = np.nonzero(x[lattice.mesh(*window)] == 0)
-    boxes = zip(window[0], found, lattice.cells, strict=False)
-    cells = [(o + cell) % n for o, cell, n in boxes]
-    return np.ravel_multi_index((*cells, *found[lattice.ndim :]), lattice.site_shape)
+def species_counts(flat: np.ndarray, n_species: int) -> np.ndarray:
+    """Return the number of vacancies and of atoms of each species, (n_species + 1,)."""
+    counts = np.empty(n_species + 1, np.int64)
+    count_species(flat, counts)
+    return counts
+
+
+def _vacant_sites(flat: np.ndarray, n_species: int) -> np.ndarray:
+    """Return the numbers of the vacant sites of a flat snapshot."""
+    sites = np.empty(species_counts(flat, n_species)[0], np.int64)
+    vacant_sites(flat, sites)
+    return sites
 
 
 def _three_axes(window: Window) -> tuple[np.ndarray, np.ndarray]:

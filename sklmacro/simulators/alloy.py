@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._random import Streams
 from sklmacro._validation import check_choice, check_real
 from sklmacro.enlarge import apportion, tile_shifted
 from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._kmc import random_words
 from sklmacro.simulators._vacancies import Scale
-from sklmacro.simulators._walk import VacancyWalk, window_pairs
+from sklmacro.simulators._walk import VacancyWalk, species_counts, window_pairs
 from sklmacro.simulators._windows import Window, whole
 from sklmacro.simulators.barriers import BarrierModel
 from sklmacro.simulators.nbmota import nbmota_barriers
@@ -249,13 +250,14 @@ class Alloy(Simulator):
 
     def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return n / N_a and z c_b of each species in a whole snapshot; an absent one has 0."""
-        counts = np.bincount(flat, minlength=len(self.species) + 1)[1:]
+        counts = species_counts(flat, len(self.species))[1:]
         weight = np.divide(flat.size, counts, out=np.zeros(len(counts)), where=counts > 0)
         return weight, self._z * counts / max(counts.sum(), 1)
 
     def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return (n / N_a) times the number of ordered pairs (a, b), for each observable."""
-        return np.array([weight[a] * pairs[a + 1, b + 1] for a, b in self.pairs])
+        """Return (n / N_a) times the numbers of ordered pairs (a, b), for each observable."""
+        a, b = np.transpose(self.pairs)
+        return weight[a] * pairs[..., a + 1, b + 1]
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         flat = x.reshape(-1)
@@ -312,11 +314,7 @@ class Alloy(Simulator):
     ) -> tuple[float, np.ndarray]:
         walk = self._start(x, lattice, window)
         elapsed = walk.run(duration, n_events, random_words(rng))
-        if not np.isfinite(elapsed):
-            raise ValueError(
-                f"Expected a window in which a vacancy can jump, but got {walk.n_vacancies} "
-                "vacancies and none that can; advance by duration, or choose another window."
-            )
+        _check_elapsed(elapsed, walk.n_active)
         return elapsed, self._order(walk.pairs, self._normalisation(x.reshape(-1))[0])
 
     def _advance_windows(
@@ -330,9 +328,30 @@ class Alloy(Simulator):
         rng: np.random.Generator,
     ) -> None:
         """Evolve windows one after the other; one without vacancies stays as it is."""
-        words = random_words(rng)
-        for origin in origins.tolist():
-            self._start(x, lattice, (tuple(origin), extent)).run(duration, n_events, words)
+        walk = self._start(x, lattice, whole(lattice))
+        walk.visit(origins, extent, duration, n_events, random_words(rng), apart=False)
+
+    def _advance_apart(
+        self,
+        X: np.ndarray,
+        lattice: Lattice,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        streams: Streams,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = []
+        for x, places, rng in zip(X, origins, streams, strict=True):
+            walk = self._start(x.copy(), lattice, whole(lattice))
+            words = random_words(rng)
+            tour = walk.visit(places, extent, duration, n_events, words, apart=True)
+            _check_elapsed(tour.elapsed.max(), walk.n_active)
+            changes = self._order(tour.pairs, self._normalisation(x.reshape(-1))[0])
+            found.append((tour.patches, tour.elapsed, changes))
+        patches, elapsed, changes = map(np.array, zip(*found, strict=True))
+        shape = (*extent, *lattice.site_shape[lattice.ndim :])
+        return patches.reshape(*origins.shape[:2], *shape), elapsed, changes
 
     def _trajectory(
         self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
@@ -344,3 +363,12 @@ class Alloy(Simulator):
             if step > 0:
                 walk.run(step, None, words)
             yield x, start + self._order(walk.pairs, weight) / lattice.n_sites
+
+
+def _check_elapsed(elapsed: float, n_vacancies: int) -> None:
+    """Raise ValueError if the time of some jumps is infinite, since none can happen."""
+    if not np.isfinite(elapsed):
+        raise ValueError(
+            f"Expected a window in which a vacancy can jump, but got {n_vacancies} "
+            "vacancies and none that can; advance by duration, or choose another window."
+        )

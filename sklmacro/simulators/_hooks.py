@@ -1,0 +1,164 @@
+"""What a simulator may or must provide, with slow defaults in plain numpy."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from sklmacro._random import Streams
+from sklmacro.enlarge import enlarge
+from sklmacro.lattice import Lattice
+from sklmacro.simulators._windows import Window, grown, whole
+
+
+class Hooks(BaseEstimator):
+    """Attributes and hooks of `Simulator`."""
+
+    kind: str = "chain"
+    boundary: str = "open"
+    n_fields: ClassVar[int] = 1
+    state_dtype: ClassVar[type] = np.float64
+    two_valued: ClassVar[bool] = False
+    observable_names: ClassVar[tuple[str, ...]] = ("mean",)
+    observable_units: ClassVar[tuple[str, ...]] = ("1",)
+    observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
+    observable_range: ClassVar[int] = 0
+    has_events: ClassVar[bool] = False
+    upsample_method: ClassVar[str] = "replicate"
+    relax_time: ClassVar[float] = 0.0
+    pair_time: ClassVar[float] = 0.1
+
+    # Hooks ------------------------------------------------------------------------------------
+
+    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+        """Return one initial snapshot."""
+        raise NotImplementedError(f"{type(self).__name__} does not draw initial snapshots.")
+
+    def _advance_window(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> float:
+        """Evolve the cells of `window` in place, the rest frozen; return the elapsed time.
+
+        Exactly one of `duration` and `n_events` is given.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not evolve snapshots.")
+
+    def density(self, x: np.ndarray) -> np.ndarray:
+        """Return the observables' densities (*site_shape, n_observables) of one snapshot.
+
+        The default is the fields themselves, so that the observables are their means.
+        """
+        return x if self.n_fields > 1 else x[..., np.newaxis]
+
+    def upsample(
+        self,
+        x: np.ndarray,
+        factor: tuple[int, ...],
+        rng: np.random.Generator,
+        nearby: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return one snapshot `factor` times larger along each axis, by `upsample_method`.
+
+        `nearby` (m, *snapshot shape) are snapshots close in time to x, x among them, for methods
+        that put a large snapshot together from several.
+        """
+        periodic = self.boundary == "periodic"
+        return enlarge(x, factor, self.upsample_method, rng, periodic=periodic)
+
+    def _validate_parameters(self) -> None:
+        """Raise ValueError for parameters that make no sense."""
+
+    # Overridden where a kernel is faster --------------------------------------------------------
+
+    def _advance_windows(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Evolve windows of one extent one after the other, in place."""
+        for origin in origins:
+            window = (tuple(int(o) for o in origin), extent)
+            self._advance_window(x, lattice, window, duration, n_events, rng)
+
+    def _advance_observed(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        duration: float | None,
+        n_events: int | None,
+        rng: np.random.Generator,
+    ) -> tuple[float, np.ndarray]:
+        """Evolve the cells of `window` in place; return the elapsed time and a change.
+
+        It is the change (n_observables,) of the densities' sums over the whole lattice.
+        """
+        reach = self.observable_range
+        seen = grown(lattice, window, reach) if reach else window
+        before = self._site_sums(x, lattice, seen)
+        elapsed = self._advance_window(x, lattice, window, duration, n_events, rng)
+        return elapsed, self._site_sums(x, lattice, seen) - before
+
+    def _advance_apart(
+        self,
+        X: np.ndarray,
+        lattice: Lattice,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        streams: Streams,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Evolve windows of snapshots X, each by itself; X is not changed.
+
+        `origins` (n_samples, p, ndim) are those of p windows of each snapshot. Returns the evolved
+        windows (n_samples, p, ...), their times (n_samples, p), and the changes
+        (n_samples, p, n_observables) of the densities' sums over the whole lattice.
+        """
+        evolved, elapsed, changes = [], [], []
+        for x, places, rng in zip(X, origins, streams, strict=True):
+            y = x.copy()
+            for place in places.tolist():
+                window = tuple(place), extent
+                box = lattice.mesh(*window)
+                time, change = self._advance_observed(y, lattice, window, duration, n_events, rng)
+                evolved.append(y[box])
+                elapsed.append(time)
+                changes.append(change)
+                y[box] = x[box]
+        shape = origins.shape[:2]
+        return (
+            np.reshape(evolved, (*shape, *evolved[0].shape)),
+            np.reshape(elapsed, shape),
+            np.reshape(changes, (*shape, -1)),
+        )
+
+    def _trajectory(
+        self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Evolve x in place through time steps; yield x and the observables after each."""
+        for step in steps:
+            if step > 0:
+                self._advance_window(x, lattice, whole(lattice), step, None, rng)
+            yield x, self._means(x, lattice)
+
+    def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
+        """Return the sum over a window's sites of each density, shape (n_observables,)."""
+        box = lattice.mesh(*window)
+        density = self.density(x)[box] if self.observable_range else self.density(x[box])
+        return density.sum(axis=tuple(range(density.ndim - 1)), dtype=np.float64)
+
+    def _means(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
+        return self._site_sums(x, lattice, whole(lattice)) / lattice.n_sites
