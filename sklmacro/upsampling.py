@@ -11,7 +11,6 @@ walls, so that LocalRelax has to be long enough: several sweeps a visit.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -254,12 +253,12 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
             if longest or step.n_events:
                 duration = None if step.n_events else shortest * (longest / shortest) ** share
                 x = np.ascontiguousarray(x)
-                for _ in range(self.relax_passes):
-                    origins = overlapping_origins(step.lattice, step.extent, step.stride, rng)
-                    around.relax(
-                        simulator, x, step.lattice, origins, step.extent, duration, step.n_events,
-                        rng,
-                    )  # fmt: skip
+                origins = overlapping_origins(
+                    step.lattice, step.extent, step.stride, self.relax_passes, rng
+                )
+                around.relax(
+                    simulator, x, step.lattice, origins, step.extent, duration, step.n_events, rng
+                )
         return x
 
     def _relax_window(self, small: Lattice) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -311,20 +310,28 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
 
 
 def overlapping_origins(
-    lattice: Lattice, extent: tuple[int, ...], stride: tuple[int, ...], rng: np.random.Generator
+    lattice: Lattice,
+    extent: tuple[int, ...],
+    stride: tuple[int, ...],
+    n_passes: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return the origins (n_patches, ndim) of patches that overlap and cover the lattice.
+    """Return the origins (n_passes * n_patches, ndim) of patches that overlap, pass by pass.
 
-    On a periodic lattice the grid of patches is shifted at random, so that no site stands at an
-    edge in every snapshot; on an open one the last patch ends with the lattice.
+    Those of each pass cover the lattice. On a periodic lattice the grid of patches is shifted at
+    random, so that no site stands at an edge in every snapshot; on an open one the last patch ends
+    with the lattice.
     """
     axes = []
-    for cells, width, step in zip(lattice.cells, extent, stride, strict=True):
+    for axis, (cells, width, step) in enumerate(zip(lattice.cells, extent, stride, strict=True)):
         if width == cells:
-            axes.append([0])
+            starts = np.zeros((n_passes, 1), np.int64)
         elif lattice.boundary == "periodic":
-            shift = int(rng.integers(step))
-            axes.append([(shift + start) % cells for start in range(0, cells, step)])
+            shifts = rng.integers(step, size=(n_passes, 1))
+            starts = (shifts + np.arange(0, cells, step)) % cells
         else:
-            axes.append([*range(0, cells - width, step), cells - width])
-    return np.array(list(product(*axes)), np.int64)
+            starts = np.tile([*range(0, cells - width, step), cells - width], (n_passes, 1))
+        along = [1] * lattice.ndim
+        along[axis] = -1
+        axes.append(starts.reshape(n_passes, *along))
+    return np.stack(np.broadcast_arrays(*axes), axis=-1).reshape(-1, lattice.ndim)

@@ -65,6 +65,7 @@ SIMULATORS = [
     "_instructions",
     "_glauber_cost",
     "_glauber_square",
+    "_glauber_patches",
     "_glauber_bits",
     "_glauber_replicas",
     "_glauber_tables",

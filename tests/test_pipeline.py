@@ -267,9 +267,9 @@ class CountedIsing(Ising):
         self._note("r")  # LocalRelax of one snapshot
         super()._advance_windows(*args)
 
-    def _advance_window(self, *args):
-        self._note("e")  # one evolved patch
-        return super()._advance_window(*args)
+    def _advance_apart(self, X, *args):
+        self._note("e" * len(X))  # one evolved patch each
+        return super()._advance_apart(X, *args)
 
 
 def test_a_cached_search_over_lam_simulates_once_per_split(small, reference, tmp_path):

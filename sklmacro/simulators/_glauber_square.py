@@ -217,7 +217,7 @@ def _place(words: np.ndarray, around: np.ndarray, e0: int, e1: int, torus: bool)
 
 
 @njit(nogil=True)
-def _attempts(
+def attempts_in(
     flat: np.ndarray,
     e0: int,
     e1: int,
@@ -336,14 +336,16 @@ def evolve_square(
         else:
             attempts, left = probe[w], rest[w]
             counting = left > 0
-            flips = _attempts(
+            flips = attempts_in(
                 flat, e0, e1, wrap, torus, up, attempts, counting, lanes, side, words, around
             )
             expected = left * (flips + 1) / (attempts + 1)
             ready = not (counting and attempts_cost_more(e0 * e1, left, expected))
             if ready:
                 counting = False
-                _attempts(flat, e0, e1, wrap, torus, up, left, counting, lanes, side, words, around)
+                attempts_in(
+                    flat, e0, e1, wrap, torus, up, left, counting, lanes, side, words, around
+                )
         if torus:
             for i in range(x.shape[0]):
                 _copy_row(cells, i, 0, x, i, 0, x.shape[1], np.uint8(255))

@@ -6,6 +6,8 @@ a loop runs. Rejection-free steps draw from lists of sites of equal rate (Bortz,
 Lebowitz, J. Comput. Phys. 17, 10 (1975)), so that an event costs O(1) whatever the lattice.
 """
 
+import math
+
 import numpy as np
 from numba import njit, uint64
 
@@ -68,6 +70,35 @@ def below(n: int, state: np.ndarray) -> np.int64:
         product = (next_word(state) >> uint64(32)) * uint64(n)
         if (product & LOW32) >= limit:
             return np.int64(product >> uint64(32))
+
+
+@njit(nogil=True)
+def poisson(mean: float, state: np.ndarray) -> int:
+    """Return a Poisson number: by products of uniform ones, or PTRS for a large mean.
+
+    PTRS is the transformed rejection of W. Hoermann, Insurance Math. Econom. 12, 39 (1993).
+    """
+    if mean < 10.0:
+        k, product, limit = 0, uniform(state), math.exp(-mean)
+        while product > limit:
+            product *= uniform(state)
+            k += 1
+        return k
+    b = 0.931 + 2.53 * math.sqrt(mean)
+    a = 0.02483 * b - 0.059
+    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
+    squeeze = 0.9277 - 3.6224 / (b - 2.0)
+    while True:
+        u, v = uniform(state) - 0.5, uniform(state)
+        us = 0.5 - abs(u)
+        k = math.floor((2.0 * a / us + b) * u + mean + 0.43)
+        if us >= 0.07 and v <= squeeze:
+            return k
+        if k < 0 or (us < 0.013 and v > us):
+            continue
+        density = k * math.log(mean) - mean - math.lgamma(k + 1.0)
+        if math.log(v * inverse_alpha / (a / us**2 + b)) <= density:
+            return k
 
 
 @njit(nogil=True)

@@ -24,12 +24,13 @@ import numpy as np
 from scipy.special import expit
 
 from sklmacro._parallel import map_batches
-from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._random import Stage, Streams, resolve_entropy, stream
 from sklmacro._validation import check_choice, check_real, check_times
 from sklmacro.lattice import KINDS, Lattice, n_axes
 from sklmacro.simulators._base import Simulator, Window
 from sklmacro.simulators._glauber_bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators._glauber_classes import evolve_classes
+from sklmacro.simulators._glauber_patches import evolve_patches
 from sklmacro.simulators._glauber_replicas import (
     N_REPLICAS,
     count,
@@ -358,6 +359,29 @@ class Ising(Simulator):
         rng: np.random.Generator,
     ) -> None:
         self._evolve(x, lattice, origins, extent, duration, n_events, rng)
+
+    def _advance_apart(
+        self,
+        X: np.ndarray,
+        lattice: Lattice,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        streams: Streams,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Evolve patches; the usual ones, small and for a short time, in one call."""
+        n_attempts = np.inf if duration is None else duration * np.prod(extent)
+        narrow = all(e < n for e, n in zip(extent, lattice.cells, strict=True))
+        if self.kind != "square" or not narrow or n_attempts > 2 * PROBE:
+            args = X, lattice, origins, extent, duration, n_events, streams
+            return super()._advance_apart(*args)
+        _, up = _tables(self.kind, self.temperature, self.field, self.coupling)
+        shape, periodic = origins.shape[:2], self.boundary == "periodic"
+        patches, changes = np.empty((*shape, *extent), self.state_dtype), np.empty((*shape, 2))
+        evolve_patches(X, origins, periodic, up, n_attempts, streams.words, patches, changes)
+        changes[..., 1] *= 2 / lattice.coordination  # both sites of a bond see it
+        return patches, np.full(shape, duration, np.float64), changes
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         if self.kind == "square":
