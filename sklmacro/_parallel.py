@@ -1,6 +1,5 @@
 """Work over samples: batches for joblib, and one thread where sums must come out bit by bit."""
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +12,9 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-WORTH_A_THREAD = 5e-4  # seconds; measured: below it two threads are slower than one
+WORTH_A_THREAD = 1.5e-4  # seconds; below it two threads are slower than one
 LARGEST_BATCH = 256  # samples; large enough to hide the cost of a call, small enough to balance
+N_BATCHES = 8  # for each worker, so that all end at about the same time
 
 
 def map_batches(
@@ -28,39 +28,43 @@ def map_batches(
     """Yield `(slice(start, stop), work(start, stop))` for batches that cover all samples in order.
 
     `work` must treat every sample by itself, so that the batches cannot be seen in the result.
-    Threads are preferred, since the kernels release the GIL. Where a sample takes less than
-    `WORTH_A_THREAD`, little but the GIL is at work, and threads would only wait for one another:
-    then one is used. `joblib.parallel_config` chooses another backend.
+    Threads are preferred, since the kernels release the GIL: they share the snapshots and the
+    compiled kernels, which every process would have to load, copy and compile anew. Where a sample
+    takes less than `WORTH_A_THREAD`, little but the GIL is at work, and threads would only wait for
+    one another: then one is used. `joblib.parallel_config` chooses another backend.
     """
     n_workers = effective_n_jobs(n_jobs)
-    size = max(1, min(LARGEST_BATCH, -(-n_samples // (4 * n_workers))))
-    batches = [(start, min(start + size, n_samples)) for start in range(0, n_samples, size)]
+    size = max(1, min(LARGEST_BATCH, -(-n_samples // (N_BATCHES * n_workers))))
     with tqdm(total=n_samples, desc=desc, disable=not verbose, leave=False) as bar:
-        for (start, stop), result in zip(batches, _run(work, batches, n_jobs), strict=True):
+        for (start, stop), result in _run(work, n_samples, size, n_jobs):
             yield slice(start, stop), result
             bar.update(stop - start)
 
 
 def _run(
-    work: Callable[[int, int], Any], batches: list[tuple[int, int]], n_jobs: int | None
-) -> Iterator[Any]:
-    """Yield the results of all batches in order, from as many workers as are worth it."""
+    work: Callable[[int, int], Any], n_samples: int, size: int, n_jobs: int | None
+) -> Iterator[tuple[tuple[int, int], Any]]:
+    """Yield all batches in order with their results, from as many workers as are worth it."""
     backend, _ = get_active_backend(prefer="threads")
-    if effective_n_jobs(n_jobs) > 1 and getattr(backend, "supports_sharedmem", False):
-        fastest = math.inf  # of two batches, since the first may have to compile a kernel
-        for start, stop in batches[:2]:
+    threads = getattr(backend, "supports_sharedmem", False)
+    done = 0
+    if effective_n_jobs(n_jobs) > 1 and threads and size >= N_BATCHES:
+        for n in (1, size // N_BATCHES):  # the first may have to compile a kernel
             before = time.perf_counter()
-            result = work(start, stop)
-            fastest = min(fastest, (time.perf_counter() - before) / (stop - start))
-            yield result
-        batches = batches[2:]
-        if fastest < WORTH_A_THREAD:
+            result = work(done, done + n)
+            seconds = time.perf_counter() - before
+            yield (done, done + n), result
+            done += n
+        if seconds / n < WORTH_A_THREAD:
             n_jobs = 1
+    starts = range(done, n_samples, size)
+    batches = [(start, min(start + size, n_samples)) for start in starts]
     if effective_n_jobs(n_jobs) == 1:
-        yield from (work(start, stop) for start, stop in batches)
+        yield from ((batch, work(*batch)) for batch in batches)
     else:
         run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-        yield from run(delayed(work)(start, stop) for start, stop in batches)
+        results = run(delayed(work)(*batch) for batch in batches)
+        yield from zip(batches, results, strict=True)
 
 
 _process_state = threading.RLock()

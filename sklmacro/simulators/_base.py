@@ -238,8 +238,8 @@ class Simulator(Hooks):
             batch = np.empty((stop - start, len(grid), *tail), dtype)
             for k in range(start, stop):
                 x, rng = X[k].copy(), stream(entropy, Stage.ADVANCE, k)
-                for j, state in enumerate(self._trajectory(x, lattice, steps, rng)):
-                    batch[k - start, j] = state[observe]
+                for j, state in enumerate(self._trajectory(x, lattice, steps, observe, rng)):
+                    batch[k - start, j] = state
             return batch
 
         desc = f"simulate {type(self).__name__}"

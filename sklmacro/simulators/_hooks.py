@@ -146,13 +146,19 @@ class Hooks(BaseEstimator):
         )
 
     def _trajectory(
-        self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Evolve x in place through time steps; yield x and the observables after each."""
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        steps: np.ndarray,
+        observe: bool,
+        rng: np.random.Generator,
+    ) -> Iterator[np.ndarray]:
+        """Evolve x in place through time steps; yield x or its observables after each."""
+        everything = whole(lattice)
         for step in steps:
             if step > 0:
-                self._advance_window(x, lattice, whole(lattice), step, None, rng)
-            yield x, self._means(x, lattice)
+                self._advance_window(x, lattice, everything, step, None, rng)
+            yield self._means(x, lattice) if observe else x
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,)."""

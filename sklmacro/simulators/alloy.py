@@ -354,15 +354,20 @@ class Alloy(Simulator):
         return patches.reshape(*origins.shape[:2], *shape), elapsed, changes
 
     def _trajectory(
-        self, x: np.ndarray, lattice: Lattice, steps: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        steps: np.ndarray,
+        observe: bool,
+        rng: np.random.Generator,
+    ) -> Iterator[np.ndarray]:
         walk, words = self._start(x, lattice, whole(lattice)), random_words(rng)
         weight, _ = self._normalisation(x.reshape(-1))
-        start = self._means(x, lattice)
+        start = self._means(x, lattice) if observe else None
         for step in steps:
             if step > 0:
                 walk.run(step, None, words)
-            yield x, start + self._order(walk.pairs, weight) / lattice.n_sites
+            yield x if start is None else start + self._order(walk.pairs, weight) / lattice.n_sites
 
 
 def _check_elapsed(elapsed: float, n_vacancies: int) -> None:

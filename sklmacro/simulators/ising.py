@@ -16,6 +16,7 @@ past alone, and both are exact, so that the law is not touched.
 A window evolves among its surroundings, which stay frozen. What lies beyond an open edge counts 0.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -276,7 +277,7 @@ class Ising(Simulator):
         """Evolve windows one after the other, in place; return the time that the last one took."""
         rates, up = _tables(self.kind, self.temperature, self.field, self.coupling)
         streams = block_lanes(rng), random_words(rng)
-        n_windows, n_sites = len(origins), int(np.prod(extent)) * lattice.n_basis
+        n_windows, n_sites = len(origins), math.prod(extent) * lattice.n_basis
         probe = rest = np.zeros(n_windows, np.int64)
         share = 1.0
         if duration is not None:
@@ -371,7 +372,7 @@ class Ising(Simulator):
         streams: Streams,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Evolve patches; the usual ones, small and for a short time, in one call."""
-        n_attempts = np.inf if duration is None else duration * np.prod(extent)
+        n_attempts = np.inf if duration is None else duration * math.prod(extent)
         narrow = all(e < n for e, n in zip(extent, lattice.cells, strict=True))
         if self.kind != "square" or not narrow or n_attempts > 2 * PROBE:
             args = X, lattice, origins, extent, duration, n_events, streams
