@@ -352,6 +352,24 @@ def gather_all(
 
 
 @njit(nogil=True)
+def count_species(x: np.ndarray, counts: np.ndarray) -> None:
+    """Count the sites in states 0, 1, ... of a flat snapshot, without a copy of it."""
+    counts[:] = 0
+    for site in range(x.shape[0]):
+        counts[x[site]] += 1
+
+
+@njit(nogil=True)
+def vacant_sites(x: np.ndarray, sites: np.ndarray) -> None:
+    """Write the vacant sites of a flat snapshot, as many as there are, to `sites`."""
+    n = 0
+    for site in range(x.shape[0]):
+        if x[site] == 0:
+            sites[n] = site
+            n += 1
+
+
+@njit(nogil=True)
 def count_pairs_in(
     x: np.ndarray,
     where: Map,

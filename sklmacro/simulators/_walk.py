@@ -9,9 +9,11 @@ from sklmacro.simulators._vacancies import (
     Scale,
     Walk,
     count_pairs_in,
+    count_species,
     gather_all,
     run,
     set_up,
+    vacant_sites,
 )
 from sklmacro.simulators._windows import Window, whole
 from sklmacro.simulators.barriers import BarrierModel, left_behind
@@ -47,7 +49,7 @@ class VacancyWalk:
         self._where = where = address_map(lattice, model.radius)
         self._around = shell(lattice, model.radius, model.radius)
         self._nearest = shell(lattice, nearest_distance(lattice.kind), model.radius)
-        sites = _vacant_sites(x, lattice, window)
+        sites = _vacant_sites(x, lattice, window, n_species)
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
         inside = np.zeros(where.wrap.shape, bool)
@@ -129,10 +131,20 @@ def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: 
     return pairs
 
 
-def _vacant_sites(x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
+def species_counts(flat: np.ndarray, n_species: int) -> np.ndarray:
+    """Return the number of vacancies and of atoms of each species, (n_species + 1,)."""
+    counts = np.empty(n_species + 1, np.int64)
+    count_species(flat, counts)
+    return counts
+
+
+def _vacant_sites(x: np.ndarray, lattice: Lattice, window: Window, n_species: int) -> np.ndarray:
     """Return the flat numbers of the vacancies in a window."""
     if window == whole(lattice):
-        return np.flatnonzero(x.reshape(-1) == 0)
+        flat = x.reshape(-1)
+        sites = np.empty(species_counts(flat, n_species)[0], np.int64)
+        vacant_sites(flat, sites)
+        return sites
     found = np.nonzero(x[lattice.mesh(*window)] == 0)
     boxes = zip(window[0], found, lattice.cells, strict=False)
     cells = [(o + cell) % n for o, cell, n in boxes]

@@ -22,7 +22,7 @@ from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._kmc import random_words
 from sklmacro.simulators._vacancies import Scale
-from sklmacro.simulators._walk import VacancyWalk, window_pairs
+from sklmacro.simulators._walk import VacancyWalk, species_counts, window_pairs
 from sklmacro.simulators._windows import Window, whole
 from sklmacro.simulators.barriers import BarrierModel
 from sklmacro.simulators.nbmota import nbmota_barriers
@@ -199,8 +199,9 @@ class Alloy(Simulator):
         states = np.asarray(X)
         X = super().check_snapshots(X)
         highest = len(self.species)
-        wrong = (states != X) | (states < 0) | (states > highest)
-        if wrong.any():
+        kept = X is states or np.array_equal(X, states)  # nothing was lost on the way to int8
+        if not kept or X.min() < 0 or X.max() > highest:
+            wrong = (states != X) | (states < 0) | (states > highest)
             raise ValueError(
                 f"Expected the states of {type(self).__name__} to be 0 (vacancy) to {highest} "
                 f"({self.species[-1]}), but got {states[wrong][0]!r}; number the species from 1."
@@ -249,7 +250,7 @@ class Alloy(Simulator):
 
     def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return n / N_a and z c_b of each species in a whole snapshot; an absent one has 0."""
-        counts = np.bincount(flat, minlength=len(self.species) + 1)[1:]
+        counts = species_counts(flat, len(self.species))[1:]
         weight = np.divide(flat.size, counts, out=np.zeros(len(counts)), where=counts > 0)
         return weight, self._z * counts / max(counts.sum(), 1)
 
