@@ -281,7 +281,7 @@ def random_clusters(kind="bcc", seed=0, n_species=2):
     z, s = surroundings_of(kind, nearest_distance(kind)).shape[1], n_species + 1
     points = rng.normal(1, 0.1, (n_basis, n_sites, s, z, n_species))
     pairs = rng.integers(0, n_sites, (n_basis, 7, 2))
-    joint = rng.normal(0, 0.1, (n_basis, 7, s, s, z))
+    joint = rng.normal(0, 0.1, (n_basis, 7, s, s, z, n_species))
     return ClusterBarriers(kind, radius, points, pairs, joint), points, pairs, joint
 
 
@@ -299,7 +299,7 @@ def test_clusters_are_their_definition(kind):
             expected = np.inf
             if a >= 0:
                 expected = sum(points[b, k, x[k], d, a] for k in range(n_sites))
-                expected += sum(joint[b, p, x[k], x[m], d] for p, (k, m) in enumerate(pairs[b]))
+                expected += sum(joint[b, p, x[k], x[m], d, a] for p, (k, m) in enumerate(pairs[b]))
             assert barrier == pytest.approx(expected, abs=1e-5)
 
 
@@ -347,7 +347,7 @@ def test_wrong_models_are_refused(make, message):
 def test_pairs_outside_the_environment_are_refused():
     points = np.zeros((2, 8, 3, 8, 2))
     with pytest.raises(ValueError, match="pairs of sites 0 to 7 of the environment"):
-        ClusterBarriers("bcc", 0.9, points, np.array([[[0, 8]]] * 2), np.zeros((2, 1, 3, 3, 8)))
+        ClusterBarriers("bcc", 0.9, points, np.array([[[0, 8]]] * 2), np.zeros((2, 1, 3, 3, 8, 2)))
 
 
 @pytest.mark.parametrize(

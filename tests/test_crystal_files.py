@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklmacro.crystal import to_atoms
-from sklmacro.crystal_files import ENDINGS, read_snapshots, write_snapshots
-from tests.test_crystal import BCC, SPECIES, alloy, crystals
+from sklmacro.crystal.atoms import to_atoms
+from sklmacro.crystal.files import ENDINGS, read_snapshots, write_snapshots
+from tests.test_crystal_atoms import BCC, SPECIES, alloy, crystals
 
 FILES = ["alloy.extxyz", "alloy.lammpstrj"]
 ORACLE = {

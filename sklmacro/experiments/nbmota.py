@@ -1,8 +1,8 @@
 """NbMoTa alloy with vacancies (Sec. III.3, Fig. 7c): order parameters learned from 1024 sites.
 
-The truth is direct kinetic Monte Carlo, at equilibrium on several sizes and along paths from random
-solutions on the size that is learned. Times are in jumps: the mean time between the jumps of one
-vacancy among random atoms, so that a setting means the same at every temperature.
+The truth is direct kinetic Monte Carlo from random solutions on the size that is learned. Times are
+in jumps: the mean time between the jumps of one vacancy among random atoms, so that a setting means
+the same at every temperature.
 
 Small snapshots of one time, from different trajectories, are tiled to large ones and relaxed. The
 macroscopic dynamics is an OnsagerNet of the six order parameters, without closures.
@@ -16,7 +16,8 @@ from sklearn.pipeline import Pipeline
 
 from sklmacro import HierarchicalUpsampler, OnsagerSDE, PartialEvolutionSampler, PatchAutoencoder
 from sklmacro.experiments._run import Experiment, Run
-from sklmacro.simulators import Alloy, BarrierNetwork
+from sklmacro.experiments.nbmota_direct import alloy_of, pair_names
+from sklmacro.simulators import Alloy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,39 +42,9 @@ class Settings:
     epochs: int = 60
     n_paths: int = 16
     n_predicted: int = 64
-    path_duration: float = 3e6
+    path_duration: float = 1.5e6
     n_path_times: int = 301
     steps_per_time: int = 5
-    equilibrium_sides: tuple[int, ...] = (8, 16, 32)
-    equilibrium_runs: tuple[int, ...] = (16, 16, 4)
-    equilibrium_before: float = 1e6
-    equilibrium_during: float = 2e6
-
-
-def _alloy(settings: Settings) -> Alloy:
-    barriers = None if settings.barriers is None else BarrierNetwork.from_file(settings.barriers)
-    return Alloy(settings.temperature, barriers)
-
-
-def _equilibrium(
-    alloy: Alloy, side: int, n_runs: int, settings: Settings, run: Run
-) -> dict[str, list[float]]:
-    """Return mean and standard deviation of the order parameters at equilibrium, with errors."""
-    unit = alloy.jump_time()
-    X = alloy.sample_initial(n_runs, side, random_state=run.seed + 900)
-    X, _ = alloy.advance(
-        X, duration=settings.equilibrium_before * unit, random_state=run.seed, n_jobs=run.n_jobs
-    )
-    times = np.linspace(0, settings.equilibrium_during * unit, 1001)
-    paths = alloy.simulate(
-        X, times, observe=True, random_state=run.seed + 1, n_jobs=run.n_jobs, verbose=run.verbose
-    )
-    per_run = {"mean": paths.mean(axis=1), "std": paths.std(axis=1)}
-    numbers: dict[str, list[float]] = {}
-    for name, values in per_run.items():
-        numbers[name] = values.mean(axis=0).tolist()
-        numbers[f"error of the {name}"] = (values.std(axis=0, ddof=1) / n_runs**0.5).tolist()
-    return numbers
 
 
 def _small_snapshots(alloy: Alloy, settings: Settings, run: Run) -> np.ndarray:
@@ -111,14 +82,9 @@ def _pipeline(alloy: Alloy, settings: Settings, run: Run) -> Pipeline:
 
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Simulate the truth, learn, predict and compare."""
-    alloy = _alloy(settings)
-    unit, names = alloy.jump_time(), [name.split()[0] for name in alloy.observable_names]
+    alloy = alloy_of(settings.temperature, settings.barriers)
+    unit, names = alloy.jump_time(), pair_names(alloy)
     numbers: dict[str, Any] = {"order parameters": names, "seconds in a jump": unit}
-    sizes = zip(settings.equilibrium_sides, settings.equilibrium_runs, strict=True)
-    for side, n_runs in sizes:
-        with run.stage(f"direct simulation at equilibrium, {2 * side**3} sites"):
-            found = _equilibrium(alloy, side, n_runs, settings, run)
-        numbers[f"direct, equilibrium, {2 * side**3} sites"] = {**found, "runs": n_runs}
     times = np.linspace(0, settings.path_duration, settings.n_path_times)
     x0 = alloy.sample_initial(settings.n_paths, settings.side_large, random_state=run.seed + 500)
     with run.stage("direct simulation of paths (truth)"):
@@ -184,14 +150,13 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
 
 EXPERIMENT = Experiment(
     name="nbmota",
-    summary="six order parameters of NbMoTa, 8192 sites from 1024, beside direct KMC (Fig. 7c)",
+    summary="six order parameters of NbMoTa along paths, 8192 sites from 1024 (Fig. 7c)",
     presets={
         "paper": Settings(),
         "smoke": Settings(
             side_small=4, side_large=8, n_trajectories=8, n_times=10, duration=2e4, nearby=3,
             relax=20.0, dt=50.0, hidden=(8,), epochs=3, n_paths=4, n_predicted=8,
-            path_duration=2e4, n_path_times=11, equilibrium_sides=(4, 8), equilibrium_runs=(4, 4),
-            equilibrium_before=1e3, equilibrium_during=1e4,
+            path_duration=2e4, n_path_times=11,
         ),
     },
     compute=compute,

@@ -15,7 +15,7 @@ Environments and jumps are listed in lexicographic order of the displacements, s
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, uint64
@@ -103,44 +103,50 @@ def left_behind(kind: str, radius: float) -> np.ndarray:
     return behind.reshape(*shell.shape[:2], longest)
 
 
+class Tables(NamedTuple):
+    """Tables of a cluster expansion, and memory to work in."""
+
+    rows: np.ndarray  # (n_basis, n_states**2 (n_sites / 2 + n_pairs) + 1, z * n_species)
+    pairs: np.ndarray  # (n_basis, 2, n_pairs)
+    jumps: np.ndarray  # (n_basis, z)
+    chosen: np.ndarray  # numbers of the rows that an environment adds up
+    total: np.ndarray  # (z * n_species,) their sum
+    n_species: np.uint64
+
+
 @njit(nogil=True)
-def _sum_clusters(environment: np.ndarray, b: int, out: np.ndarray, params: Any) -> bool:
+def _sum_clusters(environment: np.ndarray, b: int, out: np.ndarray, tables: Tables) -> bool:
     """Fill the barriers of one environment from tables.
 
-    Every site adds a row of z * n_species numbers, for each jump and each species that might make
-    it; those of the species that are there remain. Every pair adds a row of z numbers. The last row
-    of each table is 0, and fills up the number of rows.
+    Every two sites, and every pair, add a row of z * n_species numbers, for each jump and each
+    species that might make it. Those of the species that are there remain.
     """
-    points, joint, pairs, jumps, point_rows, joint_rows, by_species, total, n_species = params
-    n_sites, n_pairs, n_states = environment.shape[0], pairs.shape[1], n_species + 1
-    for k in range(n_sites):
-        point_rows[k] = n_states * uint64(k) + uint64(environment[k])
-    sum_rows(points[b], point_rows, by_species)
-    for p in range(n_pairs):
-        first, second = environment[pairs[b, p, 0]], environment[pairs[b, p, 1]]
-        joint_rows[p] = n_states * (n_states * uint64(p) + uint64(first)) + uint64(second)
-    sum_rows(joint[b], joint_rows, total)
-    for d in range(out.shape[0]):
-        atom = environment[jumps[b, d]]
-        if atom > 0:
-            out[d] = total[d] + by_species[d * np.int64(n_species) + atom - 1]
-        else:
-            out[d] = np.inf
+    rows, pairs, jumps, chosen, total, n_species = tables
+    s, z = n_species + uint64(1), out.shape[0]
+    half, start = uint64(environment.shape[0] // 2), uint64(0)
+    for q in range(half):
+        k = q + q
+        chosen[q] = start + s * uint64(environment[k]) + uint64(environment[k + uint64(1)])
+        start += s * s
+    if environment.shape[0] % 2 == 1:
+        chosen[half] = start + s * uint64(environment[environment.shape[0] - 1])
+        half, start = half + uint64(1), start + s * s
+    for p in range(uint64(pairs.shape[2])):
+        one, other = environment[pairs[b, 0, p]], environment[pairs[b, 1, p]]
+        chosen[half + p] = start + s * uint64(one) + uint64(other)
+        start += s * s
+    sum_rows(rows[b], chosen, total)
+    for d in range(z):
+        atom = np.int64(environment[jumps[b, d]])
+        barrier = total[d * np.int64(n_species) + (atom - 1 if atom > 0 else 0)]
+        out[d] = barrier if atom > 0 else np.inf  # a vacancy makes no jump
     return True
-
-
-def _pad(table: np.ndarray) -> np.ndarray:
-    """Return a table (n_basis, n, width) with wider rows, a multiple of SHORT, and a row of 0."""
-    n_basis, n, width = table.shape
-    padded = np.zeros((n_basis, n + 1, -(-width // SHORT) * SHORT), np.float32)
-    padded[:, :n, :width] = table
-    return padded
 
 
 class ClusterBarriers(BarrierModel):
     """Barriers as a cluster expansion: sums over the sites around the vacancy, and pairs of them.
 
-        E_d = sum_k T[k, x_k, d, a] + sum_kl P[kl, x_k, x_l, d]
+        E_d = sum_k T[k, x_k, d, a] + sum_kl P[kl, x_k, x_l, d, a]
 
     with x_k the species on site k, and a that of the atom that makes jump d.
 
@@ -154,7 +160,8 @@ class ClusterBarriers(BarrierModel):
         T in eV, for each basis site that the vacancy can be on.
     pairs : ndarray of int, shape (n_basis, n_pairs, 2), default=None
         Sites k and l of each pair, by their places in the environment.
-    joint : ndarray of shape (n_basis, n_pairs, n_species + 1, n_species + 1, z), default=None
+    joint : ndarray of shape (n_basis, n_pairs, n_species + 1, n_species + 1, z, n_species), \
+            default=None
         P in eV.
 
     Raises
@@ -167,15 +174,16 @@ class ClusterBarriers(BarrierModel):
         points = check_finite(check_numbers(points, "points"), "points")
         super().__init__(kind, radius, points.shape[-1] if points.ndim else 0)
         n_basis, z = self.jumps.shape
-        n_sites, n_states = self.offsets.shape[1], self.n_species + 1
+        n_sites, s = self.offsets.shape[1], self.n_species + 1
         pairs = np.zeros((n_basis, 0, 2), int) if pairs is None else np.asarray(pairs)
-        joint = np.zeros((n_basis, 0, n_states, n_states, z)) if joint is None else joint
-        joint = check_finite(check_numbers(joint, "joint"), "joint")
         n_pairs = pairs.shape[1] if pairs.ndim == 3 else 0
+        tail = (z, self.n_species)
+        joint = np.zeros((n_basis, 0, s, s, *tail)) if joint is None else joint
+        joint = check_finite(check_numbers(joint, "joint"), "joint")
         for name, array, shape in (
-            ("points", points, (n_basis, n_sites, n_states, z, self.n_species)),
+            ("points", points, (n_basis, n_sites, s, *tail)),
             ("pairs", pairs, (n_basis, n_pairs, 2)),
-            ("joint", joint, (n_basis, n_pairs, n_states, n_states, z)),
+            ("joint", joint, (n_basis, n_pairs, s, s, *tail)),
         ):
             if array.shape != shape:
                 raise ValueError(
@@ -188,25 +196,23 @@ class ClusterBarriers(BarrierModel):
                 f"Expected pairs of sites 0 to {n_sites - 1} of the environment, but got "
                 f"{pairs.min()} to {pairs.max()}; count the sites within the radius."
             )
-        self._tables = (
-            _pad(points.reshape(n_basis, n_sites * n_states, -1)),
-            _pad(joint.reshape(n_basis, n_pairs * n_states**2, z)),
-            pairs.astype(np.uint64),
-            self.jumps.astype(np.uint64),
+        # Sites by two, a missing last one empty; every row filled up to whole vectors.
+        even = np.concatenate([points, np.zeros((n_basis, n_sites % 2, s, *tail))], axis=1)
+        by_two = even[:, ::2, :, np.newaxis] + even[:, 1::2, np.newaxis]
+        table = np.concatenate([by_two, joint], axis=1).reshape(n_basis, -1, z * self.n_species)
+        self._rows = np.zeros(
+            (n_basis, table.shape[1] + 1, -(-table.shape[2] // SHORT) * SHORT), np.float32
         )
+        self._rows[:, :-1, : table.shape[2]] = table
+        self._pairs = np.ascontiguousarray(pairs.swapaxes(1, 2), np.uint64)
 
     def compiled(self) -> tuple[Callable, Any]:
-        """Return the kernel, its tables and rows to work in."""
-        points, joint, pairs, _ = self._tables
-        n_sites, n_pairs = self.offsets.shape[1], pairs.shape[1]
-        point_rows, joint_rows = (
-            np.full(-(-n // CHAINS) * CHAINS, table.shape[1] - 1, np.uint64)
-            for n, table in ((n_sites, points), (n_pairs, joint))
-        )
-        sums = np.empty(points.shape[2], np.float32), np.empty(joint.shape[2], np.float32)
-        return _sum_clusters, (
-            *self._tables, point_rows, joint_rows, *sums, np.uint64(self.n_species)
-        )  # fmt: skip
+        """Return the kernel, its tables and memory to work in."""
+        n_chosen = -(-self.offsets.shape[1] // 2) + self._pairs.shape[2]
+        chosen = np.full(-(-n_chosen // CHAINS) * CHAINS, self._rows.shape[1] - 1, np.uint64)
+        total, n_species = np.empty(self._rows.shape[2], np.float32), np.uint64(self.n_species)
+        jumps = self.jumps.astype(np.uint64)
+        return _sum_clusters, Tables(self._rows, self._pairs, jumps, chosen, total, n_species)
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the barriers (m, z) in eV of environments (m, n_sites)."""

@@ -88,7 +88,9 @@ def expand(points: np.ndarray, pairs: np.ndarray) -> ClusterBarriers:
         for orbit, values in zip(frame.pairs, pairs, strict=True):
             for one, other in sites[orbit].tolist():
                 key, value = ((one, other), values) if one < other else ((other, one), values.T)
-                pair_table.setdefault(key, np.zeros((4, 4, len(frame.sites))))[..., d] += value
+                pair_table.setdefault(key, np.zeros((4, 4, len(frame.sites), 3)))[..., d, :] += (
+                    value[..., np.newaxis]  # whatever jumps
+                )
     number, joint = np.array(list(pair_table)), np.array(list(pair_table.values()))
     # Both sites of the unit cell have the same surroundings.
     return ClusterBarriers("bcc", RADIUS, *(np.stack([t, t]) for t in (point_table, number, joint)))

@@ -46,7 +46,7 @@ def species_map(species: Species) -> dict[int, str | None]:
 
     Examples
     --------
-    >>> from sklmacro.crystal import species_map
+    >>> from sklmacro.crystal.species import species_map
     >>> species_map(["Nb", "Mo", "Ta"])
     {0: None, 1: 'Nb', 2: 'Mo', 3: 'Ta'}
     >>> species_map({-1: None, 1: "Fe"})

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from sklmacro import lammps_dump
-from sklmacro._lines import count_atoms, next_line, replacing, take_lines
 from sklmacro._validation import check_choice
-from sklmacro.crystal import from_atoms, to_atoms
+from sklmacro.crystal._lines import count_atoms, next_line, replacing, take_lines
+from sklmacro.crystal.atoms import from_atoms, to_atoms
+from sklmacro.crystal.lammps_dump import read_frame, write_frame
+from sklmacro.crystal.species import Species, species_map
 from sklmacro.lattice import n_axes
-from sklmacro.species import Species, species_map
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -76,8 +76,8 @@ def _read_extxyz(stream: TextIO, symbols: dict[int, str | None]) -> "Atoms | Non
         ) from error
 
 
-WRITERS = {"extxyz": _write_extxyz, "lammps-dump": lammps_dump.write_frame}
-READERS = {"extxyz": _read_extxyz, "lammps-dump": lammps_dump.read_frame}
+WRITERS = {"extxyz": _write_extxyz, "lammps-dump": write_frame}
+READERS = {"extxyz": _read_extxyz, "lammps-dump": read_frame}
 
 
 def write_snapshots(
@@ -124,7 +124,7 @@ def write_snapshots(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from sklmacro.crystal_files import write_snapshots
+    >>> from sklmacro.crystal import write_snapshots
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "alloy.lammpstrj")
     ...     write_snapshots(path, [[[[[1, 2]]]]], "bcc", lattice_constant=3, species=["Nb", "Mo"])
@@ -203,7 +203,7 @@ def read_snapshots(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from sklmacro.crystal_files import read_snapshots, write_snapshots
+    >>> from sklmacro.crystal import read_snapshots, write_snapshots
     >>> crystal = {"kind": "square", "lattice_constant": 2.9, "species": {-1: None, 1: "Fe"}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "spins.extxyz")

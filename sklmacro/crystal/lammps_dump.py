@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from sklmacro._lines import count_atoms, next_line, take_lines
-from sklmacro.species import import_ase
+from sklmacro.crystal._lines import count_atoms, next_line, take_lines
+from sklmacro.crystal.species import import_ase
 
 if TYPE_CHECKING:
     from ase import Atoms

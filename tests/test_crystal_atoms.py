@@ -12,9 +12,9 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sklmacro.crystal import from_atoms, to_atoms
+from sklmacro.crystal.atoms import from_atoms, to_atoms
+from sklmacro.crystal.species import species_map
 from sklmacro.lattice import KINDS, Lattice, n_axes
-from sklmacro.species import species_map
 
 SPECIES = ("Nb", "Mo", "Ta")
 BCC = {"kind": "bcc", "lattice_constant": 3.24, "species": SPECIES}

@@ -21,8 +21,8 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from sklmacro._validation import check_cells, check_choice, check_finite, check_numbers, check_real
+from sklmacro.crystal.species import Species, import_ase, species_map
 from sklmacro.lattice import KINDS, Lattice, n_axes
-from sklmacro.species import Species, import_ase, species_map
 
 if TYPE_CHECKING:
     from ase import Atoms
