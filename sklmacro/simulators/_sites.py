@@ -121,12 +121,20 @@ def move(cell: np.ndarray, steps: np.ndarray, e: int, where: Map) -> None:
 
 
 @njit(nogil=True)
-def gather(
-    x: np.ndarray, site: int, cell: np.ndarray, where: Map, around: Shell, out: np.ndarray
+def read(
+    x: np.ndarray,
+    site: int,
+    cell: np.ndarray,
+    where: Map,
+    steps: np.ndarray,
+    flat: np.ndarray,
+    out: np.ndarray,
 ) -> None:
-    """Read the sites around a site of the flat snapshot x; 0 beyond an open edge."""
+    """Read sites around a site of the flat snapshot x, given their steps (4, m) and `flat` (m,).
+
+    Beyond an open edge there is 0.
+    """
     reach, n, wrap = where.reach, where.shape, where.wrap
-    steps, flat = around.steps[cell[3]], around.flat[cell[3]]
     inside = True
     for axis in range(3):
         inside &= reach[axis] <= cell[axis] < n[axis] - reach[axis]
@@ -142,3 +150,11 @@ def gather(
         s0, s1, s2, s3 = steps[0], steps[1], steps[2], steps[3]
         for e in range(out.shape[0]):
             out[e] = x[uint64(w0[s0[e]] + w1[s1[e]] + w2[s2[e]]) + s3[e]]
+
+
+@njit(nogil=True)
+def gather(
+    x: np.ndarray, site: int, cell: np.ndarray, where: Map, around: Shell, out: np.ndarray
+) -> None:
+    """Read all sites of a shell around a site of the flat snapshot x."""
+    read(x, site, cell, where, around.steps[cell[3]], around.flat[cell[3]], out)

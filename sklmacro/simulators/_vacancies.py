@@ -14,14 +14,16 @@ Shape vocabulary, with that of `_sites`::
     sites       (n_vacancies,)           where the vacancies of the snapshot are
     cells       (n_vacancies, 4)         the same as cell and basis number
     slots       (2**k,)                  hash table from site to vacancy, -1 where empty
-    seen        (n_vacancies, R, m)      the last R surroundings of each vacancy
+    seen        (n_vacancies, R, 8 w)    the last R surroundings of each vacancy, m sites and ones
+    words       (n_vacancies, R, w)      the same memory, eight sites in a word
     kept        (n_vacancies, R, z)      their k_ij, or E_ij until turned into rates
     stood       (n_vacancies, R)         the basis sites that they were seen from
     now         (n_vacancies,)           which of the R are the present ones
     active      (n_vacancies,)           whether a vacancy is in the window, and may jump
     rates       (n_vacancies, z)         present k_ij, 0 where the jump leads out of the window
     tree        (2 P,)                   node q is the sum of 2q and 2q + 1; leaf P + v is vacancy v
-    pairs       (n_species + 1,) * 2     change of the number of ordered nearest-neighbour pairs
+    pairs       (n_species + 1,) * 2     change of the number of nearest-neighbour pairs, those of the
+                                         atom that jumped in its row
 
 A vacancy that jumps straight back, as every third does at 2000 K and nearly all do at 500 K, finds
 its surroundings among the last ones.
@@ -34,7 +36,7 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.simulators._kmc import uniform
-from sklmacro.simulators._sites import Map, Shell, address, gather, move
+from sklmacro.simulators._sites import Map, Shell, address, gather, move, read
 
 DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
 HASH = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, TAOCP 3, 6.4)
@@ -47,6 +49,7 @@ class Walk(NamedTuple):
     cells: np.ndarray
     slots: np.ndarray
     seen: np.ndarray
+    words: np.ndarray
     kept: np.ndarray
     stood: np.ndarray
     now: np.ndarray
@@ -60,7 +63,7 @@ class Walk(NamedTuple):
     clock: np.ndarray  # (1,) elapsed time
     inside: np.ndarray  # (3, n + 2 reach) which cells, from -reach on, belong to the window
     jumps: np.ndarray  # (n_basis, z) where the nearest sites stand among the m around
-    behind: np.ndarray  # (n_basis, z, q) which of the m are too far away after each jump
+    behind: Shell  # as `around`, of those too far away after jump d from b: row b z + d
 
 
 class Scale(NamedTuple):
@@ -115,19 +118,21 @@ def _leave(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
 
 
 @njit(nogil=True)
-def _recall(v: int, environment: np.ndarray, walk: Walk) -> bool:
+def _recall(v: int, words: np.ndarray, walk: Walk) -> bool:
     """Look for an environment among the last of a vacancy; make room for it if it is new."""
-    m, n_kept = environment.shape[0], walk.seen.shape[1]
+    n_kept, b = walk.words.shape[1], walk.cells[v, 3]
     for r in range(n_kept):
-        old, different = walk.seen[v, r], 0
-        for e in range(m):  # no early end, so that it is vectorised
-            different += environment[e] != old[e]
-        if different == 0 and walk.stood[v, r] == walk.cells[v, 3]:
+        different = uint64(0)
+        for e in range(words.shape[0]):  # no early end, so that it is vectorised
+            different |= words[e] ^ walk.words[v, r, e]
+        if different == 0 and walk.stood[v, r] == b:
             walk.now[v] = r
             return True
     r = (walk.now[v] + 1) % n_kept
     walk.now[v] = r
-    walk.seen[v, r], walk.stood[v, r] = environment, walk.cells[v, 3]
+    for e in range(words.shape[0]):
+        walk.words[v, r, e] = words[e]
+    walk.stood[v, r] = b
     return False
 
 
@@ -167,41 +172,22 @@ def _enroll(v: int, nearest: Shell, walk: Walk) -> None:
 @njit(nogil=True)
 def _draw(walk: Walk, state: np.ndarray) -> tuple[int, int]:
     """Return a vacancy and a direction with probability k_ij / R."""
-    half = walk.tree.shape[0] // 2
+    half, z = walk.tree.shape[0] // 2, walk.rates.shape[1]
     target, node = uniform(state) * walk.tree[1], 1
     while node < half:
         node *= 2
         # The second test guards against round-off: an empty branch is never taken.
-        if target >= walk.tree[node] and walk.tree[node + 1] > 0.0:
-            target -= walk.tree[node]
-            node += 1
-    v, chosen = node - half, -1
-    for d in range(walk.rates.shape[1]):
-        if walk.rates[v, d] > 0.0:
-            chosen = d
-            target -= walk.rates[v, d]
-            if target < 0.0:
-                break
+        right = target >= walk.tree[node] and walk.tree[node + 1] > 0.0
+        target -= walk.tree[node] if right else 0.0
+        node += 1 if right else 0
+    v, chosen, total = node - half, 0, 0.0
+    for d in range(z):  # no early end: a branch that cannot be predicted costs more
+        total += walk.rates[v, d]
+        chosen += target >= total
+    chosen = min(chosen, z - 1)
+    while walk.rates[v, chosen] == 0.0:  # after round-off
+        chosen = (chosen + z - 1) % z
     return v, chosen
-
-
-@njit(nogil=True)
-def _count_pairs(
-    x: np.ndarray,
-    kind: int,
-    sign: int,
-    cell: np.ndarray,
-    where: Map,
-    nearest: Shell,
-    pairs: np.ndarray,
-) -> None:
-    """Count the pairs that an atom of species `kind` in a place is part of, both ways round."""
-    steps = nearest.steps[cell[3]]
-    for d in range(steps.shape[1]):
-        other = address(steps, d, cell, where)
-        if other >= 0:
-            pairs[kind, x[other]] += sign
-            pairs[x[other], kind] += sign
 
 
 @njit(nogil=True)
@@ -223,32 +209,49 @@ def _note(
 
 
 @njit(nogil=True)
+def _any_zero(words: np.ndarray) -> bool:
+    """Say whether a byte of some words is 0."""
+    ones, tops = uint64(0x0101010101010101), uint64(0x8080808080808080)
+    found = uint64(0)
+    for e in range(words.shape[0]):
+        found |= (words[e] - ones) & ~words[e] & tops  # the first borrow is at a byte that is 0
+    return found != 0
+
+
+@njit(nogil=True)
 def _note_all(
     v: int,
     d: int,
+    here: int,
     left: np.ndarray,
-    environment: np.ndarray,
+    words: np.ndarray,
     x: np.ndarray,
     where: Map,
     around: Shell,
     walk: Walk,
+    behind: np.ndarray,
 ) -> None:
     """Make pending what sees one of the two sites of a jump: mostly nothing but the one that moved.
 
-    `environment` are the sites around the new place. What is around the old one and not around the
-    new one has been left behind.
+    `words` are the sites around the new place. What is around the old one, `here`, and not around
+    the new one has been left behind; `behind` is memory to read it to.
     """
-    n_near, n_behind = 0, 0
-    for e in range(environment.shape[0]):
-        n_near += environment[e] == 0
-    if n_near > 0:
+    if _any_zero(words):
         _note(v, walk.cells[v], x, where, around, walk)
-    steps = around.steps[left[3]]
-    for e in walk.behind[left[3], d]:
-        other = address(steps, e, left, where)
-        n_behind += other >= 0 and x[other] == 0
-    if n_behind > 0:
+    row = left[3] * walk.rates.shape[1] + d
+    read(x, here, left, where, walk.behind.steps[row], walk.behind.flat[row], behind)
+    vacant = False
+    for e in range(behind.shape[0]):
+        vacant |= behind[e] == 0
+    if vacant:
         _note(v, left, x, where, around, walk)
+
+
+@njit(nogil=True)
+def _count_pairs(atom: int, sign: int, environment: np.ndarray, b: int, walk: Walk) -> None:
+    """Count the nearest neighbours that an atom has, or had, in the place that is surrounded."""
+    for d in range(walk.jumps.shape[1]):
+        walk.pairs[atom, environment[walk.jumps[b, d]]] += sign
 
 
 @njit(nogil=True)
@@ -257,16 +260,17 @@ def _jump(
 ) -> None:
     """Exchange vacancy v with its neighbour d; `left` (4,) becomes the cell that it leaves."""
     cell = walk.cells[v]
-    left[:] = cell
+    for axis in range(4):
+        left[axis] = cell[axis]
     here, there = walk.sites[v], address(nearest.steps[cell[3]], d, cell, where)
-    atom = x[there]
-    _leave(v, walk.sites, walk.slots)
+    alone = walk.sites.shape[0] == 1
+    if not alone:
+        _leave(v, walk.sites, walk.slots)
+    x[here], x[there] = x[there], 0
     move(cell, nearest.steps[left[3]], d, where)
-    _count_pairs(x, atom, -1, cell, where, nearest, walk.pairs)
-    x[here], x[there] = atom, 0
-    _count_pairs(x, atom, 1, left, where, nearest, walk.pairs)
     walk.sites[v] = there
-    enter(v, walk.sites, walk.slots)
+    if not alone:
+        enter(v, walk.sites, walk.slots)
 
 
 @njit(nogil=True)
@@ -291,8 +295,10 @@ def run(
     asked about stand in `walk.kept`. The clock is infinite if nothing can happen and events are
     counted.
     """
-    environment = np.empty(around.steps.shape[2], np.int8)
-    left = np.empty(4, np.int64)
+    m = around.steps.shape[2]
+    memory = np.ones(walk.seen.shape[2], np.int8)
+    environment, words = memory[:m], memory.view(np.uint64)
+    left, behind = np.empty(4, np.int64), np.empty(walk.behind.steps.shape[2], np.int8)
     gathered = False  # whether `environment` holds what is around the first pending vacancy
     while True:
         for p in range(0 if known else walk.counters[0]):
@@ -300,7 +306,7 @@ def run(
             if not gathered:
                 gather(x, walk.sites[v], walk.cells[v], where, around, environment)
             gathered = False
-            if not _recall(v, environment, walk):
+            if not _recall(v, words, walk):
                 if evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
                     _to_rates(v, walk, scale)
                 else:
@@ -326,13 +332,18 @@ def run(
             return DONE
         walk.clock[0] += waiting
         v, d = _draw(walk, state)
+        here, before = walk.sites[v], walk.seen[v, walk.now[v]]
+        atom = before[walk.jumps[walk.cells[v, 3], d]]
         _jump(x, v, d, where, nearest, walk, left)
-        walk.counters[2] += 1
-        walk.pending[0], walk.counters[0] = v, 1
         gather(x, walk.sites[v], walk.cells[v], where, around, environment)
         gathered = True
+        # Each counts the pair of the two sites as one of two such atoms: that cancels.
+        _count_pairs(atom, 1, before, left[3], walk)
+        _count_pairs(atom, -1, environment, walk.cells[v, 3], walk)
+        walk.counters[2] += 1
+        walk.pending[0], walk.counters[0] = v, 1
         if walk.counters[3] > 1:
-            _note_all(v, d, left, environment, x, where, around, walk)
+            _note_all(v, d, here, left, words, x, where, around, walk, behind)
 
 
 @njit(nogil=True)

@@ -27,7 +27,7 @@ class Tour(NamedTuple):
     home: np.ndarray  # (n_vacancies,) where the vacancies are to go back to
     patches: np.ndarray  # (n_windows, n_sites of a window), or (0, 0)
     elapsed: np.ndarray  # (n_windows,)
-    pairs: np.ndarray  # (n_windows, n_species + 1, n_species + 1)
+    pairs: np.ndarray  # (n_windows, n_species + 1, n_species + 1) as those of the walk
 
 
 @njit(nogil=True)

@@ -26,11 +26,14 @@ N_KEPT = 4  # last surroundings that are kept for each vacancy
 
 
 @lru_cache(maxsize=64)
-def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, np.ndarray]:
+def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, Shell]:
     """Return the addresses of a lattice, the sites within a radius, the nearest, those behind."""
-    near = nearest_distance(lattice.kind)
-    sites = shell(lattice, radius, radius), shell(lattice, near, radius)
-    return address_map(lattice, radius), *sites, left_behind(lattice.kind, radius)
+    around = shell(lattice, radius, radius)
+    nearest = shell(lattice, nearest_distance(lattice.kind), radius)
+    chosen = left_behind(lattice.kind, radius)  # (n_basis, z, q)
+    steps = [s[:, one] for s, rows in zip(around.steps, chosen, strict=True) for one in rows]
+    flat = [f[one] for f, rows in zip(around.flat, chosen, strict=True) for one in rows]
+    return address_map(lattice, radius), around, nearest, Shell(np.stack(steps), np.stack(flat))
 
 
 class VacancyWalk:
@@ -62,11 +65,13 @@ class VacancyWalk:
         sites = _vacant_sites(self._flat, n_species)
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
+        seen = np.full((n, N_KEPT, -(-model.offsets.shape[1] // 8) * 8), -1, np.int8)
         self._walk = Walk(
             sites=sites,
             cells=np.empty((n, 4), np.int64),
             slots=np.empty(4 * leaves, np.int64),
-            seen=np.full((n, N_KEPT, model.offsets.shape[1]), -1, np.int8),
+            seen=seen,
+            words=seen.view(np.uint64),
             kept=np.zeros((n, N_KEPT, z)),
             stood=np.zeros((n, N_KEPT), np.int64),
             now=np.zeros(n, np.int64),
@@ -98,7 +103,7 @@ class VacancyWalk:
     @property
     def pairs(self) -> np.ndarray:
         """Change of the number of ordered nearest-neighbour pairs since the start."""
-        return self._walk.pairs
+        return self._walk.pairs + self._walk.pairs.T
 
     def run(self, duration: float | None, n_events: int | None, words: np.ndarray) -> float:
         """Let the vacancies jump for a time or a number of events; return the time that passed.
@@ -138,7 +143,7 @@ class VacancyWalk:
             pairs=np.empty((m, *walk.pairs.shape), np.int64),
         )
         self._finish(run_windows, duration, n_events, words, tour)
-        return tour
+        return tour._replace(pairs=tour.pairs + tour.pairs.swapaxes(1, 2))
 
     def _finish(
         self,
@@ -163,14 +168,14 @@ class VacancyWalk:
         ):  # fmt: skip
             asked = walk.asked[: walk.counters[1]]
             present = asked, walk.now[asked]
-            barriers = self._model.evaluate(walk.seen[present], walk.cells[asked, 3])
-            walk.kept[present] = barriers
+            environments = walk.seen[present][:, : self._around.steps.shape[2]]
+            walk.kept[present] = self._model.evaluate(environments, walk.cells[asked, 3])
             known = True
 
     def environments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
         walk = self._walk
-        environments = np.empty((self.n_vacancies, walk.seen.shape[2]), np.int8)
+        environments = np.empty((self.n_vacancies, self._around.steps.shape[2]), np.int8)
         gather_all(self._flat, self._where, self._around, walk, environments)
         return environments, walk.cells[:, 3]
 

@@ -88,7 +88,7 @@ def left_behind(kind: str, radius: float) -> np.ndarray:
 
     Returns
     -------
-    behind : ndarray of uint64, shape (n_basis, z, q)
+    behind : ndarray of int, shape (n_basis, z, q)
         Their places in the environment, for each jump; filled up by repeating one of them.
     """
     around, shell = surroundings_of(kind, radius), surroundings_of(kind, nearest_distance(kind))
@@ -99,7 +99,7 @@ def left_behind(kind: str, radius: float) -> np.ndarray:
             near = np.append(around[step[-1]], [np.append(np.zeros_like(step[:-1]), step[-1])], 0)
             lists.append(np.flatnonzero(~(moved[:, np.newaxis] == near).all(axis=2).any(axis=1)))
     longest = max(map(len, lists))
-    behind = np.array([np.resize(one, longest) for one in lists], np.uint64)
+    behind = np.array([np.resize(one, longest) for one in lists])
     return behind.reshape(*shell.shape[:2], longest)
 
 
