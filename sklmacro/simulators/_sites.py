@@ -120,7 +120,7 @@ def move(cell: np.ndarray, steps: np.ndarray, e: int, where: Map) -> None:
     cell[3] = np.int64(steps[3, e])
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def read(
     x: np.ndarray,
     site: int,
@@ -152,7 +152,7 @@ def read(
             out[e] = x[uint64(w0[s0[e]] + w1[s1[e]] + w2[s2[e]]) + s3[e]]
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def gather(
     x: np.ndarray, site: int, cell: np.ndarray, where: Map, around: Shell, out: np.ndarray
 ) -> None:

@@ -22,8 +22,8 @@ Shape vocabulary, with that of `_sites`::
     active      (n_vacancies,)           whether a vacancy is in the window, and may jump
     rates       (n_vacancies, z)         present k_ij, 0 where the jump leads out of the window
     tree        (2 P,)                   node q is the sum of 2q and 2q + 1; leaf P + v is vacancy v
-    pairs       (n_species + 1,) * 2     change of the number of nearest-neighbour pairs, those of the
-                                         atom that jumped in its row
+    pairs       (n_species + 1,) * 2     change of the number of nearest-neighbour pairs, in the row
+                                         of the atom that jumped
 
 A vacancy that jumps straight back, as every third does at 2000 K and nearly all do at 500 K, finds
 its surroundings among the last ones.
@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, uint64
 
+from sklmacro.simulators._instructions import borrowed
 from sklmacro.simulators._kmc import uniform
 from sklmacro.simulators._sites import Map, Shell, address, gather, move, read
 
@@ -63,6 +64,10 @@ class Walk(NamedTuple):
     clock: np.ndarray  # (1,) elapsed time
     inside: np.ndarray  # (3, n + 2 reach) which cells, from -reach on, belong to the window
     jumps: np.ndarray  # (n_basis, z) where the nearest sites stand among the m around
+    environment: np.ndarray  # (8 w,) int8, what is around the vacancy at hand, and ones
+    environment_words: np.ndarray  # (w,) the same memory
+    left: np.ndarray  # (4,) the cell that a vacancy has left
+    left_behind: np.ndarray  # (q,) int8, what was around there and is not around the new place
     behind: Shell  # as `around`, of those too far away after jump d from b: row b z + d
 
 
@@ -117,7 +122,7 @@ def _leave(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
     slots[hole] = -1
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def _recall(v: int, words: np.ndarray, walk: Walk) -> bool:
     """Look for an environment among the last of a vacancy; make room for it if it is new."""
     n_kept, b = walk.words.shape[1], walk.cells[v, 3]
@@ -136,7 +141,7 @@ def _recall(v: int, words: np.ndarray, walk: Walk) -> bool:
     return False
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def _to_rates(v: int, walk: Walk, scale: Scale) -> None:
     """Turn the barriers just found for a vacancy into rates; a jump needs an atom to jump."""
     r = walk.now[v]
@@ -148,7 +153,7 @@ def _to_rates(v: int, walk: Walk, scale: Scale) -> None:
         walk.kept[v, r, d] = rate
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def _enroll(v: int, nearest: Shell, walk: Walk) -> None:
     """Put the rates of a vacancy in force, without those that lead out of the window."""
     cell, kept = walk.cells[v], walk.kept[v, walk.now[v]]
@@ -169,7 +174,7 @@ def _enroll(v: int, nearest: Shell, walk: Walk) -> None:
         walk.tree[node] = walk.tree[2 * node] + walk.tree[2 * node + 1]
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def _draw(walk: Walk, state: np.ndarray) -> tuple[int, int]:
     """Return a vacancy and a direction with probability k_ij / R."""
     half, z = walk.tree.shape[0] // 2, walk.rates.shape[1]
@@ -208,7 +213,7 @@ def _note(
                 walk.counters[0] += 1
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def _any_zero(words: np.ndarray) -> bool:
     """Say whether a byte of some words is 0."""
     ones, tops = uint64(0x0101010101010101), uint64(0x8080808080808080)
@@ -218,25 +223,22 @@ def _any_zero(words: np.ndarray) -> bool:
     return found != 0
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def _note_all(
     v: int,
     d: int,
     here: int,
-    left: np.ndarray,
-    words: np.ndarray,
     x: np.ndarray,
     where: Map,
     around: Shell,
     walk: Walk,
-    behind: np.ndarray,
 ) -> None:
     """Make pending what sees one of the two sites of a jump: mostly nothing but the one that moved.
 
-    `words` are the sites around the new place. What is around the old one, `here`, and not around
-    the new one has been left behind; `behind` is memory to read it to.
+    What is around the old place, `here`, and not around the new one has been left behind.
     """
-    if _any_zero(words):
+    left, behind = walk.left, walk.left_behind
+    if _any_zero(walk.environment_words):
         _note(v, walk.cells[v], x, where, around, walk)
     row = left[3] * walk.rates.shape[1] + d
     read(x, here, left, where, walk.behind.steps[row], walk.behind.flat[row], behind)
@@ -247,19 +249,17 @@ def _note_all(
         _note(v, left, x, where, around, walk)
 
 
-@njit(nogil=True)
+@njit(nogil=True, inline="always")
 def _count_pairs(atom: int, sign: int, environment: np.ndarray, b: int, walk: Walk) -> None:
     """Count the nearest neighbours that an atom has, or had, in the place that is surrounded."""
     for d in range(walk.jumps.shape[1]):
         walk.pairs[atom, environment[walk.jumps[b, d]]] += sign
 
 
-@njit(nogil=True)
-def _jump(
-    x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk, left: np.ndarray
-) -> None:
-    """Exchange vacancy v with its neighbour d; `left` (4,) becomes the cell that it leaves."""
-    cell = walk.cells[v]
+@njit(nogil=True, inline="always")
+def _jump(x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk) -> None:
+    """Exchange vacancy v with its neighbour d; `walk.left` becomes the cell that it leaves."""
+    cell, left = walk.cells[v], walk.left
     for axis in range(4):
         left[axis] = cell[axis]
     here, there = walk.sites[v], address(nearest.steps[cell[3]], d, cell, where)
@@ -295,10 +295,9 @@ def run(
     asked about stand in `walk.kept`. The clock is infinite if nothing can happen and events are
     counted.
     """
-    m = around.steps.shape[2]
-    memory = np.ones(walk.seen.shape[2], np.int8)
-    environment, words = memory[:m], memory.view(np.uint64)
-    left, behind = np.empty(4, np.int64), np.empty(walk.behind.steps.shape[2], np.int8)
+    x, where, around, nearest = borrowed((x, where, around, nearest))
+    params, walk, state = borrowed((params, walk, state))
+    environment, words = walk.environment[: around.steps.shape[2]], walk.environment_words
     gathered = False  # whether `environment` holds what is around the first pending vacancy
     while True:
         for p in range(0 if known else walk.counters[0]):
@@ -334,16 +333,16 @@ def run(
         v, d = _draw(walk, state)
         here, before = walk.sites[v], walk.seen[v, walk.now[v]]
         atom = before[walk.jumps[walk.cells[v, 3], d]]
-        _jump(x, v, d, where, nearest, walk, left)
+        _jump(x, v, d, where, nearest, walk)
         gather(x, walk.sites[v], walk.cells[v], where, around, environment)
         gathered = True
         # Each counts the pair of the two sites as one of two such atoms: that cancels.
-        _count_pairs(atom, 1, before, left[3], walk)
+        _count_pairs(atom, 1, before, walk.left[3], walk)
         _count_pairs(atom, -1, environment, walk.cells[v, 3], walk)
         walk.counters[2] += 1
         walk.pending[0], walk.counters[0] = v, 1
         if walk.counters[3] > 1:
-            _note_all(v, d, here, left, words, x, where, around, walk, behind)
+            _note_all(v, d, here, x, where, around, walk)
 
 
 @njit(nogil=True)

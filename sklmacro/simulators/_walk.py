@@ -33,7 +33,12 @@ def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, Shell
     chosen = left_behind(lattice.kind, radius)  # (n_basis, z, q)
     steps = [s[:, one] for s, rows in zip(around.steps, chosen, strict=True) for one in rows]
     flat = [f[one] for f, rows in zip(around.flat, chosen, strict=True) for one in rows]
-    return address_map(lattice, radius), around, nearest, Shell(np.stack(steps), np.stack(flat))
+    return (
+        address_map(lattice, radius),
+        around,
+        nearest,
+        Shell(np.ascontiguousarray(steps), np.ascontiguousarray(flat)),
+    )
 
 
 class VacancyWalk:
@@ -66,6 +71,7 @@ class VacancyWalk:
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
         seen = np.full((n, N_KEPT, -(-model.offsets.shape[1] // 8) * 8), -1, np.int8)
+        environment = np.ones(seen.shape[2], np.int8)
         self._walk = Walk(
             sites=sites,
             cells=np.empty((n, 4), np.int64),
@@ -85,6 +91,10 @@ class VacancyWalk:
             clock=np.zeros(1),
             inside=np.zeros(self._where.wrap.shape, bool),
             jumps=model.jumps,
+            environment=environment,
+            environment_words=environment.view(np.uint64),
+            left=np.empty(4, np.int64),
+            left_behind=np.empty(behind.steps.shape[2], np.int8),
             behind=behind,
         )
         settle(self._walk, self._where)
