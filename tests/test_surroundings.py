@@ -318,7 +318,7 @@ TOGETHER = {
     "Ising": (Ising(2.3, 0.1), (6, 7), (3, 3)),
     "open Ising": (Ising(2.3, 0.1, boundary="open"), (6, 7), (3, 3)),
     "bcc Ising": (Ising(6.0, 0.1, kind="bcc"), (4, 4, 4), (2, 2, 2)),
-    "alloy": (Alloy(2000.0, vacancy_fraction=0.05, attempt_frequency=500.0), (4, 4, 4), (3, 2, 2)),
+    "alloy": (Alloy(2000.0, vacancy_fraction=0.05, attempt_frequency=5e3), (4, 4, 4), (3, 2, 2)),
     "PredatorPrey": (PredatorPrey(), (8,), (3,)),
 }
 
