@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 WORTH_A_THREAD = 1.5e-4  # seconds; below it two threads are slower than one
 LARGEST_BATCH = 256  # samples; large enough to hide the cost of a call, small enough to balance
+PROBE = (1, 4)  # samples by which it is judged; the first may have to compile a kernel
 N_BATCHES = 8  # for each worker, so that all end at about the same time
 
 
@@ -48,15 +49,15 @@ def _run(
     backend, _ = get_active_backend(prefer="threads")
     threads = getattr(backend, "supports_sharedmem", False)
     done = 0
-    if effective_n_jobs(n_jobs) > 1 and threads and size >= N_BATCHES:
-        for n in (1, size // N_BATCHES):  # the first may have to compile a kernel
+    if effective_n_jobs(n_jobs) > 1 and threads and size >= 2 * sum(PROBE):
+        for n in PROBE:
             before = time.perf_counter()
             result = work(done, done + n)
             seconds = time.perf_counter() - before
             yield (done, done + n), result
             done += n
         if seconds / n < WORTH_A_THREAD:
-            n_jobs = 1
+            n_jobs, size = 1, LARGEST_BATCH
     starts = range(done, n_samples, size)
     batches = [(start, min(start + size, n_samples)) for start in starts]
     if effective_n_jobs(n_jobs) == 1:

@@ -219,6 +219,20 @@ def test_barriers_are_brought_up_to_date_where_they_change(kind):
     assert walk._walk.tree[1] == pytest.approx(fresh._walk.tree[1])
 
 
+def test_equal_surroundings_of_unlike_sites_are_told_apart():
+    """In a pure crystal every surrounding is the same, but the two basis sites are not."""
+
+    def barriers(environments, basis):
+        return np.repeat(np.where(basis == 0, 0.5, 0.9)[:, np.newaxis], 8, axis=1)
+
+    model = CallableBarriers(barriers, n_species=1)
+    alloy = Alloy(2000.0, model, species=("W",), waiting_times="mean")
+    X = alloy.sample_initial(1, 4, random_state=0)
+    _, elapsed = alloy.advance(X, n_events=100, random_state=0)
+    rates = alloy.attempt_frequency * np.exp(-np.array([0.5, 0.9]) / (BOLTZMANN * 2000.0))
+    assert elapsed[0] == pytest.approx(50 * (1 / (8 * rates)).sum())
+
+
 def test_only_what_changed_is_evaluated_again():
     """Far apart, one vacancy is evaluated a jump; side by side, two."""
     inner, asked = pairwise_barriers("square", V, SADDLE), []

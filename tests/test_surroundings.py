@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
+from sklmacro._random import Stage, Streams
 from sklmacro.lattice import Lattice
-from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey
+from sklmacro.simulators import Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey
 from sklmacro.surroundings import KINDS, Surroundings
 from tests import naive
 from tests.naive import FAIL, PASS
@@ -309,3 +310,63 @@ def test_a_periodic_patch_of_one_cell_is_refused():
     X = Ising().sample_initial(2, 4, random_state=0)
     with pytest.raises(ValueError, match="a spin would be its own neighbour"):
         PartialEvolutionSampler(Ising(), patch=(1, 4), boundary="periodic").fit(X)
+
+
+# --- patches of a batch, each by itself ----------------------------------------------------------
+
+TOGETHER = {
+    "Ising": (Ising(2.3, 0.1), (6, 7), (3, 3)),
+    "open Ising": (Ising(2.3, 0.1, boundary="open"), (6, 7), (3, 3)),
+    "bcc Ising": (Ising(6.0, 0.1, kind="bcc"), (4, 4, 4), (2, 2, 2)),
+    "alloy": (Alloy(2000.0, vacancy_fraction=0.05, attempt_frequency=5e3), (4, 4, 4), (3, 2, 2)),
+    "PredatorPrey": (PredatorPrey(), (8,), (3,)),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize("kind", ["ghost", "buffer"])
+def test_patches_evolve_apart(name, kind):
+    simulator, cells, extent = TOGETHER[name]
+    X = simulator.sample_initial(3, cells, random_state=4)
+    before, lattice = X.copy(), simulator.lattice(X.shape[1:])
+    high = np.subtract(cells, extent) + 1
+    origins = np.random.default_rng(0).integers(high, size=(3, 4, len(cells)))
+    around = Surroundings(kind, int(kind == "buffer"))
+    X.flags.writeable = False
+    streams = Streams(0, Stage.EVOLVE, 0, 3)
+    patches, elapsed, d_obs = around.evolve_apart(
+        simulator, X, lattice, origins, extent, 0.6, None, streams
+    )
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_allclose(elapsed, 0.6)
+    changed = 0
+    for k, q in np.ndindex(3, 4):
+        window = tuple(origins[k, q].tolist()), extent
+        after = X[k].copy()
+        after[lattice.window(*window)] = patches[k, q]
+        changed += not np.array_equal(after, X[k])
+        if kind == "ghost":
+            change = np.subtract(*simulator.observe(np.array([after, X[k]])))
+            share = np.prod(extent) * lattice.n_basis / lattice.n_sites
+            np.testing.assert_allclose(d_obs[k, q], change / share, rtol=1e-9, atol=1e-12)
+    assert changed > 4
+
+
+def test_patches_of_a_batch_have_the_law_of_a_window():
+    simulator, cells, extent = TOGETHER["Ising"]
+    x, lattice = start_of(simulator, cells)
+    n, window = 20_000, ((2, 5), (3, 3))
+    X, origins = np.repeat(x[np.newaxis], n, axis=0), np.tile(window[0], (n, 1, 1))
+    streams = Streams(0, Stage.EVOLVE, 0, n)
+    patches, _, _ = simulator._advance_apart(X, lattice, origins, extent, 0.6, None, streams)
+    one_by_one, _ = simulator.advance(X, duration=0.6, window=window, random_state=1)
+    longer, _ = simulator.advance(X, duration=0.75, window=window, random_state=2)
+
+    box = (slice(None), *lattice.window(*window))
+
+    def numbers(boxes):
+        return naive.spin_numbers(boxes.reshape(n, -1))
+
+    ours = numbers(patches[:, 0])
+    assert naive.two_samples(ours, numbers(one_by_one[box])) > PASS
+    assert naive.two_samples(ours, numbers(longer[box])) < FAIL
