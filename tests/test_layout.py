@@ -71,6 +71,7 @@ SIMULATORS = [
     "ising",
     "curie_weiss",
     "_vectors",
+    "_site_table",
     "_sites",
     "_vacancies",
     "barriers",

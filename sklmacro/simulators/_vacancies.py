@@ -37,10 +37,10 @@ from numba import njit, uint64
 
 from sklmacro.simulators._instructions import borrowed
 from sklmacro.simulators._kmc import uniform
+from sklmacro.simulators._site_table import enter, find, leave
 from sklmacro.simulators._sites import Map, Shell, address, gather, move, read
 
 DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
-HASH = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, TAOCP 3, 6.4)
 
 
 class Walk(NamedTuple):
@@ -77,49 +77,6 @@ class Scale(NamedTuple):
     attempt: float
     beta: float
     mean_times: bool
-
-
-@njit(nogil=True)
-def _slot(site: int, slots: np.ndarray) -> np.int64:
-    """Return where the search for a site starts in the hash table."""
-    return np.int64(((uint64(site) * HASH) >> uint64(32)) & uint64(slots.shape[0] - 1))
-
-
-@njit(nogil=True)
-def find(site: int, sites: np.ndarray, slots: np.ndarray) -> int:
-    """Return the vacancy at a site, or -1."""
-    h = _slot(site, slots)
-    while slots[h] >= 0 and sites[slots[h]] != site:
-        h = (h + 1) & (slots.shape[0] - 1)
-    return slots[h]
-
-
-@njit(nogil=True)
-def enter(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
-    """Put a vacancy into the hash table."""
-    h = _slot(sites[vacancy], slots)
-    while slots[h] >= 0:
-        h = (h + 1) & (slots.shape[0] - 1)
-    slots[h] = vacancy
-
-
-@njit(nogil=True)
-def _leave(vacancy: int, sites: np.ndarray, slots: np.ndarray) -> None:
-    """Take a vacancy out of the hash table; later ones of its run move up (Knuth 6.4, Alg. R)."""
-    mask = slots.shape[0] - 1
-    hole = _slot(sites[vacancy], slots)
-    while slots[hole] != vacancy:
-        hole = (hole + 1) & mask
-    h = hole
-    while True:
-        h = (h + 1) & mask
-        if slots[h] < 0:
-            break
-        home = _slot(sites[slots[h]], slots)
-        if ((h - home) & mask) >= ((h - hole) & mask):
-            slots[hole] = slots[h]
-            hole = h
-    slots[hole] = -1
 
 
 @njit(nogil=True, inline="always")
@@ -265,7 +222,7 @@ def _jump(x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk)
     here, there = walk.sites[v], address(nearest.steps[cell[3]], d, cell, where)
     alone = walk.sites.shape[0] == 1
     if not alone:
-        _leave(v, walk.sites, walk.slots)
+        leave(v, walk.sites, walk.slots)
     x[here], x[there] = x[there], 0
     move(cell, nearest.steps[left[3]], d, where)
     walk.sites[v] = there

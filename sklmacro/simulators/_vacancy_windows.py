@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from sklmacro.simulators._site_table import enter
 from sklmacro.simulators._sites import Map, Shell, locate
-from sklmacro.simulators._vacancies import ASK, DONE, Scale, Walk, enter, run
+from sklmacro.simulators._vacancies import ASK, DONE, Scale, Walk, run
 
 
 class Tour(NamedTuple):
