@@ -1,5 +1,7 @@
 """Alloy: exact in law, conserving, and the same through every kind of barrier model."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -323,6 +325,19 @@ def test_composition_vacancies_and_lattice_are_conserved(kind, seed, n_events, w
     np.testing.assert_array_equal(X, before)
     for x, y in zip(X, after, strict=True):
         np.testing.assert_array_equal(np.bincount(x.ravel()), np.bincount(y.ravel()))
+
+
+def test_a_large_snapshot_takes_less_than_two_bytes_a_site():
+    alloy = Alloy(2000.0, vacancy_fraction=2.0**-16)
+    X = alloy.sample_initial(1, 64, random_state=0)
+    alloy.advance(X, n_events=1, random_state=0)  # compiles, and fills the caches of addresses
+    tracemalloc.start()
+    try:
+        alloy.advance(X, n_events=100, random_state=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert X.size <= peak < 1.2 * X.size  # the result, and what 8 vacancies need
 
 
 @pytest.mark.parametrize("n_jobs", [2, 3])

@@ -177,7 +177,6 @@ class Simulator(Hooks):
         lattice = self.lattice(X.shape[1:])
         window = whole(lattice) if window is None else check_window(lattice, window)
         entropy = resolve_entropy(random_state)
-        X_next, elapsed = np.empty(X.shape, self.state_dtype), np.empty(len(X))
 
         def work(start: int, stop: int) -> tuple[np.ndarray, list[float]]:
             batch = X[start:stop].copy()
@@ -189,6 +188,10 @@ class Simulator(Hooks):
             ]
             return batch, times
 
+        if len(X) == 1:  # it may be a very large one: no second copy
+            X_next, times = work(0, 1)
+            return X_next, np.array(times)
+        X_next, elapsed = np.empty(X.shape, self.state_dtype), np.empty(len(X))
         for rows, (batch, times) in map_batches(work, len(X), n_jobs=n_jobs):
             X_next[rows], elapsed[rows] = batch, times
         return X_next, elapsed

@@ -188,7 +188,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         if path.suffix == ".safetensors":
             return load_file(path)
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
     except Exception as error:  # damaged bytes make the readers raise nearly anything
         raise ValueError(
