@@ -32,19 +32,19 @@ class Settings:
     side_small: int = 8
     side_large: int = 16
     n_trajectories: int = 40
-    n_times: int = 200
-    duration: float = 1.5e6
+    n_times: int = 300
+    duration: float = 3e5
     nearby: int = 10
     relax: float = 200.0
-    dt: float = 250.0
+    dt: float = 4000.0
     n_patches_evolved: int = 4
     hidden: tuple[int, ...] = (32, 32)
     epochs: int = 60
     n_paths: int = 16
     n_predicted: int = 64
-    path_duration: float = 1.5e6
-    n_path_times: int = 301
-    steps_per_time: int = 5
+    path_duration: float = 4e5
+    n_path_times: int = 201
+    steps_per_time: int = 4
 
 
 def _small_snapshots(alloy: Alloy, settings: Settings, run: Run) -> np.ndarray:
