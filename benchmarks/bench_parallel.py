@@ -24,7 +24,7 @@ class Stages:
         self.settings: dict[str, dict[str, Any]]
         if system == "Ising":  # 16x16 to 64x64
             self.simulator, n_samples, small, large = Ising(2.5), 384, 16, 64
-            self.times = [10.0, 20.0, 30.0]
+            self.times = [50.0, 100.0, 150.0]
             self.settings = {
                 "upsample": {
                     "factor": 4, "method": "shuffle", "relax_passes": 16,
@@ -33,12 +33,12 @@ class Stages:
                 "evolve": {"patch": 16, "dt": 0.5, "n_patches_evolved": 4},
             }  # fmt: skip
         else:  # 8^3 to 16^3 cells of two sites
-            self.simulator, n_samples, small, large = (alloy := Alloy(2000.0)), 96, 8, 16
+            self.simulator, n_samples, small, large = (alloy := Alloy(2000.0)), 192, 8, 16
             jump = alloy.jump_time()
             self.times = [200 * jump, 400 * jump, 600 * jump]
             self.settings = {
                 "upsample": {"nearby": 10, "relax_duration": 200 * jump},
-                "evolve": {"patch": 8, "dt": 250 * jump, "n_patches_evolved": 4},
+                "evolve": {"patch": 8, "dt": 4000 * jump, "n_patches_evolved": 4},
             }
         self.small = self.simulator.sample_initial(n_samples, small, random_state=0)
         self.large = self.simulator.sample_initial(n_samples, large, random_state=1)
