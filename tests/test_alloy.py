@@ -81,6 +81,15 @@ def test_mean_waiting_times_are_the_means_along_the_same_jumps():
         x = after[0]
 
 
+def test_mean_waiting_times_go_with_events_only():
+    alloy = two_species("bcc", waiting_times="mean")
+    X = alloy.sample_initial(1, 3, random_state=0)
+    for evolve in (alloy.advance, alloy.simulate):
+        options = {"duration": 1.0} if evolve == alloy.advance else {"times": [1.0]}
+        with pytest.raises(ValueError, match="number of events with waiting_times='mean'"):
+            evolve(X, **options)
+
+
 def test_reference_barrier_sets_the_unit_of_time():
     seconds, reduced = two_species("bcc"), two_species("bcc", reference_barrier=0.5)
     X = seconds.sample_initial(3, 3, random_state=0)

@@ -164,6 +164,12 @@ class VacancyWalk:
         *rest: Any,
     ) -> None:
         """Call a kernel until it is done, and evaluate barriers where it asks for them."""
+        if duration is not None and self._scale.mean_times:
+            raise ValueError(
+                f"Expected a number of events with waiting_times='mean', but got a duration of "
+                f"{duration:g}, which would cut the last waiting time off each time; count events "
+                "(n_events, relax_events), or take waiting_times='random'."
+            )
         walk = self._walk
         evaluate, params = self._model.compiled()
         until = np.inf if duration is None else float(duration)

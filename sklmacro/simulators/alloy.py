@@ -53,7 +53,8 @@ class Alloy(Simulator):
     attempt_frequency : float, default=1e13
         k0 in 1/s, positive.
     waiting_times : {"random", "mean"}, default="random"
-        Exponential waiting times, or their means 1/R, which have less variance.
+        Exponential waiting times, or their means 1/R, which have less variance; with means the
+        evolution is by number of events, not by duration.
     reference_barrier : float, default=None
         Time is in units of exp(E / (k_B T)) / k0 for this barrier E in eV: the mean time of one
         jump over it, with which times at all temperatures compare. None gives seconds.
