@@ -16,7 +16,6 @@ class EveryVacancyEveryStep:
         self.grid = np.zeros((2 * side,) * 3, np.int8)
         self.grid[::2, ::2, ::2] = snapshot[..., 0]
         self.grid[1::2, 1::2, 1::2] = snapshot[..., 1]
-        on = np.indices(self.grid.shape).sum(axis=0) >= 0
         parity = np.indices(self.grid.shape) % 2
         on = (parity == parity[0]).all(axis=0)
         self.vacancies = np.argwhere(on & (self.grid == 0))

@@ -120,17 +120,3 @@ def class_remove(
     last = members[kind, count[kind]]
     members[kind, place[site]] = last
     place[last] = place[site]
-
-
-@njit(nogil=True)
-def class_draw(rates: np.ndarray, count: np.ndarray, total: float, state: np.ndarray) -> int:
-    """Return a class with probability count * rate / total."""
-    target = uniform(state) * total
-    chosen = -1
-    for kind in range(rates.shape[0]):
-        if count[kind] > 0:
-            chosen = kind  # guards against round-off in the last sum
-            target -= count[kind] * rates[kind]
-            if target < 0.0:
-                break
-    return chosen
