@@ -30,7 +30,7 @@ from sklmacro._validation import (
 )
 from sklmacro.codec import ENCODE_BATCH, fit_codec
 from sklmacro.lattice import Lattice
-from sklmacro.pairs import context_of, is_snapshot_pairs, is_structured, latent_pairs
+from sklmacro.pairs import common_fields, is_snapshot_pairs, is_structured, latent_pairs
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training import held_out_rows
@@ -183,10 +183,7 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         if not is_snapshot_pairs(X):
             return z
         dz = self._increments(X, z)
-        return latent_pairs(
-            z, dz, X["dt"], n_patches=X["n_patches"], n_evolved=X["n_evolved"], group=X["group"],
-            context=context_of(X),
-        )  # fmt: skip
+        return latent_pairs(z, dz, **common_fields(X))
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Return snapshots (n_samples, *snapshot shape) decoded from macrostates.

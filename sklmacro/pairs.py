@@ -16,9 +16,16 @@ snapshot pair         shape                  meaning
 ``n_evolved``         ()                     p
 ``group``             ()                     source trajectory, kept together by GroupKFold
 ``context``           (n_context,)           outer parameters (Eq. 31); absent where there are none
+``lam``, ``lam_error``  ()                   estimated factor on the covariance and its standard
+                                             error; absent where none was estimated
 ====================  =====================  ====================================================
 
 A latent pair has ``z`` (d,) and ``dz`` (d,) in the place of the first four, and the rest alike.
+
+Pairs of moments carry no evolved patch but what its law is as dt -> 0: ``d_obs`` and ``dz`` are
+the conditional mean of the increment given x, b dt, and ``cov_obs`` (n_observables, n_observables)
+and ``cov`` (d, d) its conditional covariance, A dt. Snapshot pairs then have ``extent`` (n_axes,),
+the cells of a patch, in the place of ``x_next``.
 """
 
 import numpy as np
@@ -26,8 +33,10 @@ import numpy as np
 from sklmacro._validation import check_numbers
 
 LATTICE_FIELDS = ("x", "x_next", "origin", "d_obs")
+MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs")
 LATENT_FIELDS = ("z", "dz")
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
+OPTIONAL_FIELDS = ("context", "lam", "lam_error")
 
 
 def snapshot_pair_dtype(
@@ -39,31 +48,34 @@ def snapshot_pair_dtype(
     n_evolved: int = 1,
     n_observables: int = 1,
     n_context: int = 0,
+    moments: bool = False,
+    estimated_lam: bool = False,
 ) -> np.dtype:
     """Return the dtype of snapshot pairs; shapes as in the module's table."""
-    return np.dtype(
-        [
-            ("x", state_dtype, snapshot_shape),
-            ("x_next", state_dtype, (n_evolved, *patch_shape)),
-            ("origin", np.int64, (n_evolved, n_axes)),
-            ("d_obs", np.float64, (n_observables,)),
-            *_common(n_context),
-        ]
-    )
+    fields: list[tuple] = [
+        ("x", state_dtype, snapshot_shape),
+        ("origin", np.int64, (n_evolved, n_axes)),
+        ("d_obs", np.float64, (n_observables,)),
+    ]
+    if moments:
+        fields.insert(1, ("extent", np.int64, (n_axes,)))
+        fields.append(("cov_obs", np.float64, (n_observables, n_observables)))
+    else:
+        fields.insert(1, ("x_next", state_dtype, (n_evolved, *patch_shape)))
+    return np.dtype([*fields, *_common(n_context, estimated_lam)])
 
 
-def latent_pair_dtype(n_latent: int, *, n_context: int = 0) -> np.dtype:
+def latent_pair_dtype(
+    n_latent: int, *, n_context: int = 0, moments: bool = False, estimated_lam: bool = False
+) -> np.dtype:
     """Return the dtype of latent pairs for macrostates of dimension `n_latent`."""
-    return np.dtype(
-        [
-            ("z", np.float64, (n_latent,)),
-            ("dz", np.float64, (n_latent,)),
-            *_common(n_context),
-        ]
-    )
+    fields: list[tuple] = [("z", np.float64, (n_latent,)), ("dz", np.float64, (n_latent,))]
+    if moments:
+        fields.append(("cov", np.float64, (n_latent, n_latent)))
+    return np.dtype([*fields, *_common(n_context, estimated_lam)])
 
 
-def _common(n_context: int) -> list[tuple]:
+def _common(n_context: int, estimated_lam: bool) -> list[tuple]:
     fields: list[tuple] = [
         ("dt", np.float64),
         ("n_patches", np.int64),
@@ -72,17 +84,26 @@ def _common(n_context: int) -> list[tuple]:
     ]
     if n_context:
         fields.append(("context", np.float64, (n_context,)))
+    if estimated_lam:
+        fields += [("lam", np.float64), ("lam_error", np.float64)]
     return fields
 
 
 def is_snapshot_pairs(X: object) -> bool:
-    """Tell whether `X` is an array of snapshot pairs."""
-    return _has_fields(X, LATTICE_FIELDS + COMMON_FIELDS)
+    """Tell whether `X` is an array of snapshot pairs, sampled or of moments."""
+    return _has_fields(X, LATTICE_FIELDS + COMMON_FIELDS) or (
+        has_moments(X) and _has_fields(X, MOMENT_FIELDS + COMMON_FIELDS)
+    )
 
 
 def is_latent_pairs(X: object) -> bool:
     """Tell whether `X` is an array of latent pairs."""
     return _has_fields(X, LATENT_FIELDS + COMMON_FIELDS)
+
+
+def has_moments(X: object) -> bool:
+    """Tell whether `X` is an array of pairs, of snapshots or latent ones, that carry moments."""
+    return _has_fields(X, ("cov_obs",)) or _has_fields(X, ("cov",))
 
 
 def _has_fields(X: object, fields: tuple[str, ...]) -> bool:
@@ -101,30 +122,47 @@ def context_of(pairs: np.ndarray) -> np.ndarray | None:
     return pairs["context"] if "context" in pairs.dtype.names else None
 
 
+def common_fields(pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a latent pair takes over from its snapshot pair, as keywords of `latent_pairs`.
+
+    ``dt`` is the third argument there, and among them here.
+    """
+    assert pairs.dtype.names is not None
+    names = [*COMMON_FIELDS, *(n for n in OPTIONAL_FIELDS if n in pairs.dtype.names)]
+    return {name: pairs[name] for name in names}
+
+
 def latent_pairs(
     z: np.ndarray,
     dz: np.ndarray,
     dt: np.ndarray | float,
     *,
+    cov: np.ndarray | None = None,
     n_patches: np.ndarray | int = 1,
     n_evolved: np.ndarray | int = 1,
     group: np.ndarray | int | None = None,
     context: np.ndarray | None = None,
+    lam: np.ndarray | float | None = None,
+    lam_error: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Put latent pairs together from their parts.
 
     Parameters
     ----------
     z, dz : ndarray of shape (n_samples, d)
-        Macrostates and their increments.
+        Macrostates and their increments; with `cov` the increments' conditional means.
     dt : float or ndarray of shape (n_samples,)
         Elapsed times.
+    cov : ndarray of shape (n_samples, d, d), default=None
+        Conditional covariances of the increments as dt -> 0; None for sampled increments.
     n_patches, n_evolved : int or ndarray of shape (n_samples,)
         K and the number of patches evolved.
     group : int or ndarray of shape (n_samples,), default=None
         Source trajectory; None numbers the samples.
     context : ndarray of shape (n_samples, n_context), default=None
         Outer parameters.
+    lam, lam_error : float or ndarray of shape (n_samples,), default=None
+        Estimated factor on the covariance and its standard error.
 
     Returns
     -------
@@ -133,7 +171,7 @@ def latent_pairs(
     Raises
     ------
     ValueError
-        If z and dz do not have the same two-dimensional shape.
+        If z and dz do not have the same two-dimensional shape, or cov does not go with them.
     """
     z, dz = check_numbers(z, "z"), check_numbers(dz, "dz")
     if z.ndim != 2 or z.shape != dz.shape:
@@ -142,10 +180,23 @@ def latent_pairs(
             f"{z.shape} and {dz.shape}; pass one row per pair."
         )
     n_context = 0 if context is None else np.asarray(context).shape[1]
-    pairs = np.empty(len(z), latent_pair_dtype(z.shape[1], n_context=n_context))
+    dtype = latent_pair_dtype(
+        z.shape[1], n_context=n_context, moments=cov is not None, estimated_lam=lam is not None
+    )
+    pairs = np.empty(len(z), dtype)
     pairs["z"], pairs["dz"], pairs["dt"] = z, dz, dt
     pairs["n_patches"], pairs["n_evolved"] = n_patches, n_evolved
     pairs["group"] = np.arange(len(z)) if group is None else group
+    if cov is not None:
+        cov = check_numbers(cov, "cov")
+        if cov.shape != (*z.shape, z.shape[1]):
+            raise ValueError(
+                f"Expected cov of shape {(*z.shape, z.shape[1])}, a matrix for each row of z, but "
+                f"got {cov.shape}; pass the increments' covariances."
+            )
+        pairs["cov"] = cov
     if n_context:
         pairs["context"] = context
+    if lam is not None:
+        pairs["lam"], pairs["lam_error"] = lam, lam_error
     return pairs
