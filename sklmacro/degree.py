@@ -37,12 +37,16 @@ def choose_degree(
     increments : Increments
         Of n pairs.
     groups : ndarray of shape (n,)
-        Pairs of one group are held out together. With a single group nothing can be held out, and
-        the likelihood of the training pairs counts.
+        Pairs of one group are held out together.
     rng : numpy.random.Generator
         Deals the groups to the folds.
     diffusion, parity
         As in `fit_polynomial`.
+
+    Raises
+    ------
+    ValueError
+        If there is a single group, so that none can be held out.
     """
     folds = _folds(groups, rng)
     n_fitted = min(len(fitted) for fitted, _ in folds)
@@ -68,7 +72,10 @@ def _folds(groups: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarra
     names, which = np.unique(groups, return_inverse=True)
     everything = np.arange(len(groups))
     n_folds = min(N_FOLDS, len(names))
-    if n_folds == 1:
-        return [(everything, everything)]
+    if n_folds < 2:
+        raise ValueError(
+            "Expected pairs of at least 2 groups to choose the degree by those held out, but got "
+            f"{len(names)}; pass more source trajectories, or an integer degree."
+        )
     fold = (rng.permutation(len(names)) % n_folds)[which]
     return [(everything[fold != k], everything[fold == k]) for k in range(n_folds)]

@@ -205,7 +205,7 @@ def fit_polynomial(
         factor = _factor(of_noise.h, phi, g)
         now = float(np.mean(noise_nll(factor, r)))
         if diffusion == "constant" or before - now < TOLERANCE:
-            break  # all components of one sign have the same regressors: least squares will do
+            break  # with a constant one least squares will do: L joins equal regressors only
         before = now
         B = B + _generalised_least_squares(basis.h, increments, mu, factor, used)
     B = B @ basis.W.T
@@ -280,9 +280,10 @@ def _fit_log_variance(
         while now > best and size > 1e-6:
             size /= 2
             now = loss(g + size * step)
+        if now <= best:
+            g += size * step
         if best - now < TOLERANCE:
             return
-        g += size * step
         best = now
 
 

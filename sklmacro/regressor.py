@@ -26,7 +26,7 @@ class PatchSDERegressor(PatchSDE):
         Form of the drift. The last two are fitted in closed form or to convergence.
     degree : int or "auto", default=2
         Degree of the polynomials. "auto" takes, of 1 to 8, the one of the largest likelihood of
-        held-out increments, the mean over five folds of the groups.
+        held-out increments, the mean over five folds of the groups; of ties the smallest.
     diffusion_model : {"full", "diagonal", "constant"}, default="full"
         Diffusion matrix: a full or a diagonal one that depends on the state, or a constant full
         one; always by its Cholesky factor.
