@@ -219,7 +219,7 @@ def test_unlike_patches_do_not_widen_the_diffusion(diffusion):
 @settings(max_examples=15)
 @pytest.mark.parametrize("name", MODELS)
 def test_neither_the_length_of_dt_nor_lam_matters(name, power, lam):
-    """Drift and lam Sigma stay to the last bit, where dt is multiplied by a power of two."""
+    """The drift stays to the last bit, and lam Sigma to rounding; dt times a power of two."""
     pairs = moment_pairs(polynomial_drift, state_dependent, n=100, spread=0.3, K=4)
     reference = clone(MODELS[name]).fit(pairs)
     for field in ("dz", "cov", "dt"):
