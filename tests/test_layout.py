@@ -33,6 +33,7 @@ ORDER = [
     "nets",
     "training",
     "codec",
+    "moments",
     "closure",
     "likelihood",
     "perceptron",
@@ -54,6 +55,7 @@ ORDER = [
 ]
 SIMULATORS = [
     "_windows",
+    "_events",
     "_hooks",
     "_base",
     "_kmc",
@@ -66,6 +68,8 @@ SIMULATORS = [
     "_glauber_replicas",
     "_glauber_tables",
     "_glauber_classes",
+    "_glauber_rates",
+    "_glauber_moments",
     "linear_chain",
     "predator_prey",
     "ising",
@@ -75,6 +79,7 @@ SIMULATORS = [
     "_sites",
     "_vacancies",
     "barriers",
+    "_vacancy_events",
     "barrier_network",
     "nbmota",
     "_vacancy_windows",
