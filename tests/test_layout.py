@@ -33,6 +33,7 @@ ORDER = [
     "nets",
     "training",
     "codec",
+    "moments",
     "closure",
     "likelihood",
     "perceptron",
@@ -56,6 +57,7 @@ ORDER = [
 ]
 SIMULATORS = [
     "_windows",
+    "_events",
     "_hooks",
     "_base",
     "_kmc",
@@ -68,6 +70,8 @@ SIMULATORS = [
     "_glauber_replicas",
     "_glauber_tables",
     "_glauber_classes",
+    "_glauber_rates",
+    "_glauber_moments",
     "linear_chain",
     "predator_prey",
     "ising",
@@ -77,6 +81,7 @@ SIMULATORS = [
     "_sites",
     "_vacancies",
     "barriers",
+    "_vacancy_events",
     "barrier_network",
     "nbmota",
     "_vacancy_windows",
