@@ -44,6 +44,7 @@ ORDER = [
     "sde",
     "regressor",
     "onsager",
+    "ensemble",
     "scoring",
     "persistence",
     "plots",
