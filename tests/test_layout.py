@@ -28,6 +28,7 @@ ORDER = [
     "enlarge",
     "simulators",
     "surroundings",
+    "symmetry",
     "upsampling",
     "evolution",
     "nets",
