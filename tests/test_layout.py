@@ -47,6 +47,7 @@ ORDER = [
     "onsager",
     "ensemble",
     "scoring",
+    "scaling",
     "persistence",
     "plots",
     "sklmacro",  # the public names
