@@ -48,6 +48,7 @@ ORDER = [
     "ensemble",
     "scoring",
     "scaling",
+    "stationary",
     "persistence",
     "plots",
     "sklmacro",  # the public names
