@@ -24,6 +24,8 @@ class Stage(IntEnum):
     TRAIN = 4
     SPLIT = 5
     ROLLOUT = 6
+    BOOTSTRAP = 9
+    AUGMENT = 11
 
 
 def resolve_entropy(random_state: object) -> int:

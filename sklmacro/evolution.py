@@ -23,6 +23,7 @@ from sklmacro.pairs import snapshot_pair_dtype
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
+from sklmacro.symmetry import Augmentation
 
 
 class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
@@ -54,6 +55,11 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         that of the kinetics at short times.
     context : sequence of str, default=()
         Parameters of the simulator to write into the pairs (Eq. 31), such as "temperature".
+    augment : bool, default=False
+        Use the symmetries that the simulator declares, see `sklmacro.symmetry`. Every snapshot is
+        turned by a random element of the lattice's point group. With a mirror image -x the rows
+        double: row 2 k is the turned snapshot k, row 2 k + 1 its mirror image, evolved
+        independently; both have the same group.
     random_state : None, int, RandomState or Generator, default=None
         Seed; every snapshot has its own stream.
     n_jobs : int, default=None
@@ -99,6 +105,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         origins: str = "grid",
         moments: bool = False,
         context: Sequence[str] = (),
+        augment: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -113,6 +120,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         self.origins = origins
         self.moments = moments
         self.context = context
+        self.augment = augment
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -151,6 +159,8 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         self._context()
         if self.moments:
             self._check_moments()
+        if self.augment:
+            Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
         Surroundings(self.boundary, self.buffer).check(self.simulator_, lattice, self.grid_.cells)
         return self
 
@@ -170,7 +180,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        pairs : structured ndarray of shape (n_samples,)
+        pairs : structured ndarray of shape (n_samples,), or (2 n_samples,) with mirror images
             See `sklmacro.pairs`.
         """
         check_is_fitted(self)
@@ -185,15 +195,18 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
             n_axes=lattice.ndim, n_evolved=n_evolved, n_observables=simulator.n_observables,
             n_context=len(self.context), moments=self.moments,
         )  # fmt: skip
-        pairs = np.empty(len(X), dtype)
+        images = Augmentation(simulator, lattice, entropy) if self.augment else None
+        copies = images.copies if images else 1
+        pairs = np.empty(copies * len(X), dtype)
         pairs["n_patches"], pairs["n_evolved"] = grid.n_patches, n_evolved
-        pairs["group"] = np.arange(len(X)) if groups is None else _check_groups(groups, len(X))
+        groups = np.arange(len(X)) if groups is None else _check_groups(groups, len(X))
+        pairs["group"] = np.repeat(groups, copies)
         if self.context:
             pairs["context"] = self._context()
 
         def work(start: int, stop: int) -> np.ndarray:
             batch = pairs[start:stop].copy()
-            batch["x"] = X[start:stop]
+            batch["x"] = images.rows(X, start, stop) if images else X[start:stop]
             streams = Streams(entropy, Stage.EVOLVE, start, stop)
             origins = batch["origin"] = self._places(lattice, grid, streams.keys)
             if self.moments:
@@ -202,7 +215,9 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
                 self._evolve(batch, lattice, grid, origins, streams)
             return batch
 
-        batches = map_batches(work, len(X), n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve")
+        batches = map_batches(
+            work, len(pairs), n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve"
+        )
         for rows, batch in batches:
             pairs[rows] = batch
         return pairs

@@ -28,6 +28,7 @@ ORDER = [
     "enlarge",
     "simulators",
     "surroundings",
+    "symmetry",
     "upsampling",
     "evolution",
     "nets",
@@ -47,7 +48,10 @@ ORDER = [
     "sde",
     "regressor",
     "onsager",
+    "ensemble",
     "scoring",
+    "scaling",
+    "stationary",
     "persistence",
     "plots",
     "sklmacro",  # the public names

@@ -49,6 +49,10 @@ class Simulator(Hooks):
         Distance in cells over which a site's density depends on its neighbours.
     has_events : bool
         True if the dynamics can be advanced by a number of events.
+    parity : tuple of int, or None
+        Signs of the observables of -x relative to x; None unless -x evolves as x does.
+    isotropic : bool
+        True if the dynamics are the same after turns and reflections of the lattice.
     upsample_method : str
         How `upsample` enlarges a snapshot, see `enlarge`.
     relax_time, pair_time : float

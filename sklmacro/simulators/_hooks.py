@@ -26,11 +26,20 @@ class Hooks(BaseEstimator):
     observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
     observable_range: ClassVar[int] = 0
     has_events: ClassVar[bool] = False
+    isotropic: ClassVar[bool] = False
     upsample_method: ClassVar[str] = "replicate"
     relax_time: ClassVar[float] = 0.0
     pair_time: ClassVar[float] = 0.1
 
     # Hooks ------------------------------------------------------------------------------------
+
+    @property
+    def parity(self) -> tuple[int, ...] | None:
+        """Signs +-1 of the observables of -x relative to x, where -x evolves as x does.
+
+        None where the dynamics have no such symmetry.
+        """
+        return None
 
     def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Return one initial snapshot."""

@@ -130,6 +130,7 @@ class CurieWeiss(Simulator):
     observable_names = ("magnetisation",)
     observable_bounds = ((-1.0, 1.0),)
     has_events = True
+    isotropic = True
     relax_time = 1.0
     pair_time = 0.5
 
@@ -137,6 +138,11 @@ class CurieWeiss(Simulator):
         self.temperature = temperature
         self.field = field
         self.coupling = coupling
+
+    @property
+    def parity(self) -> tuple[int, ...] | None:
+        """(-1,) in the absence of a field, where all spins may be turned over; else None."""
+        return (-1,) if self.field == 0 else None
 
     def _validate_parameters(self) -> None:
         check_real(self.temperature, "temperature", low=0.0, strict=True)

@@ -34,13 +34,7 @@ from sklmacro.simulators._glauber_classes import evolve_classes
 from sklmacro.simulators._glauber_moments import flip_moments, flips
 from sklmacro.simulators._glauber_patches import evolve_patches
 from sklmacro.simulators._glauber_rates import rate_tables
-from sklmacro.simulators._glauber_replicas import (
-    N_REPLICAS,
-    count,
-    evolve_replicas,
-    pack,
-    unpack,
-)
+from sklmacro.simulators._glauber_replicas import N_REPLICAS, count, evolve_replicas, pack, unpack
 from sklmacro.simulators._glauber_square import evolve_square, window_sums
 from sklmacro.simulators._glauber_tables import (
     evolve_tables,
@@ -109,6 +103,7 @@ class Ising(Simulator):
     observable_bounds = ((-1.0, 1.0), (0.0, 1.0))
     observable_range = 1
     has_events = True
+    isotropic = True
     relax_time = 8.0
     pair_time = 0.5
 
@@ -125,6 +120,11 @@ class Ising(Simulator):
         self.coupling = coupling
         self.boundary = boundary
         self.kind = kind
+
+    @property
+    def parity(self) -> tuple[int, ...] | None:
+        """(-1, 1) in the absence of a field, where all spins may be turned over; else None."""
+        return (-1, 1) if self.field == 0 else None
 
     def _validate_parameters(self) -> None:
         check_real(self.temperature, "temperature", low=0.0, strict=True)

@@ -86,6 +86,7 @@ class PredatorPrey(Simulator):
     boundary = "open"
     n_fields = 2
     has_events = True
+    isotropic = True
     observable_names = ("mean prey", "mean predator")
     observable_units = ("1", "1")
     observable_bounds = ((-np.inf, np.inf), (-np.inf, np.inf))

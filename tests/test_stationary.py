@@ -1,0 +1,103 @@
+"""Stationary measures against a two-state Markov chain of known rate, and known laws."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom, chi2
+
+from sklmacro.stationary import autocorrelation_time, reversal_time, wasserstein
+
+DT, P = 0.5, 0.02  # a chain of +-1 that changes sign with probability P every DT
+MEAN = DT / P
+
+
+def chain(n_paths, n_times, seed):
+    rng = np.random.default_rng(seed)
+    flips = rng.random((n_paths, n_times)) < P
+    flips[:, 0] = rng.random(n_paths) < 0.5
+    return 1 - 2 * (flips.cumsum(axis=1) % 2)
+
+
+def test_reversals_of_known_paths():
+    paths = [
+        [0.0, 0.5, 0.2, -0.2, 0.2, -0.3, 0.0, 0.3, 0.1],  # up at 1, down at 5, up at 7
+        [-0.9, -0.1, 0.29, -0.29, 0.29, -0.5, 0.2, 0.2, 0.2],  # down from 0 to the end
+        [0.1] * 9,  # never in either state
+    ]
+    found = reversal_time(paths, 2.0)
+    assert found.value == pytest.approx(2 * (7 + 8) / 2)
+    residuals = np.array([14 - 15 * 2, 16, 0])
+    assert found.error == pytest.approx(np.sqrt(3 / 2 * (residuals**2).sum()) / 2)
+    assert reversal_time(np.negative(paths), 2.0) == found
+    never = reversal_time(paths[1:], 2.0)
+    assert (never.value, never.error) == (np.inf, np.inf)
+
+
+def test_reversal_time_of_a_chain_and_its_error_bar():
+    """Short paths, most of which are cut off before they reverse, for 400 repetitions."""
+    n = 400
+    found = [reversal_time(chain(100, 40, seed), DT) for seed in range(n)]
+    # The rate is what the counts estimate without bias; its error follows by the delta rule.
+    scores = np.array([(1 / f.value - 1 / MEAN) / (f.error / f.value**2) for f in found])
+    low, high = binom.interval(0.999, n, 0.95)
+    assert low <= (np.abs(scores) < 1.96).sum() <= high
+    assert not low <= (np.abs(scores) < 1.5).sum() <= high  # negative control: bars too short
+    assert np.mean([1 / f.value for f in found]) == pytest.approx(
+        1 / MEAN, abs=4 * np.std(scores) * np.mean([f.error / f.value**2 for f in found]) / n**0.5
+    )
+    # Negative control: completed times alone are too short.
+    ends = [np.flatnonzero(np.diff(path)) for path in chain(2000, 40, 0)]
+    completed = DT * np.concatenate([np.diff(np.r_[-1, e]) for e in ends])
+    assert completed.mean() < 0.7 * MEAN
+
+
+def test_hysteresis_leaves_out_what_is_noise():
+    paths = 0.7 * chain(50, 2000, 1) + 0.25 * np.random.default_rng(2).normal(size=(50, 2000))
+    rough = reversal_time(paths, DT, threshold=1e-9)
+    firm = reversal_time(paths, DT, threshold=0.6)
+    assert abs(firm.value - MEAN) < 0.1 * MEAN  # noise beyond 0.6 on the other side: 1e-7 a step
+    assert abs(firm.value - MEAN) < 4 * firm.error
+    assert rough.value < MEAN - 4 * rough.error
+
+
+def test_autocorrelation_time_of_a_chain():
+    """C(k) = (1 - 2 P)^k, so that the sum is (1 - P) / (2 P)."""
+    exact = DT * (1 - P) / (2 * P)
+    found = np.array([autocorrelation_time(chain(40, 2000, seed), DT) for seed in range(40)])
+    # Sokal's variance 2 (2 W + 1) tau^2 / n for the window W, and his bias of exp(-WINDOW)
+    steps = exact / DT
+    relative = np.sqrt(2 * (2 * 5 * steps + 1) / (40 * 2000))
+    scores = (found / exact - 1 + np.exp(-5)) / relative
+    assert abs(scores.mean()) < 4 / np.sqrt(40)
+    assert (scores**2).sum() < chi2(40).ppf(1 - 5e-4)
+    slower = np.repeat(chain(40, 1000, 0), 2, axis=1)
+    assert autocorrelation_time(slower, DT) > exact * 1.5  # negative control
+    white = np.random.default_rng(0).normal(size=(20, 5000))
+    assert autocorrelation_time(white, 1.0) == pytest.approx(0.5, abs=0.02)
+
+
+def test_wasserstein_distance_of_known_laws():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 200))
+    assert wasserstein(x, x.T) == 0
+    assert wasserstein(x, 3 * x + 1) > 1
+    assert wasserstein(x, x + 0.5) == pytest.approx(0.5)
+    # Of N(0, 1) and N(0, s^2): |s - 1| sqrt(2 / pi)
+    assert wasserstein(x, 2 * rng.normal(size=20_000)) == pytest.approx(0.798, abs=0.05)
+    assert wasserstein([-1, 1], [1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: wasserstein([], [1.0]), "two samples, but got 0 and 1"),
+        (lambda: wasserstein([np.nan], [1.0]), "finite samples"),
+        (lambda: reversal_time(np.zeros((2, 3, 1)), 1.0), r"one component of shape .* \(2, 3, 1\)"),
+        (lambda: reversal_time(np.zeros((2, 3)), 0.0), "dt to be a finite real number"),
+        (lambda: reversal_time(np.zeros((2, 3)), 1.0, threshold=0), "threshold to be a finite"),
+        (lambda: autocorrelation_time(np.ones((2, 3)), 1.0), "paths that vary"),
+        (lambda: autocorrelation_time([[1, 1, 1], [-1, -1, -1]], 1.0), "use longer paths"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
