@@ -377,3 +377,15 @@ def network_barriers(environments, weights, turns):
 
 
 NETWORK_PARTS = ("weight", "bias", "bn_gamma", "bn_beta", "bn_mean", "bn_var")
+
+
+def wolff(x, table, join, rng):
+    """Flip of one cluster of flat spins x, which grows bond by bond (Wolff 1989)."""
+    cluster = [int(rng.integers(len(x)))]
+    for site in cluster:  # grows while it is gone through
+        for other in table[site]:
+            if x[other] == x[site] and other not in cluster and rng.random() < join:
+                cluster.append(int(other))
+    y = x.copy()
+    y[cluster] *= -1
+    return y
