@@ -28,6 +28,7 @@ ORDER = [
     "enlarge",
     "simulators",
     "surroundings",
+    "relaxation",
     "upsampling",
     "evolution",
     "nets",

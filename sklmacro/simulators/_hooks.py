@@ -24,6 +24,7 @@ class Hooks(BaseEstimator):
     observable_units: ClassVar[tuple[str, ...]] = ("1",)
     observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
     observable_range: ClassVar[int] = 0
+    fast_observables: ClassVar[tuple[str, ...]] = ()
     has_events: ClassVar[bool] = False
     upsample_method: ClassVar[str] = "replicate"
     relax_time: ClassVar[float] = 0.0

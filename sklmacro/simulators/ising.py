@@ -32,13 +32,7 @@ from sklmacro.simulators._base import Simulator, Window
 from sklmacro.simulators._glauber_bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators._glauber_classes import evolve_classes
 from sklmacro.simulators._glauber_patches import evolve_patches
-from sklmacro.simulators._glauber_replicas import (
-    N_REPLICAS,
-    count,
-    evolve_replicas,
-    pack,
-    unpack,
-)
+from sklmacro.simulators._glauber_replicas import N_REPLICAS, count, evolve_replicas, pack, unpack
 from sklmacro.simulators._glauber_square import evolve_square, window_sums
 from sklmacro.simulators._glauber_tables import (
     evolve_tables,
@@ -125,6 +119,7 @@ class Ising(Simulator):
     observable_units = ("1", "1")
     observable_bounds = ((-1.0, 1.0), (0.0, 1.0))
     observable_range = 1
+    fast_observables = ("domain wall density",)
     has_events = True
     relax_time = 8.0
     pair_time = 0.5
