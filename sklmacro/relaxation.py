@@ -151,7 +151,7 @@ def relax_pilot(
             change = _mean(unexplained_change(before, z, fast)) if n_passes else (nothing, nothing)
             if not n_passes:
                 first, raw = z, part
-            drift = _mean(_drift(simulator, X)[:, fast])
+            drift = _mean(drift_of(simulator, X)[:, fast])
             records.append(PassRecord(i + 1, n_passes, *drift, *change))
             if n_passes >= 2 and _at_rest(records[-1], records[raw], first, z, fast, tolerance):
                 break
@@ -207,7 +207,7 @@ def unexplained_change(before: np.ndarray, after: np.ndarray, fast: list[int]) -
     return rest[n:] - rest[:n]
 
 
-def _drift(simulator: Simulator, X: np.ndarray) -> np.ndarray:
+def drift_of(simulator: Simulator, X: np.ndarray) -> np.ndarray:
     """Return the drift (n, n_observables) of all observables as dt -> 0, NaN where not known.
 
     Ising: the flip of spin i changes M by -2 s_i / n and the walls by 2 s_i sum_nn s_j / (z n).

@@ -93,7 +93,8 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
     relax_stride : int or sequence of int, default=None
         Cells between neighbouring patches; None takes half a patch.
     relax_boundary : {"ghost", "buffer", "periodic"}, default="ghost"
-        What surrounds a patch while it relaxes.
+        What surrounds a patch while it relaxes. Visits among ghost cells keep the equilibrium of
+        the lattice; the others leave seams, where a patch meets cells that it did not evolve with.
     relax_buffer : int, default=0
         Width of the buffer in cells, for `relax_boundary="buffer"`.
     n_repeats : int, default=1

@@ -389,3 +389,12 @@ def wolff(x, table, join, rng):
     y = x.copy()
     y[cluster] *= -1
     return y
+
+
+def structure_factor(a, b, positions, k):
+    """(1/n) sum_i sum_j a_i b_j cos(k (r_i - r_j)), pair by pair; k (ndim,)."""
+    n, total = len(a), 0.0
+    for i in range(n):
+        for j in range(n):
+            total += a[i] * b[j] * np.cos(k @ (positions[i] - positions[j])) / n
+    return total

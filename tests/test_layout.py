@@ -29,6 +29,8 @@ ORDER = [
     "simulators",
     "surroundings",
     "relaxation",
+    "structure",
+    "fidelity",
     "upsampling",
     "evolution",
     "nets",

@@ -5,7 +5,7 @@ import pytest
 
 from sklmacro import HierarchicalUpsampler
 from sklmacro.experiments._wolff import equilibrium_snapshots
-from sklmacro.relaxation import RelaxationWarning, _drift, unexplained_change
+from sklmacro.relaxation import RelaxationWarning, drift_of, unexplained_change
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain
 from tests import naive
 
@@ -28,7 +28,7 @@ def test_drift_is_that_of_the_generator(boundary):
     X = naive.spin_states((3, 3))
     energies = naive.ising_energy(X, 0.9, 0.15, boundary == "periodic")
     Q = naive.glauber_generator(energies, 2.2)
-    np.testing.assert_allclose(_drift(model, X), Q @ model.observe(X), atol=1e-12)
+    np.testing.assert_allclose(drift_of(model, X), Q @ model.observe(X), atol=1e-12)
 
 
 def test_change_is_freed_from_what_the_slow_ones_explain():
