@@ -2,13 +2,14 @@
 
 Upsampling keeps the law of the slow observables, say M, of the small system, and it may: the SDE is
 learned from the states at given M. Those have to be right. What is compared is therefore the
-conditional mean of every other observable, and of the drift where it is known exactly,
+conditional mean of every other observable, of the drift where it is known exactly, and of the
+structure factor, on which the covariance with what is not observed depends:
 
     E[f | M] = sum_q c_q M^q,        c by least squares in either batch, errors not assumed equal,
 
-next to the structure in space, on which the covariance with what is not observed depends: see
-`sklmacro.structure`. The Wald statistic of the difference of coefficients, d^T (V + V')^-1 d, is a
-chi-square variable where the two batches agree.
+The Wald statistic of the difference of coefficients, d^T (V + V')^-1 d, is a chi-square variable
+where the two batches agree. Correlation lengths stand beside it, those of the law of all M; see
+`sklmacro.structure`.
 
 Shape vocabulary::
 
@@ -54,8 +55,11 @@ class Fidelity:
         Wald statistic of the difference of curves.
     dof : ndarray of shape (n_quantities,)
         Its degrees of freedom.
+    z_structure : ndarray of shape (n_pairs, n_shells)
+        The same for the structure factor: `difference` in units of its error for each shell, 0
+        where a shell never changes.
     structures : (Structure, Structure)
-        Structure factors and correlation lengths.
+        Structure factors and correlation lengths, of the law of all given values.
     """
 
     given: tuple[str, ...]
@@ -67,21 +71,13 @@ class Fidelity:
     difference_error: np.ndarray
     chi2: np.ndarray
     dof: np.ndarray
+    z_structure: np.ndarray
     structures: tuple[Structure, Structure]
 
     @property
     def z(self) -> np.ndarray:
         """Differences of the curves in units of their errors, shape (n_quantities,)."""
         return self.difference / self.difference_error
-
-    @property
-    def z_structure(self) -> np.ndarray:
-        """Differences of structure factors in units of their errors, (n_pairs, n_shells)."""
-        a, b = self.structures
-        error = np.hypot(a.error, b.error)
-        scale = np.maximum(np.abs(a.mean), np.abs(b.mean))
-        fixed = error <= 1e-9 * np.maximum(scale, 1.0)  # a field that never changes
-        return np.where(fixed, 0.0, (a.mean - b.mean) / np.where(fixed, 1.0, error))
 
     @property
     def z_length(self) -> np.ndarray:
@@ -227,34 +223,56 @@ def fidelity(
     known = [i for i in range(len(names)) if not np.isnan(drifts[0][:, i]).any()]
     values = [np.hstack([a[:, others], b[:, known]]) for a, b in zip(z, drifts, strict=True)]
     odd = [False] * len(others) + [parity and i in slow for i in known]
-    here, there = (a[:, slow] for a in z)
-    scale = np.sqrt((there**2).mean(axis=0))
+    observed = [a[:, slow] for a in z]
+    scale = np.sqrt((observed[1] ** 2).mean(axis=0))
     scale[scale == 0] = 1.0
-    nodes = _nodes(np.abs(there) if parity else there)
+    nodes = _nodes(np.abs(observed[1]) if parity else observed[1])
     curves, errors = np.empty((2, 2, len(odd), len(nodes)))
     difference, difference_error, chi2, dof = np.empty((4, len(odd)))
     for q, is_odd in enumerate(odd):
-
-        def basis(w: np.ndarray, is_odd: bool = is_odd) -> np.ndarray:
-            return _powers(w / scale, degree, parity, is_odd)
-
-        fits = [_fit(basis(w), f[:, q]) for w, f in zip((here, there), values, strict=True)]
-        at = basis(nodes)
+        here, there, at = (_powers(w / scale, degree, parity, is_odd) for w in (*observed, nodes))
+        sign = np.sign(observed[1][:, :1]) if is_odd else 1.0
+        fits = [_fit(A, f[:, q]) for A, f in zip((here, there), values, strict=True)]
         for side, (c, V) in enumerate(fits):
             curves[side, q] = at @ c
             errors[side, q] = np.sqrt(np.einsum("ni,ij,nj->n", at, V, at))
-        d, V = fits[0][0] - fits[1][0], fits[0][1] + fits[1][1]
-        sign = np.sign(there[:, :1]) if is_odd else 1.0
-        weight = (sign * basis(there)).mean(axis=0)
-        difference[q], difference_error[q] = weight @ d, np.sqrt(weight @ V @ weight)
+        weight = (sign * there).mean(axis=0)
+        difference[q], difference_error[q], d, V = _differ(fits[0], fits[1], weight)
         chi2[q], dof[q] = d @ np.linalg.pinv(V, hermitian=True) @ d, np.linalg.matrix_rank(V)
+    structures = tuple(structure(simulator, batch, parity=parity) for batch in batches)
     return Fidelity(
-        given,
-        tuple(names[i] for i in others) + tuple(f"d/dt {names[i]}" for i in known),
+        given, tuple(names[i] for i in others) + tuple(f"d/dt {names[i]}" for i in known),
         nodes, curves, errors, difference, difference_error, chi2, dof.astype(int),
-        (structure(simulator, batches[0], parity=parity),
-         structure(simulator, batches[1], parity=parity)),
+        _structure_scores(
+            *(_powers(w / scale, degree, parity, False) for w in observed),
+            *(one.power for one in structures),
+        ),
+        (structures[0], structures[1]),
     )  # fmt: skip
+
+
+def _structure_scores(
+    here: np.ndarray, there: np.ndarray, power: np.ndarray, reference: np.ndarray
+) -> np.ndarray:
+    """Return the differences (n_pairs, n_shells) of S at given values over their errors.
+
+    `here` and `there` are the powers of the given values in the two batches.
+    """
+    scores = np.zeros(power.shape[1:])
+    for place in np.ndindex(scores.shape):
+        f, g = power[:, *place], reference[:, *place]
+        if f.std() + g.std() > 1e-9 * (1 + np.abs(f).max()):  # not of a field that never changes
+            value, error, _, _ = _differ(_fit(here, f), _fit(there, g), there.mean(axis=0))
+            scores[place] = value / error
+    return scores
+
+
+def _differ(
+    fit: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], weight: np.ndarray
+) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Return the weighted difference of two fits and its error, and that of all coefficients."""
+    d, V = fit[0] - other[0], fit[1] + other[1]
+    return float(weight @ d), float(np.sqrt(weight @ V @ weight)), d, V
 
 
 def _nodes(given: np.ndarray) -> np.ndarray:
@@ -278,7 +296,7 @@ def _fit(A: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The covariance is that of H. White, Econometrica 48, 817 (1980), with the factor n / (n - k):
     errors need not be alike at all given values.
     """
-    inverse = np.linalg.pinv(A)
+    inverse = np.linalg.pinv(A.T @ A, hermitian=True) @ A.T
     c = inverse @ f
     weighted = inverse * (f - A @ c)
     return c, len(f) / (len(f) - A.shape[1]) * weighted @ weighted.T

@@ -37,8 +37,8 @@ class Structure:
         Mean wave number of each shell in 1 / lattice constant; shells are k_min wide.
     pairs : tuple of str
         Names of the pairs of fields, "a-b".
-    mean, error : ndarray of shape (n_pairs, n_shells)
-        S_ab of the shells, real part, and its standard error over snapshots.
+    power : ndarray of shape (n_samples, n_pairs, n_shells)
+        S_ab of each snapshot, real part, averaged over the wave vectors of a shell.
     length, length_error : ndarray of shape (n_channels,)
         Correlation length xi of each field in lattice constants, and its jackknife error; NaN where
         S(0) is below S(k_min), as where the mean of a field is conserved.
@@ -46,10 +46,19 @@ class Structure:
 
     k: np.ndarray
     pairs: tuple[str, ...]
-    mean: np.ndarray
-    error: np.ndarray
+    power: np.ndarray
     length: np.ndarray
     length_error: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """S_ab of the shells, the mean over snapshots, shape (n_pairs, n_shells)."""
+        return self.power.mean(axis=0)
+
+    @property
+    def error(self) -> np.ndarray:
+        """Standard error of `mean`, shape (n_pairs, n_shells)."""
+        return self.power.std(axis=0, ddof=1) / np.sqrt(len(self.power))
 
 
 def channel_names(simulator: Simulator) -> tuple[str, ...]:
@@ -109,15 +118,13 @@ def structure(simulator: Simulator, X: np.ndarray, *, parity: bool = False) -> S
         power.append(np.stack([(average @ p.T)[seen].T for p in both], axis=1))
         alike = [p for p, (i, j) in zip(both, which, strict=True) if i == j]
         lowest.append(np.stack([p[:, first].mean(axis=1) for p in alike], axis=1))
-    shells = np.concatenate(power)
     length, length_error = _lengths(
         np.concatenate(lowest), np.concatenate(means), lattice.n_sites, float(least), parity
     )
     return Structure(
         np.bincount(shell, number.ravel())[seen] / content[seen],
         tuple(f"{names[i]}-{names[j]}" for i, j in which),
-        shells.mean(axis=0),
-        shells.std(axis=0, ddof=1) / np.sqrt(len(X)),
+        np.concatenate(power),
         length,
         length_error,
     )

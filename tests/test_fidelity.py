@@ -102,21 +102,21 @@ def test_a_conserved_mean_has_no_length():
 def test_false_alarms_come_at_their_rate():
     p = np.array([fidelity(ISING, draw(300, s), draw(400, 1000 + s), parity=True).p_value
                   for s in range(60)])  # fmt: skip
-    # Bonferroni keeps the rate below 5 in 100 (3 expected); above 9 is seen once in 500.
+    # 0.048 of 400 such pairs had p < 0.05: 3 expected, and more than 9 once in 1000.
     assert (p < 0.05).sum() <= 9
     assert (p < 0.8).sum() >= 5  # not always 1
 
 
 def test_another_temperature_is_seen():
-    reference = draw(3000, 3)
-    for temperature in (2.8, 3.2):
-        assert fidelity(ISING, draw(2000, 4, temperature), reference, parity=True).p_value < 1e-6
-    assert fidelity(ISING, draw(2000, 4), reference, parity=True).p_value > 1e-3
-    hot, cold = (
-        equilibrium_snapshots(12, T, 600, 10, np.random.default_rng(k))
-        for k, T in enumerate((3.0, 2.7))
+    reference, same, cold, hot = (
+        equilibrium_snapshots(12, T, 800, 60, np.random.default_rng(k))
+        for k, T in enumerate((3.0, 3.0, 2.7, 3.3))
     )
-    assert abs(fidelity(ISING, cold, hot, parity=True).z).max() > 5  # at given magnetisation
+    assert fidelity(ISING, same, reference, parity=True).p_value > 1e-3
+    for other in (cold, hot):
+        found = fidelity(ISING, other, reference, parity=True)
+        assert found.p_value < 1e-6
+        assert abs(found.z).max() > 5
 
 
 def test_another_law_of_the_given_one_is_allowed():
@@ -126,7 +126,10 @@ def test_another_law_of_the_given_one_is_allowed():
     found = fidelity(ISING, tilted, draw(6000, 7), parity=True)
     assert (abs(found.z) < 4).all()
     assert abs(tilted.mean(axis=(1, 2))).mean() > abs(X.mean(axis=(1, 2))).mean() + 0.1
-    assert found.p_value < 1e-6  # the structure factor sees it
+    assert found.p_value > 1e-3
+    raw, truth = found.structures
+    apart = (raw.mean - truth.mean) / np.hypot(raw.error, truth.error)
+    assert abs(apart).max() > 6  # that of all magnetisations
 
 
 def test_curves_are_conditional_means():
@@ -155,8 +158,8 @@ def test_errors_of_the_differences_are_their_spread():
 
 
 def test_upsampled_critical_blocks_are_not_faithful():
-    truth = equilibrium_snapshots(16, 2.5, 400, 10, np.random.default_rng(0))
-    blocks = equilibrium_snapshots(8, 2.5, 400, 10, np.random.default_rng(1))
+    truth = equilibrium_snapshots(16, 2.5, 400, 40, np.random.default_rng(0))
+    blocks = equilibrium_snapshots(8, 2.5, 400, 40, np.random.default_rng(1))
     found = fidelity(Ising(2.5), blocks.repeat(2, axis=1).repeat(2, axis=2), truth, parity=True)
     assert found.z[0] < -30  # walls are missing
     text = str(found)

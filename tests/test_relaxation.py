@@ -14,7 +14,7 @@ HOT = Ising(temperature=2.8)
 
 @pytest.fixture(scope="module")
 def small():
-    return equilibrium_snapshots(8, 2.8, 600, 20, np.random.default_rng(0))
+    return equilibrium_snapshots(8, 2.8, 600, 40, np.random.default_rng(0))
 
 
 def upsampler(**changes):
@@ -48,7 +48,7 @@ def test_change_is_freed_from_what_the_slow_ones_explain():
 
 def test_converged_passes_reach_equilibrium_and_fewer_do_not(small):
     """Walls at given magnetisation, whose own law is that of the small system still."""
-    truth = HOT.observe(equilibrium_snapshots(16, 2.8, 4000, 20, np.random.default_rng(3)))
+    truth = HOT.observe(equilibrium_snapshots(16, 2.8, 2000, 60, np.random.default_rng(3)))
     law = np.polynomial.Polynomial.fit(truth[:, 0] ** 2, truth[:, 1], 3)
 
     def score(X):
