@@ -24,6 +24,7 @@ class Stage(IntEnum):
     TRAIN = 4
     SPLIT = 5
     ROLLOUT = 6
+    PILOT = 8
     BOOTSTRAP = 9
     AUGMENT = 11
 

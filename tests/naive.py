@@ -377,3 +377,24 @@ def network_barriers(environments, weights, turns):
 
 
 NETWORK_PARTS = ("weight", "bias", "bn_gamma", "bn_beta", "bn_mean", "bn_var")
+
+
+def wolff(x, table, join, rng):
+    """Flip of one cluster of flat spins x, which grows bond by bond (Wolff 1989)."""
+    cluster = [int(rng.integers(len(x)))]
+    for site in cluster:  # grows while it is gone through
+        for other in table[site]:
+            if x[other] == x[site] and other not in cluster and rng.random() < join:
+                cluster.append(int(other))
+    y = x.copy()
+    y[cluster] *= -1
+    return y
+
+
+def structure_factor(a, b, positions, k):
+    """(1/n) sum_i sum_j a_i b_j cos(k (r_i - r_j)), pair by pair; k (ndim,)."""
+    n, total = len(a), 0.0
+    for i in range(n):
+        for j in range(n):
+            total += a[i] * b[j] * np.cos(k @ (positions[i] - positions[j])) / n
+    return total

@@ -47,6 +47,8 @@ class Simulator(Hooks):
         Range that no observable can leave.
     observable_range : int
         Distance in cells over which a site's density depends on its neighbours.
+    fast_observables : tuple of str
+        Names of the observables that soon follow the others, see `sklmacro.relaxation`.
     has_events : bool
         True if the dynamics can be advanced by a number of events.
     parity : tuple of int, or None

@@ -25,6 +25,7 @@ class Hooks(BaseEstimator):
     observable_units: ClassVar[tuple[str, ...]] = ("1",)
     observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
     observable_range: ClassVar[int] = 0
+    fast_observables: ClassVar[tuple[str, ...]] = ()
     has_events: ClassVar[bool] = False
     isotropic: ClassVar[bool] = False
     upsample_method: ClassVar[str] = "replicate"

@@ -102,6 +102,7 @@ class Ising(Simulator):
     observable_units = ("1", "1")
     observable_bounds = ((-1.0, 1.0), (0.0, 1.0))
     observable_range = 1
+    fast_observables = ("domain wall density",)
     has_events = True
     isotropic = True
     relax_time = 8.0
