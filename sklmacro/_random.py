@@ -24,6 +24,7 @@ class Stage(IntEnum):
     TRAIN = 4
     SPLIT = 5
     ROLLOUT = 6
+    MOMENTS = 12
 
 
 def resolve_entropy(random_state: object) -> int:
