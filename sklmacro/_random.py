@@ -27,6 +27,7 @@ class Stage(IntEnum):
     PILOT = 8
     BOOTSTRAP = 9
     AUGMENT = 11
+    MOMENTS = 12
 
 
 def resolve_entropy(random_state: object) -> int:

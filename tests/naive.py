@@ -398,3 +398,24 @@ def structure_factor(a, b, positions, k):
         for j in range(n):
             total += a[i] * b[j] * np.cos(k @ (positions[i] - positions[j])) / n
     return total
+
+
+# --- moments of increments -----------------------------------------------------------------------
+
+
+def event_moments(x, changes, phi):
+    """b and A of phi: a sum over all (rate, {site: new state}) that change the snapshot x."""
+    before, b, A = phi(x), 0.0, 0.0
+    for rate, new in changes:
+        y = x.copy()
+        for site, state in new.items():
+            y.flat[site] = state
+        d = phi(y) - before
+        b, A = b + rate * d, A + rate * np.outer(d, d)
+    return b, A
+
+
+def flips(x, energy, temperature, sites):
+    """All flips of the spins on `sites`, for `event_moments`."""
+    rates = 1 / (1 + np.exp(flip_costs(x, energy) / temperature)).ravel()
+    return [(rates[site], {site: -x.flat[site]}) for site in sites]

@@ -7,7 +7,6 @@ from sklmacro import HierarchicalUpsampler
 from sklmacro.experiments._wolff import equilibrium_snapshots
 from sklmacro.relaxation import RelaxationWarning, unexplained_change
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain
-from tests import naive
 
 HOT = Ising(temperature=2.8)
 
