@@ -24,6 +24,8 @@ class Stage(IntEnum):
     TRAIN = 4
     SPLIT = 5
     ROLLOUT = 6
+    LAM = 7
+    PLATEAU = 10
 
 
 def resolve_entropy(random_state: object) -> int:
