@@ -51,10 +51,8 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
     context : sequence of str, default=()
         Parameters of the simulator to write into the pairs (Eq. 31), such as "temperature".
     n_joint : int, default=0
-        Snapshots of which patches are also evolved jointly, 8 times each, to estimate the factor
-        lam on the covariance; 0 estimates none. Its error falls as 1/sqrt(n_joint): on a lattice
-        of at most 6 patches along each axis, of which all evolve, it is about 0.6/sqrt(n_joint)
-        of lam for one observable, else 0.8/sqrt(n_joint) (1 axis) to 2/sqrt(n_joint) (3 axes).
+        Snapshots of which the whole lattice is also evolved, 4 times each, to estimate the factor
+        lam on the covariance; 0 estimates none. Its standard error is at best lam/sqrt(n_joint).
     random_state : None, int, RandomState or Generator, default=None
         Seed; every snapshot has its own stream.
     n_jobs : int, default=None
@@ -75,7 +73,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
     lam_, lam_error_ : float
         With `n_joint`, the estimated factor on the covariance, the mean of those of the observables
         with equal weights, and its standard error; both are written into the pairs. As dt -> 0 it
-        tends to K/p. See `sklmacro.joint` for what it neglects on large lattices.
+        tends to K/p. See `sklmacro.joint`.
     lam_of_observables_ : ndarray of shape (n_observables,)
         With `n_joint`, each observable's own factor; NaN for one that never changed.
     n_features_in_ : int
@@ -232,20 +230,19 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
 
     def _estimate_lam(self, X: np.ndarray) -> None:
         """Estimate lam for p evolved patches from joint evolutions of `n_joint` snapshots."""
-        if not 2 <= self.n_joint <= len(X):
+        fewest = self.simulator_.n_observables + 3
+        if not fewest <= self.n_joint <= len(X):
             raise ValueError(
-                f"Expected n_joint of 0, or of 2 to {len(X)}, the number of snapshots, but got "
-                f"{self.n_joint}; pass more snapshots or change n_joint."
+                f"Expected n_joint of 0, or of {fewest} to {len(X)}, the number of snapshots, but "
+                f"got {self.n_joint}; pass more snapshots or change n_joint."
             )
         entropy = resolve_entropy(self.random_state)
         chosen = stream(entropy, Stage.SPLIT).permutation(len(X))[: self.n_joint]
-        found = estimate_lam(
+        self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
             self.simulator_, X[chosen], self.grid_, Surroundings(self.boundary, self.buffer),
-            self.dt_, self.n_events, entropy, n_jobs=self.n_jobs, verbose=self.verbose,
+            self.n_patches_evolved, self.dt_, self.n_events, entropy, n_jobs=self.n_jobs,
+            verbose=self.verbose,
         )  # fmt: skip
-        p = self.n_patches_evolved
-        self.lam_, self.lam_error_ = found.lam / p, found.error / p
-        self.lam_of_observables_ = found.of_observables / p
 
     def _context(self) -> list[float]:
         """Return the values of the simulator's parameters that `context` names."""
