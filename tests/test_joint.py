@@ -1,4 +1,4 @@
-"""The estimated factor lam: against exact chains, its limit K, its error, and its way to the SDE."""
+"""The estimated factor lam: against exact chains, its limit, its error, and its use in the SDE."""
 
 import numpy as np
 import pytest
@@ -67,14 +67,13 @@ def test_all_patches_apart_have_less_than_K_over_p():
 
 
 def test_pairs_carry_it():
-    one, X = sampler(6, 60)
-    pairs = one.fit_transform(X)
-    three = one
-    assert (pairs["lam"] == three.lam_).all()
-    assert (pairs["lam_error"] == three.lam_error_).all()
-    none = one.set_params(n_joint=0).fit_transform(X)
-    assert "lam" not in none.dtype.names
-    assert np.array_equal(one.set_params(n_joint=60).fit_transform(X)["d_obs"], none["d_obs"])
+    evolve, X = sampler(6, 60)
+    pairs = evolve.fit_transform(X)
+    assert (pairs["lam"] == evolve.lam_).all()
+    assert (pairs["lam_error"] == evolve.lam_error_).all()
+    plain = evolve.set_params(n_joint=0).fit_transform(X)
+    assert "lam" not in plain.dtype.names
+    assert np.array_equal(plain["d_obs"], pairs["d_obs"])
 
 
 def test_standard_errors_are_of_the_right_size():
@@ -157,7 +156,7 @@ def test_events_are_shared_by_the_patches_of_the_box(critical):
 
 @pytest.mark.parametrize("lam", [12.0, 7.5])
 def test_auto_uses_the_estimate_of_the_pairs(lam):
-    plain, A, Sigma = exact_pairs(K=16)
+    plain, _, Sigma = exact_pairs(K=16)
     fields = {name: plain[name] for name in ("n_patches", "n_evolved", "group")}
     pairs = latent_pairs(plain["z"], plain["dz"], plain["dt"], lam=lam, lam_error=0.3, **fields)
     options = {"drift_model": "linear", "diffusion_model": "constant"}
