@@ -283,6 +283,10 @@ OWN = {
     "no lam in the pairs": (lambda: sde(lam="auto"), r"got pairs without one; .*n_joint=\.\.\."),
     "no lam in an array": (lambda: sde(Z, -Z, lam="auto"), "got an array without one"),
     "one joint evolution": (lambda: evolve(patch=4, n_joint=1), "0, or of 5 to 6, .*but got 1"),
+    "lam beside moments": (
+        lambda: evolve(patch=4, moments=True, n_joint=5),
+        "n_joint=0 with moments=True, but got n_joint=5; moments are those of dt -> 0",
+    ),
     "joint evolutions too many": (lambda: evolve(patch=4, n_joint=7), "5 to 6, .*but got 7"),
     "nothing changes jointly": (
         lambda: evolve(0 * CHAIN, LinearChain(sigma=0.0, force=0.0), patch=4, n_joint=5),

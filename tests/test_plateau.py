@@ -54,13 +54,18 @@ def test_curves_of_a_chain_are_the_exact_ones():
     chain = LinearChain(force=3.0, gamma=gamma, sigma=0.7)
     X = chain.sample_initial(300, n, random_state=0)
     found = dt_plateau(chain, X, dts, random_state=2)
+    assert found.dts.tolist() == [0, *dts]  # first the exact moments, without an error
+    assert (found.rate[0, 0], found.diffusion[0, 0]) == pytest.approx((gamma, 0.7**2 / n))
+    assert (found.rate_error[0, 0], found.diffusion_error[0, 0]) == pytest.approx((0, 0), abs=1e-9)
     rate = -np.expm1(-gamma * dts) / dts
     diffusion = 0.7**2 * -np.expm1(-2 * gamma * dts) / (2 * gamma * dts * n)
-    assert (np.abs(found.rate[:, 0] - rate) < 3.5 * found.rate_error[:, 0]).all()
-    assert (np.abs(found.diffusion[:, 0] - diffusion) < 3.5 * found.diffusion_error[:, 0]).all()
-    assert (found.rate_error[:, 0] < 0.02 * rate).all()
-    assert (found.diffusion_error[:, 0] < 0.05 * diffusion).all()
-    assert np.abs(found.rate[-1, 0] - gamma) > 20 * found.rate_error[-1, 0]  # negative control
+    for values, errors, truth, precision in [
+        (found.rate[1:, 0], found.rate_error[1:, 0], rate, 0.02),
+        (found.diffusion[1:, 0], found.diffusion_error[1:, 0], diffusion, 0.05),
+    ]:
+        assert (np.abs(values - truth) < 3.5 * errors).all()
+        assert (errors < precision * truth).all()
+        assert np.abs(values[-1] - truth[0]) > 20 * errors[-1]  # negative control
     assert found.names == ("mean displacement",)
 
 
@@ -73,7 +78,7 @@ def test_standard_errors_are_of_the_right_size():
         X = chain.sample_initial(30, 6, random_state=seed)
         one = dt_plateau(chain, X, dt, random_state=1000 + seed)
         curves = (one.rate, one.rate_error), (one.diffusion, one.diffusion_error)
-        off.append([(v[:, 0] - t) / e[:, 0] for (v, e), t in zip(curves, truth, strict=True)])
+        off.append([(v[1:, 0] - t) / e[1:, 0] for (v, e), t in zip(curves, truth, strict=True)])
     spread, allowed = np.std(off, axis=0), 4 / np.sqrt(2 * 60)
     assert (np.abs(spread - 1) < allowed).all()
     assert (np.abs(np.mean(off, axis=0)) < 4 / np.sqrt(60)).all()
@@ -163,11 +168,11 @@ def test_a_vacancy_that_jumps_back_has_no_plateau_at_few_jumps():
     X = alloy.advance(alloy.sample_initial(60, 5, random_state=0), n_events=4000, random_state=1)[0]
     dts = alloy.jump_time() * np.array([1.0, 10.0, 100.0])
     found = dt_plateau(alloy, X, dts, random_state=0)
-    fall = found.diffusion[0] - found.diffusion[2]
-    error = np.hypot(found.diffusion_error[0], found.diffusion_error[2])
-    assert (found.diffusion[0] > 2 * found.diffusion[2])[[0, 2, 5]].all()  # like neighbours
+    fall = found.diffusion[0] - found.diffusion[3]
+    error = np.hypot(found.diffusion_error[0], found.diffusion_error[3])
+    assert (found.diffusion[0] > 2 * found.diffusion[3])[[0, 2, 5]].all()  # like neighbours
     assert (fall > 3 * error)[[0, 2, 5]].all()
-    assert found.interval is None or found.interval[0] > dts[0]
+    assert found.interval is None or found.interval[0] >= dts[0]
     patches = dt_plateau(alloy, np.tile(X, (1, 2, 1, 1, 1)), dts, patch=5, random_state=0)
     assert np.isfinite(patches.rate).all()
 

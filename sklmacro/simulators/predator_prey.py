@@ -182,3 +182,15 @@ class PredatorPrey(Simulator):
                 amplitude,
             )
         return n_steps * step
+
+    def _one_step(
+        self, x: np.ndarray, lattice: Lattice, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        (start,), (extent,) = window
+        around = np.pad(x, ((1, 1), (0, 0)), mode="edge")  # zero flux
+        bend = (around[:-2] - 2 * x + around[2:]) / self.spacing**2
+        u, v = x.T
+        local = np.column_stack([u * (1 - u - v), self.a * v * (u - self.b)])
+        drift = local + np.array([self.c, 1.0]) * bend  # Eq. 20
+        noise = np.array([self.sigma_u, self.sigma_v]) / math.sqrt(self.spacing)
+        return drift[start : start + extent], np.tile(noise, (extent, 1))
