@@ -16,8 +16,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._parallel import map_batches
-from sklmacro._random import Stage, Streams, choose, resolve_entropy
+from sklmacro._random import Stage, Streams, choose, resolve_entropy, stream
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
+from sklmacro.joint import estimate_lam
 from sklmacro.lattice import Lattice
 from sklmacro.pairs import snapshot_pair_dtype
 from sklmacro.patches import PatchGrid
@@ -60,6 +61,9 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         turned by a random element of the lattice's point group. With a mirror image -x the rows
         double: row 2 k is the turned snapshot k, row 2 k + 1 its mirror image, evolved
         independently; both have the same group.
+    n_joint : int, default=0
+        Snapshots of which the whole lattice is also evolved, 4 times each, to estimate the factor
+        lam on the covariance; 0 estimates none. Its standard error is at best lam/sqrt(n_joint).
     random_state : None, int, RandomState or Generator, default=None
         Seed; every snapshot has its own stream.
     n_jobs : int, default=None
@@ -77,6 +81,12 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         K, the number of patches.
     dt_ : float or None
         Evolution time; None with `n_events`.
+    lam_, lam_error_ : float
+        With `n_joint`, the estimated factor on the covariance, the mean of those of the observables
+        with equal weights, and its standard error; both are written into the pairs. As dt -> 0 it
+        tends to K/p. See `sklmacro.joint`.
+    lam_of_observables_ : ndarray of shape (n_observables,)
+        With `n_joint`, each observable's own factor; NaN for one that never changed.
     n_features_in_ : int
         Cells along the first axis of the snapshots.
 
@@ -106,6 +116,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         moments: bool = False,
         context: Sequence[str] = (),
         augment: bool = False,
+        n_joint: int = 0,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -121,12 +132,13 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         self.moments = moments
         self.context = context
         self.augment = augment
+        self.n_joint = n_joint
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> "PartialEvolutionSampler":
-        """Check the parameters against large snapshots; nothing is learned.
+        """Check the parameters against large snapshots, and estimate lam where `n_joint` says so.
 
         Parameters
         ----------
@@ -162,6 +174,8 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         if self.augment:
             Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
         Surroundings(self.boundary, self.buffer).check(self.simulator_, lattice, self.grid_.cells)
+        if check_integer(self.n_joint, "n_joint", low=0):
+            self._estimate_lam(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
@@ -193,7 +207,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         dtype = snapshot_pair_dtype(
             X.shape[1:], (*grid.patch_shape, *X.shape[1 + len(lattice.site_shape) :]), X.dtype,
             n_axes=lattice.ndim, n_evolved=n_evolved, n_observables=simulator.n_observables,
-            n_context=len(self.context), moments=self.moments,
+            n_context=len(self.context), moments=self.moments, estimated_lam=self.n_joint > 0,
         )  # fmt: skip
         images = Augmentation(simulator, lattice, entropy) if self.augment else None
         copies = images.copies if images else 1
@@ -203,6 +217,9 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         pairs["group"] = np.repeat(groups, copies)
         if self.context:
             pairs["context"] = self._context()
+        if self.n_joint:
+            share = grid.n_patches / self.n_patches_  # 1, unless of lattices of another size
+            pairs["lam"], pairs["lam_error"] = self.lam_ * share, self.lam_error_ * share
 
         def work(start: int, stop: int) -> np.ndarray:
             batch = pairs[start:stop].copy()
@@ -270,6 +287,27 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
                 f"n_events={self.n_events} and boundary={self.boundary!r}; nothing is evolved for "
                 "moments, so leave both at their defaults, or set moments=False."
             )
+
+    def _estimate_lam(self, X: np.ndarray) -> None:
+        """Estimate lam for p evolved patches from joint evolutions of `n_joint` snapshots."""
+        if self.moments:
+            raise ValueError(
+                "Expected n_joint=0 with moments=True, but got "
+                f"n_joint={self.n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
+            )
+        fewest = self.simulator_.n_observables + 3
+        if not fewest <= self.n_joint <= len(X):
+            raise ValueError(
+                f"Expected n_joint of 0, or of {fewest} to {len(X)}, the number of snapshots, but "
+                f"got {self.n_joint}; pass more snapshots or change n_joint."
+            )
+        entropy = resolve_entropy(self.random_state)
+        chosen = stream(entropy, Stage.SPLIT).permutation(len(X))[: self.n_joint]
+        self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
+            self.simulator_, X[chosen], self.grid_, Surroundings(self.boundary, self.buffer),
+            self.n_patches_evolved, self.dt_, self.n_events, entropy, n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )  # fmt: skip
 
     def _context(self) -> list[float]:
         """Return the values of the simulator's parameters that `context` names."""

@@ -23,7 +23,7 @@ class OnsagerSDE(PatchSDE):
 
     Parameters
     ----------
-    lam : "K" or float, default="K"
+    lam : "K", "auto" or float, default="K"
         Factor on the covariance in the likelihood, as in `PatchSDERegressor`.
     forcing : bool, default=True
         Whether the drift has an external force f.
@@ -53,7 +53,7 @@ class OnsagerSDE(PatchSDE):
 
     Attributes
     ----------
-    lam_, n_state_, model_, history_, n_features_in_
+    lam_, lam_error_, n_state_, model_, history_, n_features_in_
         As in `PatchSDERegressor`.
 
     References

@@ -19,9 +19,10 @@ class PatchSDERegressor(PatchSDE):
 
     Parameters
     ----------
-    lam : "K" or float, default="K"
+    lam : "K", "auto" or float, default="K"
         Factor on the covariance in the likelihood. "K" is the number of patches over the number
-        evolved, read from the pairs (1 for plain X). Theorem 1 says K.
+        evolved, read from the pairs (1 for plain X); Theorem 1 says K as dt -> 0. "auto" is the
+        estimate that the pairs of `PartialEvolutionSampler(n_joint=...)` carry, for longer dt.
     drift_model : {"mlp", "linear", "polynomial"}, default="mlp"
         Form of the drift. The last two are fitted in closed form or to convergence.
     degree : int or "auto", default=2
@@ -58,6 +59,8 @@ class PatchSDERegressor(PatchSDE):
     ----------
     lam_ : float
         Factor in use, mean over the pairs.
+    lam_error_ : float
+        Standard error of an estimated factor; 0 for "K" or a number.
     n_state_ : int
         d, dimension of the state.
     model_ : PolynomialSDE or NeuralSDE

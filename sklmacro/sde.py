@@ -98,6 +98,7 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
         self.lam_ = float(np.mean(increments.lam))
+        self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
         with single_threaded():
             u = (columns - self.mean_) / self.scale_
             self.model_ = self._fit_model(u, increments.in_own_time(), groups, parity)
@@ -217,7 +218,7 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         if is_structured(X):
             columns, dt = self._pair_columns(X, reset)
             dz = np.ascontiguousarray(X["dz"])
-            lam, groups = X["n_patches"] / X["n_evolved"], np.asarray(X["group"])
+            lam, groups = self._factor(X), np.asarray(X["group"])
             cov = np.ascontiguousarray(X["cov"]) if has_moments(X) else None
             if reset:
                 self._flat_output = False
@@ -240,10 +241,23 @@ class PatchSDE(RegressorMixin, BaseEstimator):
                     f"{columns.shape[1]} columns; pass X = z (and context behind it), y = dz."
                 )
             dt = np.full(len(columns), self.dt)
-            lam, groups = np.ones(len(columns)), np.arange(len(columns))
-        if self.lam != "K":
-            lam = np.full(len(columns), float(self.lam))
+            lam, groups = self._factor(np.ones(len(columns))), np.arange(len(columns))
         return columns, Increments(dz, dt, lam, cov), groups
+
+    def _factor(self, X: np.ndarray) -> np.ndarray:
+        """Return lam (n_samples,) for pairs X, or for a plain X of as many rows."""
+        if not isinstance(self.lam, str):
+            return np.full(len(X), float(self.lam))
+        names = X.dtype.names or ()
+        if self.lam == "K":
+            return X["n_patches"] / X["n_evolved"] if names else np.ones(len(X))
+        if "lam" not in names:
+            raise ValueError(
+                "Expected pairs with an estimated lam for lam='auto', but got "
+                f"{'pairs' if names else 'an array'} without one; sample them by "
+                "PartialEvolutionSampler(n_joint=...), or set lam='K' or a number."
+            )
+        return np.asarray(X["lam"])
 
     def _prediction_data(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return columns and elapsed times."""
@@ -289,9 +303,10 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         check_choice(params["diffusion_model"], "diffusion_model", DIFFUSIONS)
         lam = params["lam"]
         if isinstance(lam, str):
-            check_choice(lam, "lam", ("K",))
+            check_choice(lam, "lam", ("K", "auto"))
         else:
-            check_real(lam, "lam", low=0.0, strict=True, remedy="pass 'K' or a positive number")
+            remedy = "pass 'K', 'auto' or a positive number"
+            check_real(lam, "lam", low=0.0, strict=True, remedy=remedy)
         for name in ("dt", "lr"):
             check_real(params[name], name, low=0.0, strict=True)
         check_real(params["weight_decay"], "weight_decay", low=0.0)

@@ -419,3 +419,17 @@ def flips(x, energy, temperature, sites):
     """All flips of the spins on `sites`, for `event_moments`."""
     rates = 1 / (1 + np.exp(flip_costs(x, energy) / temperature)).ravel()
     return [(rates[site], {site: -x.flat[site]}) for site in sites]
+
+
+def variance_ratio(simulator, X, window, duration, seed):
+    """Var(dz_patch | z) / Var(dz | z) of the first observable, by two regressions on z."""
+    z = simulator.observe(X)
+    variances = []
+    for k, box in enumerate((window, None)):
+        after, _ = simulator.advance(X, duration=duration, window=box, random_state=seed + k)
+        n_sites = X[0].size if box is None else np.prod(window[1])
+        change = (after.astype(int) - X).reshape(len(X), -1).sum(axis=1) / n_sites
+        design = np.column_stack([np.ones(len(X)), z])
+        off = change - design @ np.linalg.lstsq(design, change)[0]
+        variances.append((off**2).sum() / (len(X) - design.shape[1]))
+    return variances[0] / variances[1]
