@@ -87,6 +87,7 @@ class WithoutMoments(CurieWeiss):
     """A simulator whose drift is not known."""
 
     fast_observables = CurieWeiss.observable_names
+    process = None
 
 
 def test_without_a_drift_the_change_decides():
