@@ -6,7 +6,8 @@ snapshot is the mean over its sites of a density `f_k(x_i, neighbours of i)`. He
 intensive, they apply to every lattice size, and Eqs. 14-15 hold exactly.
 
 A simulator of one's own derives from `Simulator` and writes three methods in plain numpy:
-`_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`.
+`_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`. For
+moments of increments it writes `_events`, or `_one_step` where it is a diffusion.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ class Simulator(Hooks):
     """Base class of the microscopic simulators.
 
     Subclasses set the class attributes below and write the hooks `_draw_initial`,
-    `_advance_window` and `density`. Parameters are those of the subclass's `__init__`, which only
-    assigns them.
+    `_advance_window` and `density`, and one of `_events` and `_one_step` where they want moments of
+    increments. Parameters are those of the subclass's `__init__`, which only assigns them.
 
     Attributes
     ----------

@@ -36,7 +36,8 @@ class Events:
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return b (n_observables,) and A (n_observables, n_observables)."""
-        b, A = sum_events(np.asarray(self.rates, float)[np.newaxis], self.changes.astype(float))
+        rates, changes = np.ascontiguousarray(self.rates, float), self.changes
+        b, A = sum_events(rates[np.newaxis], np.ascontiguousarray(changes, float))
         return b[0], A[0]
 
 

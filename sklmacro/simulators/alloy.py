@@ -38,7 +38,8 @@ class Alloy(Simulator):
 
     Snapshots are int8, 0 a vacancy and 1, 2, ... the species. Jumps conserve composition, number of
     vacancies and lattice. The observables are the short-range-order parameters delta_ab of Eq. 30
-    for a <= b in the order of the species.
+    for a <= b in the order of the species. A vacancy mostly jumps straight back: `moments`, which
+    hold as dt -> 0, have the right equilibrium but overstate the kinetics of longer times.
 
     Parameters
     ----------
