@@ -145,8 +145,6 @@ def _slopes(table: dict[str, np.ndarray], source: str, settings: Settings) -> np
         U, error = table[source][here, 2], table[f"{source} error"][here, 2]
         degree = min(2, np.count_nonzero(here) - 1)
         slope = binder_slope(table["temperature"][here], U, error, Tc=TC, degree=degree)
-            table["temperature"][here], U, error, Tc=TC, degree=min(2, here.sum() - 1)
-        )
         rows.append((slope.value, slope.error))
     return np.array(rows)
 
