@@ -56,7 +56,7 @@ class Learning:
     n_small: int = 500
     equilibration: float = 20.0
     relax_duration: float = 8.0
-    n_states: int = 1000
+    n_states: int = 500
     state_duration: float = 1.0
     degree: int = 9
     n_members: int = 20

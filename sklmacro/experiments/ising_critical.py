@@ -114,7 +114,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     nu = {source: correlation_exponent(settings.sides, *slopes[source].T) for source in SOURCES}
     numbers["nu"] = _compared(nu, AIMS["nu"])
     for at in settings.exponents_at:
-        found = {source: _exponents(table, source, at == T) for source in SOURCES}
+        here = np.equal(T, at)
+        found = {source: _exponents(table, source, here) for source in SOURCES}
         numbers[f"T = {at:.5f}"] = {
             name: _compared({source: found[source][name] for source in SOURCES}, AIMS[name])
             for name in ("beta/nu", "gamma/nu")
@@ -143,7 +144,7 @@ def _slopes(table: dict[str, np.ndarray], source: str, settings: Settings) -> np
     for side in settings.sides:
         here = table["side"] == side
         U, error = table[source][here, 2], table[f"{source} error"][here, 2]
-        degree = min(2, np.count_nonzero(here) - 1)
+        degree = min(2, int(np.count_nonzero(here)) - 1)
         slope = binder_slope(table["temperature"][here], U, error, Tc=TC, degree=degree)
         rows.append((slope.value, slope.error))
     return np.array(rows)
