@@ -135,7 +135,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         error = numbers[CONVERGED][quantity]["standard error"]
         ax.axhspan(-2 * error, 2 * error, color="0.9", zorder=0, label="2 standard errors")
         ax.set(xlabel="|M|", ylabel=f"{quantity}, less direct")
-    panels[0].legend(frameon=False, fontsize="small")
+    panels[1].legend(frameon=False, fontsize="small", loc="center right")
     small, large = settings.learning.side_small, settings.side
     figure.suptitle(
         f"LocalRelax, {small}x{small} to {large}x{large} at T = {settings.temperature:g}"
