@@ -125,7 +125,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     """Draw walls and drift of M at given M, less those of direct simulation."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
     panels = figure.subplots(1, 2)
     names = [f"{sweeps:g} sweeps a site" for sweeps in settings.sweeps if sweeps] + [CONVERGED]
     for ax, quantity in zip(panels, (WALLS, DRIFT), strict=True):
@@ -135,7 +135,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         error = numbers[CONVERGED][quantity]["standard error"]
         ax.axhspan(-2 * error, 2 * error, color="0.9", zorder=0, label="2 standard errors")
         ax.set(xlabel="|M|", ylabel=f"{quantity}, less direct")
-    panels[1].legend(frameon=False, fontsize="small", loc="center right")
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, loc="outside right upper")
     small, large = settings.learning.side_small, settings.side
     figure.suptitle(
         f"LocalRelax, {small}x{small} to {large}x{large} at T = {settings.temperature:g}"
