@@ -3,6 +3,7 @@
 from sklmacro.experiments import (
     curie_weiss,
     ising,
+    ising_patch_size,
     linear_chain,
     nbmota,
     nbmota_direct,
@@ -12,7 +13,15 @@ from sklmacro.experiments._run import Experiment, Run, run_experiment
 
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (linear_chain, predator_prey, ising, curie_weiss, nbmota, nbmota_direct)
+    for module in (
+        linear_chain,
+        predator_prey,
+        ising,
+        ising_patch_size,
+        curie_weiss,
+        nbmota,
+        nbmota_direct,
+    )
 }
 
 __all__ = ["EXPERIMENTS", "Experiment", "Run", "run_experiment"]
