@@ -3,7 +3,9 @@
 from sklmacro.experiments import (
     curie_weiss,
     ising,
+    ising_ablation,
     ising_critical,
+    ising_rescaling,
     linear_chain,
     nbmota,
     nbmota_direct,
@@ -18,6 +20,8 @@ EXPERIMENTS = {
         predator_prey,
         ising,
         ising_critical,
+        ising_rescaling,
+        ising_ablation,
         curie_weiss,
         nbmota,
         nbmota_direct,
