@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.integrate import cumulative_trapezoid
 from scipy.signal import correlate
 from scipy.stats import wasserstein_distance
 
@@ -94,6 +95,55 @@ def stationary_density(sde: Any, grid: Any, context: Any = None) -> np.ndarray:
     potential = np.concatenate([[0.0], np.cumsum(steps * (force[1:] + force[:-1]) / 2)])
     density = np.exp(potential - potential.max()) / sigma
     return density / np.trapezoid(density, grid)
+
+
+def passage_time(sde: Any, grid: Any, start: float, stop: float, context: Any = None) -> float:
+    """Return the mean time that a one-dimensional SDE takes from `start` up to `stop`.
+
+    With the stationary density p, and the grid's first value a wall that throws paths back,
+
+        time = int_start^stop 2 / (Sigma(z) p(z)) int_low^z p(z') dz' dz
+
+    (C. W. Gardiner, Stochastic Methods, 4th ed., Sec. 5.5). From -threshold to threshold, where the
+    law is even, it is the time between reversals that `reversal_time` measures on long paths.
+
+    Parameters
+    ----------
+    sde : PatchSDERegressor, OnsagerSDE or SDEEnsemble
+        A fitted SDE with a state of one component.
+    grid : array-like of shape (n,)
+        Increasing values of z, as far as the density reaches, `start` and `stop` within.
+    start, stop : float
+        `start` lies below `stop`.
+    context : array-like of shape (n_context,), default=None
+        Outer parameters.
+
+    Returns
+    -------
+    time : float
+        In the SDE's unit of time; infinite where the density vanishes on the way.
+
+    Raises
+    ------
+    ValueError
+        If `start` and `stop` do not lie within the grid in this order, or as in
+        `stationary_density`.
+    """
+    density = stationary_density(sde, grid, context)
+    grid = np.asarray(grid, float)
+    start, stop = check_real(start, "start"), check_real(stop, "stop")
+    if not grid[0] <= start < stop <= grid[-1]:
+        raise ValueError(
+            f"Expected start < stop within the grid from {grid[0]:g} to {grid[-1]:g}, but got "
+            f"{start:g} and {stop:g}; for a way down, use the way up of -z."
+        )
+    z = np.union1d(grid[(grid > start) & (grid < stop)], [start, stop])
+    sigma = sde.diffusion(grid[:, None], context)[:, 0, 0]
+    below = np.interp(z, grid, cumulative_trapezoid(density, grid, initial=0))
+    flow = np.interp(z, grid, sigma * density)
+    with np.errstate(divide="ignore", over="ignore"):  # a density of 0 lets nothing through
+        waits = np.divide(2 * below, flow, out=np.zeros_like(z), where=below > 0)
+    return float(np.trapezoid(waits, z))
 
 
 def reversal_time(paths: Any, dt: float, *, threshold: float = 0.3) -> Estimate:

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import solve_banded
 from scipy.stats import binom, chi2
 
 from sklmacro import PatchSDERegressor
 from sklmacro.pairs import latent_pairs
 from sklmacro.stationary import (
     autocorrelation_time,
+    passage_time,
     reversal_time,
     stationary_density,
     wasserstein,
@@ -93,9 +95,65 @@ def test_wasserstein_distance_of_known_laws():
     assert wasserstein([-1, 1], [1]) == 1
 
 
+class DoubleWell:
+    """dz = c 4 a z (1 - z^2) dt + sqrt(c (1 + z^2 / 2)) dB."""
+
+    n_state_ = 1
+
+    def __init__(self, a=1.0, c=1.0):
+        self.a, self.c = a, c
+
+    def drift(self, z, context=None):
+        return self.c * 4 * self.a * z * (1 - z**2)
+
+    def diffusion(self, z, context=None):
+        return self.c * (1 + z**2 / 2)[:, :, None]
+
+
+GRID = np.linspace(-2.5, 2.5, 2001)
+
+
+def test_passage_time_solves_the_backward_equation():
+    """mu t' + Sigma t'' / 2 = -1 with t' = 0 at the wall and t = 0 at the end, by differences."""
+    sde, z, stop = DoubleWell(), np.linspace(-2.5, 0.5, 3001), 0.5
+    h, mu, sigma = z[1] - z[0], sde.drift(z), sde.diffusion(z[:, None])[:, 0, 0]
+    A = np.zeros((3, len(z)))  # in bands: above, on and below the diagonal
+    A[0, 1:] = (mu / (2 * h) + sigma / (2 * h**2))[:-1]
+    A[1] = -sigma / h**2
+    A[2, :-1] = (-mu / (2 * h) + sigma / (2 * h**2))[1:]
+    A[0, 1], A[1, 0] = 1.0, -1.0  # the wall: t_0 = t_1
+    A[1, -1], A[2, -2] = 1.0, 0.0
+    right = np.full(len(z), -1.0)
+    right[0] = right[-1] = 0.0
+    times = solve_banded((1, 1), A, right)
+    found = passage_time(sde, GRID, -0.5, stop)
+    assert found == pytest.approx(np.interp(-0.5, z, times), rel=3e-3)
+    assert passage_time(DoubleWell(c=0.5), GRID, -0.5, stop) == pytest.approx(2 * found)
+    assert passage_time(DoubleWell(a=1.2), GRID, -0.5, stop) > 1.2 * found  # negative control
+
+
+def test_passage_and_reversal_times_agree():
+    sde, rng, dt = DoubleWell(), np.random.default_rng(0), 1e-3
+    z, kept = np.tile([1.0, -1.0], 1000), []
+    for step in range(30_000):
+        noise = np.sqrt(sde.diffusion(z[:, None])[:, 0, 0] * dt) * rng.standard_normal(len(z))
+        z = z + sde.drift(z) * dt + noise
+        if step % 10 == 0:
+            kept.append(z)
+    measured = reversal_time(np.transpose(kept), 10 * dt, threshold=0.5)
+    # Crossings between records are missed, as if the threshold were 0.5826 of a step's standard
+    # deviation further out (M. Broadie, P. Glasserman and S. Kou, Math. Finance 7, 325 (1997)).
+    end = 0.5 + 0.5826 * np.sqrt(1.125 * 10 * dt)
+    expected = passage_time(sde, GRID, -end, end)
+    assert abs(measured.value - expected) < 4 * measured.error
+    assert passage_time(DoubleWell(a=1000.0), GRID, -0.5, 0.5) == np.inf
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: passage_time(DoubleWell(), GRID, 0.5, -0.5), r"start < stop within the grid"),
+        (lambda: passage_time(DoubleWell(), GRID, -0.5, 3.0), r"-2.5 to 2.5, but got -0.5 and 3"),
         (lambda: wasserstein([], [1.0]), "two samples, but got 0 and 1"),
         (lambda: wasserstein([np.nan], [1.0]), "finite samples"),
         (lambda: reversal_time(np.zeros((2, 3, 1)), 1.0), r"one component of shape .* \(2, 3, 1\)"),

@@ -27,7 +27,7 @@ from sklmacro import (
     SDEEnsemble,
 )
 from sklmacro._random import Stage, stream
-from sklmacro.pairs import common_fields, latent_pairs
+from sklmacro.pairs import common_fields, has_moments, latent_pairs
 from sklmacro.simulators import Ising
 from sklmacro.stationary import stationary_density
 
@@ -122,8 +122,8 @@ def moments_along_relaxation(
 
 def magnetisation(pairs: np.ndarray) -> np.ndarray:
     """Return latent pairs of M alone, the first observable."""
-    first = {"cov": pairs["cov"][:, :1, :1], **common_fields(pairs)}
-    return latent_pairs(pairs["z"][:, :1], pairs["dz"][:, :1], **first)
+    cov = pairs["cov"][:, :1, :1] if has_moments(pairs) else None
+    return latent_pairs(pairs["z"][:, :1], pairs["dz"][:, :1], cov=cov, **common_fields(pairs))
 
 
 def fit_ensemble(ising: Ising, pairs: np.ndarray, learning: Learning, seed: int) -> SDEEnsemble:
