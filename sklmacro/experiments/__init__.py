@@ -7,12 +7,21 @@ from sklmacro.experiments import (
     nbmota,
     nbmota_direct,
     predator_prey,
+    theorem_1,
 )
 from sklmacro.experiments._run import Experiment, Run, run_experiment
 
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (linear_chain, predator_prey, ising, curie_weiss, nbmota, nbmota_direct)
-}
+    for module in (
+        linear_chain,
+        predator_prey,
+        ising,
+        curie_weiss,
+        nbmota,
+        nbmota_direct,
+        theorem_1,
+    )
+}  # fmt: skip
 
 __all__ = ["EXPERIMENTS", "Experiment", "Run", "run_experiment"]

@@ -10,7 +10,7 @@ all patches     moments of all K, for every K-th snapshot. What neighbouring pat
                 last digits, and so has the fit.
 increments      sampled ones of one patch and a short time dt, as published: noise, and errors of
                 order dt.
-small chain     increments of n_s sites by themselves: its own SDE, with K times the bias.
+small chain     moments of n_s sites by themselves: their own SDE, with K times the bias.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Settings:
 
     n_small: int = 10
     n_patches: int = 10
-    n_trajectories: int = 2500
+    n_trajectories: int = 2000
     n_times: int = 40
     duration: float = 20.0
     dt: float = 0.05
@@ -50,7 +50,7 @@ class Settings:
 def _sampler(way: str, chain: LinearChain, settings: Settings, seed: int, run: Run) -> Any:
     """Return the sampler of pairs for one of `WAYS`."""
     return PartialEvolutionSampler(
-        chain, patch=settings.n_small, dt=settings.dt, moments=way.endswith(("patch", "patches")),
+        chain, patch=settings.n_small, dt=settings.dt, moments=way != "increments",
         n_patches_evolved=settings.n_patches if way == "all patches" else 1, random_state=seed,
         n_jobs=run.n_jobs, verbose=run.verbose,
     )  # fmt: skip
@@ -81,7 +81,7 @@ def _learn(
 ) -> tuple[float, float, float]:
     """Return (a, b, c) learned from snapshots of a chain."""
     X, groups = snapshots
-    if way == "all patches":  # as many patches as in the other ways
+    if way in ("all patches", "small chain"):  # exact from any number of snapshots
         X, groups = X[:: settings.n_patches], groups[:: settings.n_patches]
     with run.stage(f"pairs: {way}"):
         pairs = _sampler(way, chain, settings, seed, run).fit(X).transform(X, groups)
@@ -140,9 +140,11 @@ def _site_updates(settings: Settings) -> dict[str, int]:
     """Return the sites drawn anew, or whose drift is evaluated for moments, over all seeds."""
     n, K = settings.n_small, settings.n_patches
     pairs = settings.n_trajectories * settings.n_times * settings.n_seeds
+    pairs_of = {"one patch": pairs, "all patches": pairs, "increments": pairs}
+    pairs_of["small chain"] = pairs // K
     steps = settings.n_trajectories * (settings.n_times - 1) * settings.n_seeds
     return {"large snapshots": steps * n * K, "small snapshots": steps * n} | {
-        f"pairs: {way}": pairs * n for way in WAYS
+        f"pairs: {way}": pairs_of[way] * n for way in WAYS
     }
 
 
