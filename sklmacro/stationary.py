@@ -48,6 +48,54 @@ def wasserstein(x: Any, y: Any) -> float:
     return float(wasserstein_distance(*samples))
 
 
+def stationary_density(sde: Any, grid: Any, context: Any = None) -> np.ndarray:
+    """Return the stationary density of a one-dimensional SDE, without simulating it.
+
+    The Fokker-Planck equation of dz = mu dt + Sigma^(1/2) dB (Ito) without a current has
+
+        p(z) = C / Sigma(z) exp( int^z 2 mu / Sigma dz' ),
+
+    here by the trapezoidal rule (C. W. Gardiner, Stochastic Methods, 4th ed., Sec. 5.3.3).
+
+    Parameters
+    ----------
+    sde : PatchSDERegressor, OnsagerSDE or SDEEnsemble
+        A fitted SDE with a state of one component.
+    grid : array-like of shape (n,)
+        Increasing values of z, as far as the density reaches.
+    context : array-like of shape (n_context,), default=None
+        Outer parameters.
+
+    Returns
+    -------
+    density : ndarray of shape (n,)
+        Normalised on the grid.
+
+    Raises
+    ------
+    ValueError
+        If the state has several components, or the grid does not increase.
+    """
+    grid = check_finite(check_numbers(grid, "grid"), "grid")
+    if grid.ndim != 1 or len(grid) < 2 or not (np.diff(grid) > 0).all():
+        raise ValueError(
+            f"Expected a grid of at least 2 increasing values, but got one of shape {grid.shape}; "
+            "pass for instance numpy.linspace(-1, 1, 1001)."
+        )
+    if sde.n_state_ != 1:
+        raise ValueError(
+            f"Expected an SDE of one component, but got one of {sde.n_state_}; simulate it, or fit "
+            "the first component alone."
+        )
+    mu = sde.drift(grid[:, None], context)[:, 0]
+    sigma = sde.diffusion(grid[:, None], context)[:, 0, 0]
+    force = 2 * mu / sigma
+    steps = np.diff(grid)
+    potential = np.concatenate([[0.0], np.cumsum(steps * (force[1:] + force[:-1]) / 2)])
+    density = np.exp(potential - potential.max()) / sigma
+    return density / np.trapezoid(density, grid)
+
+
 def reversal_time(paths: Any, dt: float, *, threshold: float = 0.3) -> Estimate:
     """Return the mean time between reversals, as of the magnetisation, with its standard error.
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2
 
-from sklmacro.stationary import autocorrelation_time, reversal_time, wasserstein
+from sklmacro import PatchSDERegressor
+from sklmacro.pairs import latent_pairs
+from sklmacro.stationary import (
+    autocorrelation_time,
+    reversal_time,
+    stationary_density,
+    wasserstein,
+)
 
 DT, P = 0.5, 0.02  # a chain of +-1 that changes sign with probability P every DT
 MEAN = DT / P
@@ -101,3 +108,42 @@ def test_wasserstein_distance_of_known_laws():
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_density_of_one_component_is_that_of_fokker_planck():
+    """An OU process is Gaussian; with Sigma = 1 + z^2 and mu = -a z, p ~ (1 + z^2)^(-1 - a)."""
+
+    class Exact:
+        n_state_ = 1
+
+        def __init__(self, sigma):
+            self.sigma = sigma
+
+        def drift(self, z, context):
+            return -2.0 * z
+
+        def diffusion(self, z, context):
+            return self.sigma(z)[:, :, None]
+
+    z = np.linspace(-8, 8, 4001)
+    found = stationary_density(Exact(lambda z: 0 * z + 0.5), z)
+    np.testing.assert_allclose(found, np.exp(-4 * z**2) * np.sqrt(4 / np.pi), atol=1e-5)
+    heavy = (1 + z**2) ** -3.0
+    found = stationary_density(Exact(lambda z: 1 + z**2), z)
+    np.testing.assert_allclose(found, heavy / np.trapezoid(heavy, z), rtol=1e-4)
+
+
+def test_density_of_a_fitted_sde_and_what_it_refuses():
+    z = np.random.default_rng(0).normal(size=(500, 1))
+    pairs = latent_pairs(z, -z, 1.0, cov=np.full((500, 1, 1), 2.0))
+    sde = PatchSDERegressor(drift_model="polynomial", degree=3).fit(pairs)
+    grid = np.linspace(-2, 2, 401)
+    normal = np.exp(-(grid**2) / 2)
+    np.testing.assert_allclose(
+        stationary_density(sde, grid), normal / np.trapezoid(normal, grid), rtol=1e-4
+    )
+    with pytest.raises(ValueError, match=r"at least 2 increasing values, but got one of shape"):
+        stationary_density(sde, grid[::-1])
+    sde.n_state_ = 2
+    with pytest.raises(ValueError, match="one component, but got one of 2; simulate"):
+        stationary_density(sde, grid)

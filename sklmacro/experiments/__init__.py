@@ -3,7 +3,9 @@
 from sklmacro.experiments import (
     curie_weiss,
     ising,
+    ising_critical,
     linear_chain,
+    local_relax,
     nbmota,
     nbmota_direct,
     predator_prey,
@@ -16,12 +18,14 @@ EXPERIMENTS = {
     for module in (
         linear_chain,
         predator_prey,
+        theorem_1,
         ising,
+        ising_critical,
+        local_relax,
         curie_weiss,
         nbmota,
         nbmota_direct,
-        theorem_1,
     )
-}  # fmt: skip
+}
 
 __all__ = ["EXPERIMENTS", "Experiment", "Run", "run_experiment"]

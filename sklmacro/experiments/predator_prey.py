@@ -242,7 +242,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
         "published": {"lam of smallest MMD": 5.0, "values of lam": PUBLISHED, "seeds": 1},
         "squared MMD of one half of the truth against the other": floor,
     }
-    arrays, aims = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    aims: dict[str, Any] = {}
     for case, (_, lams) in scans.items():
         scores = {name: np.array([one[name] for one in found[case]]) for name in found[case][0]}
         numbers[case], aim = _summary(np.array(lams), scores, K, run)
