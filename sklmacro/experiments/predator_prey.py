@@ -41,7 +41,6 @@ PUBLISHED = (1.0, 2.5, 5.0, 10.0, 15.0, 20.0)  # values of lam in Fig. 2; the MM
 AIM = 0.03  # of the ratio of standard deviations at lam = K
 NEAR = 1.25  # factor on either side of K within which the minimum of the MMD is sought
 SNAPSHOTS = ("interpolated", "relaxed", "of the large system")
-N_DIRECTIONS = 4  # of a patch's noise that are encoded; a linear encoder has no curvature
 N_BOOTSTRAP = 1000
 
 
@@ -62,7 +61,7 @@ class Settings:
     degree: int = 2
     lams: tuple[float, ...] = (1.0, 2.5, 4.0, 5.0, 6.25, 10.0, 15.0, 20.0)
     lams_all: tuple[float, ...] = (4.0, 5.0, 6.25)  # with all patches, times their number
-    n_paths: int = 500
+    n_paths: int = 300
     score_interval: float = 0.5
     n_seeds: int = 5
 
@@ -88,7 +87,7 @@ def _snapshots(settings: Settings, how: str, seed: int, run: Run) -> tuple[np.nd
 
 
 class _Learned:
-    """Encoder and latent pairs from p patches of each large snapshot.
+    """Encoder and latent pairs from p patches of every p-th large snapshot: a fixed number.
 
     Attributes
     ----------
@@ -113,10 +112,11 @@ class _Learned:
                 n_jobs=run.n_jobs, **common,
             )  # fmt: skip
             self.closure = PatchAutoencoder(
-                spde, n_closure=settings.n_closure, n_events_encoded=N_DIRECTIONS, hidden=(),
+                spde, n_closure=settings.n_closure, hidden=(),
                 max_epochs=settings.closure_epochs, lr=5e-3, **common,
             )  # fmt: skip
-            pairs = sampler.fit(snapshots[0]).transform(*snapshots)
+            X, groups = (part[::p] for part in snapshots)
+            pairs = sampler.fit(X).transform(X, groups)
             self.latent = self.closure.fit_transform(pairs)
 
 
@@ -317,7 +317,7 @@ def _site_updates(settings: Settings) -> dict[str, int]:
     snapshots = s.n_trajectories * round(s.duration / s.snapshot_interval) * s.n_seeds
     return {
         "small snapshots": s.n_trajectories * s.n_small * steps * s.n_seeds,
-        "moments": snapshots * (s.patch + s.n_large),
+        "moments": 2 * snapshots * s.patch,
         "truth": len(AMPLITUDES) * len(MEANS) * s.n_paths * s.n_large * steps,
     }
 
