@@ -10,11 +10,13 @@ drift: sampled increments count that as noise, 2 % of the variance for u and 7 %
 The encoder is linear, since the amplitudes of two waves are all that has to be known, and the drift
 is quadratic in them, as the reactions are.
 
-What a patch has to itself stays as noise in the drift, and sets the mean path off. Moments of all K
-patches have none; theory then says lam = K / p = 1, and the scan is over lam p. Interpolation, too,
-moves the mean path: it halves the noise of every other cell, and the mean drift depends on products
-of fields. LocalRelax (Algorithm 1) puts some of it back, for times from one step, lest the smooth
-initial states are lost, to 5, twice the time 1 / b in which the prey forgets.
+What a patch has to itself stays as noise in the drift, and sets the mean path off; that in turn
+moves the minimum of the MMD to smaller lam, since wider predictions then overlap more. Moments of
+all K patches, for every K-th snapshot, have no such noise; theory then says lam = K / p = 1, and
+the scan is over lam p. Interpolation, too, moves the mean path: it halves the noise of every other
+cell, and the mean drift depends on products of fields. Two more ways to get snapshots stand beside:
+with LocalRelax (Algorithm 1), from one step to 5, twice the time 1 / b in which the prey forgets,
+and snapshots of the large system itself.
 """
 
 from dataclasses import dataclass
