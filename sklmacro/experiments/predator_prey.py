@@ -188,7 +188,7 @@ def _crossing(lams: np.ndarray, ratios: np.ndarray) -> float:
 
 
 def _minimum(lams: np.ndarray, values: np.ndarray, K: int) -> float:
-    """Return where a parabola in log lam through values near K is least; NaN if it opens down."""
+    """Return where a parabola in log lam through values near K is least; NaN where it is not."""
     near = (lams >= K / NEAR / 1.001) & (lams <= K * NEAR * 1.001)
     if near.sum() < 3:
         return np.nan
@@ -207,10 +207,11 @@ def _least_mmd(lams: np.ndarray, values: np.ndarray, K: int, run: Run) -> dict[s
     for _ in range(N_BOOTSTRAP):
         seeds, sets = rng.integers(n_seeds, size=n_seeds), rng.integers(n_sets, size=n_sets)
         drawn.append(_minimum(lams, values[seeds][:, :, sets].mean(axis=(0, 2)), K))
+    seen = np.array(drawn)[~np.isnan(drawn)]
     return {
         "value": _minimum(lams, values.mean(axis=(0, 2)), K),
-        "95 % interval": np.nanpercentile(drawn, (2.5, 97.5)),
-        "without a minimum": int(np.isnan(drawn).sum()) / N_BOOTSTRAP,
+        "95 % interval": np.percentile(seen, (2.5, 97.5)) if len(seen) else [np.nan, np.nan],
+        "without a minimum": 1 - len(seen) / N_BOOTSTRAP,
     }
 
 
@@ -360,7 +361,7 @@ EXPERIMENT = Experiment(
         "paper": Settings(),
         "smoke": Settings(
             n_trajectories=4, duration=2.0, relax_duration=(0.01, 0.1), closure_epochs=2, degree=1,
-            lams=(2.5, 5.0, 10.0), n_paths=20, n_seeds=1,
+            lams=(4.0, 5.0, 6.25), n_paths=20, n_seeds=1,
         ),
     },
     compute=compute,

@@ -304,7 +304,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     def guide(ax: Any, power: int, start: float) -> None:
         """Draw a power of dt for comparison."""
         ax.plot(t[:8], start * (t[:8] / t[0]) ** power, ":", color="0.4", lw=1)
-        ax.annotate(f"dt$^{power}$", (t[4], 0.25 * start * (t[4] / t[0]) ** power), color="0.3")
+        ax.annotate(f"dt$^{power}$", (t[6], 0.35 * start * (t[6] / t[0]) ** power), color="0.3")
 
     names = {"ghost": "ghost cells", "periodic": "patch closed on itself"}
     names["dependence"] = "dependence of neighbours"
@@ -320,7 +320,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         values = np.abs(arrays[f"exact chain, {name}"])
         panels[1].plot(t, values, "os^"[k] + "-", color=f"C{k}", ms=3, lw=1, label=label)
     guide(panels[1], 1, 0.4 * arrays["exact chain, Sigma, unlike patches"][0])
-    panels[1].set(title="linear chain, exact", ylabel="|patches - lattice|")
+    panels[1].set(title="linear chain, exact", ylabel="|patches - lattice|", ylim=(1e-6, 0.1))
     times = arrays["ising times"]
     for o, name in enumerate(OBSERVABLES):
         size, error = _rms(arrays["ising mu"][..., o], arrays["ising mu error"][..., o])
@@ -333,7 +333,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         ax.minorticks_off()
     panels[2].set_xticks(times, [f"{time:g}" for time in times], fontsize=7)
     for ax in panels:
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=8, loc=("upper left", "lower right")[ax is panels[0]])
     return figure
 
 
