@@ -433,3 +433,24 @@ def variance_ratio(simulator, X, window, duration, seed):
         off = change - design @ np.linalg.lstsq(design, change)[0]
         variances.append((off**2).sum() / (len(X) - design.shape[1]))
     return variances[0] / variances[1]
+
+
+def coupled_glauber(x, patches, up, sites, u):
+    """Changes of (spins, wall densities) of a square torus x, and of each patch evolved alone.
+
+    `patches` are lists of flat sites; `up` (9,) is the probability of an up spin for neighbour sums
+    -4 ... 4. Attempt k sets spin `sites[k]`, up if u[k] is below it.
+    """
+    n_x, n_y = x.shape
+
+    def evolved(allowed):
+        y = x.copy()
+        for site, number in zip(sites, u, strict=True):
+            if site in allowed:
+                i, j = divmod(int(site), n_y)
+                around = y[i - 1, j] + y[(i + 1) % n_x, j] + y[i, j - 1] + y[i, (j + 1) % n_y]
+                y[i, j] = 1 if number < up[around + 4] else -1
+        walls = [ising_walls(s, True) * x.size for s in (y, x)]
+        return np.array([y.sum(dtype=int) - x.sum(dtype=int), walls[0] - walls[1]])
+
+    return evolved(range(x.size)), np.array([evolved(patch) for patch in patches])

@@ -12,6 +12,7 @@ from sklmacro.experiments import (
     nbmota,
     nbmota_direct,
     predator_prey,
+    theorem_1,
 )
 from sklmacro.experiments._run import Experiment, Run, run_experiment
 
@@ -20,6 +21,7 @@ EXPERIMENTS = {
     for module in (
         linear_chain,
         predator_prey,
+        theorem_1,
         ising,
         ising_critical,
         local_relax,

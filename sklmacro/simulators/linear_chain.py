@@ -169,7 +169,7 @@ class LinearChain(Simulator):
         self, x: np.ndarray, lattice: Lattice, window: Window
     ) -> tuple[np.ndarray, np.ndarray]:
         (start,), (extent,) = window
-        around = np.pad(x, 1, mode="edge")  # a force between equals vanishes
+        around = np.concatenate([x[:1], x, x[-1:]])  # a force between equals vanishes
         drift = -self.gamma * x + self.kappa * (around[:-2] - 2 * x + around[2:])
         drift[0] += self.force
         return drift[start : start + extent], np.full(extent, float(self.sigma))
