@@ -28,8 +28,8 @@ from sklmacro.simulators import Simulator
 STEP = float(np.finfo(float).eps ** 0.25)
 SAME = 1e-6  # relative difference up to which two computations of the same moments agree
 
-# Moments of closures per time: b (c,), A between observables and closures (o, c), A (c, c).
-Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Moments per time: b of the closures (c,), A of observables and closures (o + c, o + c).
+Parts = tuple[np.ndarray, np.ndarray]
 # Patches to encode, and what makes parts of their closures.
 Probe = tuple[np.ndarray, Callable[[np.ndarray], Parts]]
 
@@ -64,8 +64,8 @@ def latent_moments(
     dz : ndarray of shape (n_samples, d)
         b dt, mean over the p patches of a pair.
     cov : ndarray of shape (n_samples, d, d)
-        A dt, covariance of that mean. The part of the observables is always the exact one, so that
-        with `n_drawn` a matrix need not be positive definite, though their mean is.
+        A dt, covariance of that mean. With `n_drawn` the part of the observables is that of what
+        was drawn, too, so that every matrix is positive semidefinite.
 
     Raises
     ------
@@ -76,8 +76,7 @@ def latent_moments(
     lattice = simulator.lattice(pairs["x"].shape[1:])
     grid = PatchGrid(lattice, patch_cells(pairs, lattice.ndim))
     (n, p), o = pairs["origin"].shape[:2], simulator.n_observables
-    b, cross = np.zeros((n, n_closure)), np.zeros((n, o, n_closure))
-    A = np.zeros((n, n_closure, n_closure))
+    b, A = np.zeros((n, n_closure)), np.zeros((n, o + n_closure, o + n_closure))
     if simulator.process == "diffusion":  # second differences need double precision
         codec = replace(codec, net=copy.deepcopy(codec.net).double())
     waiting: list[tuple[int, Probe]] = []
@@ -86,7 +85,7 @@ def latent_moments(
         closures = codec.encode(np.concatenate([patches for _, (patches, _) in waiting]))
         cuts = np.cumsum([len(patches) for _, (patches, _) in waiting])
         for (k, (_, parts)), own in zip(waiting, np.split(closures, cuts[:-1]), strict=True):
-            for total, part in zip((b, cross, A), parts(own), strict=True):
+            for total, part in zip((b, A), parts(own), strict=True):
                 total[k] += part
         waiting.clear()
 
@@ -107,9 +106,7 @@ def latent_moments(
         encode_waiting()
     dt = pairs["dt"][:, np.newaxis]
     dz = np.hstack([pairs["d_obs"], b / p * dt])
-    cov = np.block([[pairs["cov_obs"], cross], [cross.swapaxes(1, 2), A]])
-    cov[:, o:] *= dt[..., np.newaxis] / p**2
-    cov[:, :o, o:] *= dt[..., np.newaxis] / p**2
+    cov = A / p**2 * dt[..., np.newaxis]
     return dz, cov
 
 
@@ -165,8 +162,8 @@ def _probe_events(
     def parts(closures: np.ndarray) -> Parts:
         change = np.zeros((len(chosen), closures.shape[1]))
         np.add.at(change, event, closures[len(before) :] - closures[: len(before)][which])
-        weighted = weights[:, np.newaxis] * change
-        return weighted.sum(axis=0), changes.T @ weighted, change.T @ weighted
+        both = np.hstack([changes, change])
+        return weights @ change, both.T @ (weights[:, np.newaxis] * both)
 
     return np.concatenate([before, after]), parts
 
@@ -243,6 +240,7 @@ def _probe_noise(
         here, (ahead, behind) = closures[0], np.split(closures[1:], 2)
         slope = (ahead - behind) / (2 * step)
         bend = (ahead - 2 * here + behind) / step**2
-        return slope[0] + bend[1:].sum(axis=0) / 2, changes.T @ slope[1:], slope[1:].T @ slope[1:]
+        both = np.hstack([changes, slope[1:]])
+        return slope[0] + bend[1:].sum(axis=0) / 2, both.T @ both
 
     return patch + moved.reshape(-1, *patch.shape), parts
