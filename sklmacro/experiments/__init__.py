@@ -2,7 +2,9 @@
 
 from sklmacro.experiments import (
     curie_weiss,
+    dt_plateau,
     ising,
+    ising_cost,
     ising_critical,
     linear_chain,
     nbmota,
@@ -18,9 +20,11 @@ EXPERIMENTS = {
         predator_prey,
         ising,
         ising_critical,
+        ising_cost,
         curie_weiss,
         nbmota,
         nbmota_direct,
+        dt_plateau,
     )
 }
 

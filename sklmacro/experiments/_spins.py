@@ -101,7 +101,7 @@ def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> P
     )  # fmt: skip
 
 
-def _small_snapshots(simulator: Simulator, settings: Settings, seed: int, run: Run) -> np.ndarray:
+def small_snapshots(simulator: Simulator, settings: Settings, seed: int, run: Run) -> np.ndarray:
     """Return random small snapshots, and snapshots along small trajectories."""
     side, n = settings.side_small, settings.n_trajectories
     random = simulator.sample_initial(settings.n_random, side, random_state=2 * seed)
@@ -129,11 +129,11 @@ def _test_paths(
     return snapshots, more
 
 
-def _scaled(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def scaled(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return z with all components but the first, M, scaled to [0, 1] by their range."""
-    scaled = (z - low) / (high - low)
-    scaled[..., 0] = z[..., 0]
-    return scaled
+    u = (z - low) / (high - low)
+    u[..., 0] = z[..., 0]
+    return u
 
 
 def compute(
@@ -149,7 +149,7 @@ def compute(
         seed = run.seed + k
         steps = pipeline(simulator, settings, seed, run)
         with run.stage("simulate small systems"):
-            X = _small_snapshots(simulator, settings, seed, run)
+            X = small_snapshots(simulator, settings, seed, run)
         with run.stage("upsample and relax"):
             X = steps["upsample"].fit_transform(X)
         with run.stage("evolve patches"):
@@ -217,8 +217,8 @@ def _compare(
         """Note the error of P against Q over the components that both have, and over z*."""
         shared = min(P.shape[-1], Q.shape[-1])
         for d, which in {shared: "all of z", n_obs: "observables"}.items():
-            scaled = (_scaled(z[..., :d], low[:d], high[:d]) for z in (P, Q))
-            errors.setdefault(f"{name}, {which}", []).append(mean_path_error(*scaled))
+            both = (scaled(z[..., :d], low[:d], high[:d]) for z in (P, Q))
+            errors.setdefault(f"{name}, {which}", []).append(mean_path_error(*both))
 
     for i, (m, (_, more)) in enumerate(tests.items()):
         Q = true_z[m]
