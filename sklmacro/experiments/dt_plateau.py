@@ -24,7 +24,7 @@ from sklmacro.simulators import Alloy, Ising, LinearChain, PredatorPrey, Simulat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KNOWN = 0.1  # relative error of a value that others are divided by
+KNOWN = 0.3  # relative error of a value that others are divided by
 CRITICAL = Ising(temperature=2.27)
 CHOSEN = {  # what the experiments take; 4000 jumps of a vacancy for the alloy
     "linear chain": (0.05,),
@@ -197,7 +197,7 @@ def _numbers(plateau: Plateau, case: Case, chosen: tuple[float, ...]) -> dict[st
 
 
 def _reference(values: np.ndarray, errors: np.ndarray) -> float:
-    """Return the value at the first dt where it is known to 10 %, or where it is known best."""
+    """Return the value at the first dt where it is known to 30 %, or where it is known best."""
     relative = errors / np.abs(values)
     known = np.flatnonzero(relative <= KNOWN)
     return float(values[known[0] if len(known) else np.argmin(relative)])
@@ -219,8 +219,10 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
             )  # fmt: skip
             for k, (label, values, errors) in enumerate(curves):
                 unit = _reference(values, errors)
+                known = errors < abs(unit)
                 ax.errorbar(
-                    dts, values / unit, errors / abs(unit), capsize=2, ms=3.5, lw=1.2,
+                    dts[known], values[known] / unit, errors[known] / abs(unit), capsize=2, ms=3.5,
+                    lw=1.2,
                     color=COLORS[k % len(COLORS)], marker="osD^vP*"[k % 7], label=label,
                 )  # fmt: skip
             _axis(ax, found, dts, what)
@@ -228,8 +230,9 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         pair[1].legend(frameon=False, fontsize="small", ncols=-(-len(found["observables"]) // 3))
         pair[1].set_xlabel(f"dt [{found['unit of time']}]")
     figure.suptitle(
-        "Rate and diffusion over their value at the shortest dt where it is known to 10 %;\n"
-        "shaded: flat within 10 % or three standard errors; dashed: the dt of the experiment"
+        "Rate and diffusion over their value at the shortest dt where it is known to 30 %,\n"
+        "without what is known worse than to that; shaded: flat within 10 % or three standard "
+        "errors; dashed: the dt of the experiment"
     )
     return figure
 
