@@ -2,8 +2,10 @@
 
 from sklmacro.experiments import (
     curie_weiss,
+    dt_plateau,
     ising,
     ising_ablation,
+    ising_cost,
     ising_critical,
     ising_patch_size,
     ising_rescaling,
@@ -28,9 +30,11 @@ EXPERIMENTS = {
         local_relax,
         ising_rescaling,
         ising_ablation,
+        ising_cost,
         curie_weiss,
         nbmota,
         nbmota_direct,
+        dt_plateau,
     )
 }
 
