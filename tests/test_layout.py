@@ -79,6 +79,7 @@ SIMULATORS = [
     "nbmota",
     "_vacancy_windows",
     "_walk",
+    "_orders",
     "alloy",
     "_choice",
     "simulators",

@@ -37,7 +37,9 @@ class Settings:
 
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Compute both panels."""
-    shared = {"barriers": settings.barriers, "small": settings.small, "fits": settings.fits}
+    shared: dict[str, Any] = {
+        "barriers": settings.barriers, "small": settings.small, "fits": settings.fits
+    }  # fmt: skip
     numbers: dict[str, Any] = {"order parameters": pair_names(alloy_of(2000.0, settings.barriers))}
     numbers["sizes"], sizes = nbmota_sizes.compute(replace(settings.sizes, **shared), run)
     numbers["temperatures"], temperatures = nbmota_temperatures.compute(
@@ -104,7 +106,7 @@ EXPERIMENT = Experiment(
                 most_pairs=16, n_direct=2,
             ),
             sizes=SizeSettings(
-                n_runs=4, n_times=6, factors=(1, 2, 4), n_patches=16, n_patches_evolved=8,
+                n_runs=4, n_times=6, factors=(1, 2, 4), site_budget=1e5, most_snapshots=8, n_pairs=16,
                 direct_factors=(1, 2), direct_runs=(4, 2),
             ),
         ),

@@ -21,8 +21,11 @@ class SizeSettings:
     n_runs: int = 40
     n_times: int = 160
     factors: tuple[int, ...] = (1, 2, 4, 8, 16)
-    n_patches: int = 6400  # evolved for each size
-    n_patches_evolved: int = 32  # of a snapshot, at most
+    n_pairs: int = 6400  # of each size
+    most_snapshots: int = 1600
+    site_budget: float = (
+        1.7e9  # of the large snapshots of a size; the fewer, the more pairs of each
+    )
     direct_factors: tuple[int, ...] = (1, 2, 4)
     direct_runs: tuple[int, ...] = (32, 16, 4)
     small: SmallSettings = field(default_factory=SmallSettings)
@@ -59,9 +62,9 @@ def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str,
         numbers[f"direct, second half, {n_sites} sites"] = summary(truth[:, late:])
     for factor in settings.factors:
         n_sites, n_all = 2 * (small.side * factor) ** 3, factor**3
-        p = min(n_all, settings.n_patches_evolved)
         rng = stream(run.seed, Stage.SPLIT, 10_000 + factor)
-        n = min(len(X), max(1, settings.n_patches // p))
+        n = min(len(X), settings.most_snapshots, int(settings.site_budget / n_sites))
+        p = max(1, round(settings.n_pairs / n))
         rows = np.sort(rng.choice(len(X), n, replace=False))
         with run.stage(f"snapshots and pairs of {n_sites} sites"):
             found = pairs(
@@ -73,7 +76,7 @@ def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str,
             paths = predict(fits, z0, n_steps, settings.fits, run.seed)
         arrays[f"predicted_{n_sites}"] = paths[0]
         entry: dict[str, Any] = late_summary(paths, late)
-        entry["n_snapshots"], entry["patches of each"], entry["lam"] = n, p, n_all / p
+        entry["n_snapshots"], entry["pairs of each"], entry["lam"] = n, p, n_all
         evolved = region if factor > 1 else 2 * small.side**3 / 1024
         entry["jumps of vacancies in pairs, about"] = n * p * evolved * dt / clock.jump
         numbers[f"predicted, second half, {n_sites} sites"] = entry

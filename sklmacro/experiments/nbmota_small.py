@@ -1,15 +1,17 @@
 """What the dynamics of NbMoTa is learned from: small systems, tiled, and pairs of patches.
 
-Order takes from thousands of jumps of each vacancy (3000 K) to millions (700 K). A pilot run at each
-temperature measures the relaxation time tau, after which the order parameters have come to 1 - 1/e
-of their last values, and every duration is a fixed multiple of it, the same at all temperatures and
-sizes. No run is longer than a number of jumps; where order does not settle within it, below about
-800 K, "the last values" are those after that time.
+Order takes from thousands of jumps of each vacancy (3000 K) to millions (700 K). A pilot run at
+each temperature measures the relaxation time tau, after which the order parameters have come to
+1 - 1/e of their last values, and every duration is a fixed multiple of it, the same at all
+temperatures and sizes. No run is longer than a number of jumps; where order does not settle within
+it, below about 800 K, "the last values" are those after that time.
 
 Large snapshots are copies of a small one side by side, periodic and therefore without seams, which
 are then relaxed patch by patch. Copies of one snapshot deviate from the mean path as a small system
-does, K^{1/2} times as far as a large one would, so that the drift can be told from the noise however
-large the system is.
+does, K^{1/2} times as far as a large one would, so that the drift can be told from the noise
+however large the system is. But they have in common what the order parameters do not tell: the
+patches of one snapshot are not averaged over, which would leave that part K / p times too large,
+but are pairs of their own.
 """
 
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder
+from sklmacro._random import Stage, stream_seed
 from sklmacro.experiments._run import Run
 from sklmacro.simulators import Alloy
 
@@ -31,7 +34,7 @@ class SmallSettings:
     first_jumps: int = 250  # of the pilot
     most_jumps: int = 5_000_000  # of each vacancy
     duration: float = 40.0
-    relax: float = 0.05
+    relax: float = 0.02
     dt: float = 0.2
     buffer: int = 2
 
@@ -110,13 +113,14 @@ def pairs(
     X: np.ndarray,
     groups: np.ndarray,
     factor: int,
-    n_patches_evolved: int,
+    n_repeats: int,
     run: Run,
     seed: int,
 ) -> np.ndarray:
-    """Return latent pairs of systems `factor` times larger along each axis.
+    """Return latent pairs of systems `factor` times larger along each axis, one patch each.
 
-    Large snapshots are made a few at a time, and only latent pairs are kept of them.
+    There are `n_repeats` of each large snapshot, of patches drawn anew. Large snapshots are made a
+    few at a time, and only latent pairs are kept of them.
     """
     common: dict[str, Any] = {"n_jobs": run.n_jobs}
     at_a_time = max(run.n_jobs, 2**26 // (X[0].size * factor**3))
@@ -125,14 +129,16 @@ def pairs(
         rows = slice(first, first + at_a_time)
         upsample = HierarchicalUpsampler(
             alloy, factor=factor, method="tile", relax_duration=settings.relax * clock.tau,
-            relax_stride=settings.side, random_state=seed + 2 * first, **common,
-        )  # fmt: skip
-        evolve = PartialEvolutionSampler(
-            alloy, patch=settings.side, dt=settings.dt * clock.tau, boundary="buffer",
-            buffer=settings.buffer, n_patches_evolved=n_patches_evolved,
-            context=("temperature",), random_state=seed + 2 * first + 1, **common,
+            relax_stride=settings.side, random_state=stream_seed(seed, Stage.UPSAMPLE, first),
+            **common,
         )  # fmt: skip
         large = upsample.fit_transform(X[rows])
-        evolved = evolve.fit_transform(large, groups=groups[rows])
-        found.append(PatchAutoencoder(alloy, n_closure=0).fit_transform(evolved))
+        for k in range(n_repeats):
+            evolve = PartialEvolutionSampler(
+                alloy, patch=settings.side, dt=settings.dt * clock.tau, boundary="buffer",
+                buffer=settings.buffer, context=("temperature",),
+                random_state=stream_seed(seed, Stage.EVOLVE, first * n_repeats + k), **common,
+            )  # fmt: skip
+            evolved = evolve.fit_transform(large, groups=groups[rows])
+            found.append(PatchAutoencoder(alloy, n_closure=0).fit_transform(evolved))
     return np.concatenate(found)

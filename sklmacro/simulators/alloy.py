@@ -22,6 +22,7 @@ from sklmacro.enlarge import apportion, tile_shifted
 from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._kmc import random_words
+from sklmacro.simulators._orders import centred_sums, normalisation, ordered
 from sklmacro.simulators._vacancies import Scale
 from sklmacro.simulators._walk import VacancyWalk, species_counts, window_pairs
 from sklmacro.simulators._windows import Window, whole
@@ -239,66 +240,32 @@ class Alloy(Simulator):
         return np.concatenate(environments), np.concatenate(basis)
 
     def density(self, x: np.ndarray) -> np.ndarray:
-        """Return the densities of the order parameters, shape (*site_shape, n_observables).
+        """Return the centred densities of the order parameters, (*site_shape, n_observables).
 
-        With f_a = N_a / n the fraction of a among all sites, and up to a constant, those are
-
-            1 / f_a  sum_{j next to i} ([x_i = a] - f_a) ([x_j = b] - f_b)
-
-        Over the whole lattice they add up to (n / N_a) #(ab) - n z c_b, as (n / N_a) [x_i = a]
-        #(b next to i) - z c_b does, which is not centred. But an atom that moves from one patch to
-        another takes none of them along on average, and z of the others.
+        Those of every site among its neighbours; see `sklmacro.simulators._orders`.
         """
         lattice, flat = self.lattice(x.shape), x.ravel()
-        neighbours = lattice.neighbors()
+        neighbours, states = lattice.neighbors(), np.arange(len(self.species) + 1)
         beside = np.where(neighbours >= 0, flat[neighbours], -1)
-        itself = np.arange(len(self.species) + 1) == flat[:, np.newaxis]
-        found = (beside[..., np.newaxis] == np.arange(len(self.species) + 1)).sum(axis=1)
-        counts = itself[:, :, np.newaxis] * found[:, np.newaxis, :]
-        densities = self._centred(counts, itself, np.ones(flat.size), flat)
-        return densities.reshape(*lattice.site_shape, -1)
-
-    def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return n / N_a and z c_b of each species in a whole snapshot; an absent one has 0."""
-        counts = species_counts(flat, len(self.species))[1:]
-        weight = np.divide(flat.size, counts, out=np.zeros(len(counts)), where=counts > 0)
-        return weight, self._z * counts / max(counts.sum(), 1)
-
-    def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return (n / N_a) times the numbers of ordered pairs (a, b), for each observable."""
-        a, b = np.transpose(self.pairs)
-        return weight[a] * pairs[..., a + 1, b + 1]
-
-    def _centred(
-        self, pairs: np.ndarray, inside: np.ndarray, n_sites: np.ndarray | int, flat: np.ndarray
-    ) -> np.ndarray:
-        """Return the centred densities, summed over parts of a snapshot with all sites `flat`.
-
-        Parameters
-        ----------
-        pairs : ndarray of shape (..., n_species + 1, n_species + 1)
-            Ordered pairs of a site of the part and a nearest neighbour, by species.
-        inside : ndarray of shape (..., n_species + 1)
-            Sites of the part, by species.
-        n_sites : int or ndarray of shape (...)
-            Sites of the part.
-        """
-        z, (a, b) = self._z, np.transpose(self.pairs) + 1
-        weight, random = self._normalisation(flat)
-        f = species_counts(flat, len(self.species)) / flat.size
-        # beyond an open edge a site has itself as neighbours: both sums below add up to z N_b
-        beside = pairs.sum(axis=-2) + z * inside - pairs.sum(axis=-1)
-        excess = pairs[..., a, b] - f[a] * beside[..., b] - f[b] * z * inside[..., a]
-        constant = (f[a] > 0) * z * f[b] - random[b - 1]
-        n_sites = np.asarray(n_sites)[..., np.newaxis]
-        return weight[a - 1] * (excess + z * f[a] * f[b] * n_sites) + constant * n_sites
+        itself = flat[:, np.newaxis] == states
+        found = (beside[..., np.newaxis] == states).sum(axis=1)
+        pairs = itself[:, :, np.newaxis] * found[:, np.newaxis, :]
+        sums = centred_sums(pairs, itself, 1, flat, np.array(self.pairs), self._z)
+        return sums.reshape(*lattice.site_shape, -1)
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         flat, n_species = x.reshape(-1), len(self.species)
         pairs = window_pairs(flat, lattice, window, n_species)
         n_sites = math.prod(window[1]) * lattice.n_basis
         part = flat if n_sites == flat.size else x[lattice.mesh(*window)].reshape(-1)
-        return self._centred(pairs, species_counts(part, n_species), n_sites, flat)
+        inside = species_counts(part, n_species)
+        return centred_sums(pairs, inside, n_sites, flat, np.array(self.pairs), self._z)
+
+    def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return normalisation(flat, len(self.species), self._z)
+
+    def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return ordered(pairs, weight, np.array(self.pairs))
 
     def upsample(
         self,
