@@ -106,8 +106,8 @@ EXPERIMENT = Experiment(
                 most_pairs=16, n_direct=2,
             ),
             sizes=SizeSettings(
-                n_runs=4, n_times=6, factors=(1, 2, 4), site_budget=1e5, most_snapshots=8, n_pairs=16,
-                direct_factors=(1, 2), direct_runs=(4, 2),
+                n_runs=4, n_times=6, factors=(1, 2, 4), site_budget=1e5, most_snapshots=8,
+                n_pairs=16, direct_factors=(1, 2), direct_runs=(4, 2),
             ),
         ),
     },

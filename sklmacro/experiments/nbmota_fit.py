@@ -8,7 +8,8 @@ but for the vacancies beside it: three of the six are independent,
 The sums s_a fluctuate 20 times less than the parameters and forget within a few jumps. The SDE is
 one of Nb-Nb, Mo-Mo and Ta-Ta, and s_a is the mean of the data. Time is in units of the pairs' own
 dt, and paths take steps of it: for a linear process the chain of such steps has the exact mean path
-and the exact stationary law, however long dt is.
+and the exact stationary law, however long dt is. Rates go by exp(-E / k_B T): the context is the
+inverse temperature, in 1000/K.
 
 Errors are standard deviations over fits to resampled trajectories, with other initial weights.
 """
@@ -39,9 +40,9 @@ class FitSettings:
     """Settings of fits and paths."""
 
     hidden: tuple[int, ...] = (32, 32)
-    epochs: int = 60
+    epochs: int = 40
     batch_size: int = 256
-    n_refits: int = 4
+    n_refits: int = 3
     n_paths: int = 100
 
 
@@ -61,7 +62,7 @@ class Fits:
 
 def reduce_pairs(pairs: np.ndarray, unit: float) -> np.ndarray:
     """Return latent pairs of the six coordinates, with dt in units of `unit`."""
-    common = {**common_fields(pairs), "dt": pairs["dt"] / unit}
+    common = {**common_fields(pairs), "dt": pairs["dt"] / unit, "context": 1e3 / pairs["context"]}
     return latent_pairs(pairs["z"] @ COORDINATES.T, pairs["dz"] @ COORDINATES.T, **common)
 
 
@@ -92,13 +93,14 @@ def predict(
     n_steps: int,
     settings: FitSettings,
     seed: int,
-    context: list[float] | None = None,
+    temperature: float | None = None,
 ) -> list[np.ndarray]:
     """Return the six order parameters along paths (n_paths, n_steps + 1, 6) of every fit.
 
     `z0` (n, 6) are order parameters to start from, in turn.
     """
     starts = np.resize(z0 @ COORDINATES.T, (settings.n_paths, 6))[:, :3]
+    context = None if temperature is None else [1e3 / temperature]
     found = []
     for model in fits.models:
         paths = model.simulate(starts, n_steps, 1.0, context=context, random_state=seed)

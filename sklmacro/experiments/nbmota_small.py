@@ -32,6 +32,7 @@ class SmallSettings:
     side: int = 8
     n_pilot: int = 8
     first_jumps: int = 250  # of the pilot
+    least_order: float = 0.3  # below which random solutions alone would look settled
     most_jumps: int = 5_000_000  # of each vacancy
     duration: float = 40.0
     relax: float = 0.02
@@ -64,10 +65,11 @@ class Clock:
 def pilot(alloy: Alloy, settings: SmallSettings, run: Run) -> Clock:
     """Measure the relaxation time: double the number of jumps until order grows no more.
 
-    It has settled when the norm of the mean order parameters grew by less than 5 % over each of the
-    last two doublings.
+    Its size is the norm of the mean order parameters, less those at the start. It has settled when
+    it grew by less than 5 % over each of the last two doublings.
     """
     X = alloy.sample_initial(settings.n_pilot, settings.side, random_state=run.seed + 100)
+    start = alloy.observe(X).mean(axis=0)
     done, n_events, size, passed = 0, settings.first_jumps, [0.0], [0.0]
     clocks = np.zeros(settings.n_pilot)
     settled = False
@@ -76,9 +78,10 @@ def pilot(alloy: Alloy, settings: SmallSettings, run: Run) -> Clock:
             X, n_events=n_events - done, random_state=run.seed + 101 + len(size), n_jobs=run.n_jobs
         )
         clocks, done, n_events = clocks + elapsed, n_events, 2 * n_events
-        size.append(float(np.linalg.norm(alloy.observe(X).mean(axis=0))))
+        size.append(float(np.linalg.norm(alloy.observe(X).mean(axis=0) - start)))
         passed.append(float(np.median(clocks)))
-        settled = len(size) > 4 and size[-1] < 1.05 * size[-2] and size[-2] < 1.05 * size[-3]
+        slow = len(size) > 3 and size[-1] < 1.05 * size[-2] and size[-2] < 1.05 * size[-3]
+        settled = slow and size[-1] > settings.least_order
     jump = 2 * (passed[-1] - passed[-2]) / done
     level = (1 - np.exp(-1)) * size[-1]
     k = int(np.argmax(np.array(size) >= level))  # the first size is 0

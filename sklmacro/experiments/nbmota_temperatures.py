@@ -88,9 +88,7 @@ def compute(
         for temperature, truth in zip(settings.temperatures, truths, strict=True):
             n_steps = truth.shape[1] - 1
             late = 3 * n_steps // 4
-            paths = predict(
-                fits, truth[:, 0], n_steps, settings.fits, run.seed, context=[temperature]
-            )
+            paths = predict(fits, truth[:, 0], n_steps, settings.fits, run.seed, temperature)
             predicted.append(late_summary(paths, late))
             direct.append(summary(truth[:, late:]))
     numbers["jumps of vacancies, about"] = jumps

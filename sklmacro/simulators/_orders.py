@@ -7,7 +7,8 @@ With N_a of the n sites in state a and f_a = N_a / n, the density of delta_ab is
 Over the whole lattice it adds up to (n / N_a) #(ab) - n z c_b, as the plain (n / N_a) [x_i = a]
 #(b next to i) - z c_b does. But an atom that moves from one patch to another takes nothing of the
 centred density along on average, and z of the plain one: with it the variances of the patches'
-increments add up to that of the whole (Eq. 14), with the plain one to 1.5 times as much.
+increments add up to that of the whole (Eq. 14), with the plain one to 1.6 times as much (8x8x8
+cells, 4000 jumps).
 """
 
 import numpy as np
