@@ -1,6 +1,7 @@
 """Learn the macroscopic stochastic dynamics of large lattice systems from small simulations."""
 
 from sklmacro.closure import PatchAutoencoder
+from sklmacro.ensemble import SDEEnsemble
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.onsager import OnsagerSDE
 from sklmacro.regressor import PatchSDERegressor
@@ -12,5 +13,6 @@ __all__ = [
     "PartialEvolutionSampler",
     "PatchAutoencoder",
     "PatchSDERegressor",
+    "SDEEnsemble",
 ]
 __version__ = "0.1.0"

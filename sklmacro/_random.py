@@ -24,6 +24,12 @@ class Stage(IntEnum):
     TRAIN = 4
     SPLIT = 5
     ROLLOUT = 6
+    LAM = 7
+    PILOT = 8
+    BOOTSTRAP = 9
+    PLATEAU = 10
+    AUGMENT = 11
+    MOMENTS = 12
 
 
 def resolve_entropy(random_state: object) -> int:

@@ -131,6 +131,38 @@ def check_bounds(value: object) -> tuple[tuple[float, float], ...]:
     )
 
 
+def check_parity(value: object, n: int) -> np.ndarray:
+    """Return `value`, a sign for each of n components or None, as an array of 1.0 and -1.0."""
+    if value is None:
+        return np.ones(n)
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        signs = np.asarray(value)
+        if signs.shape == (n,) and signs.dtype.kind in "iuf" and (np.abs(signs) == 1).all():
+            return signs.astype(float)
+    raise ValueError(
+        f"Expected parity to be None or 1 or -1 for each of the {n} components of the state, but "
+        f"got {value!r}; pass -1 where the symmetry turns the sign, or None for no symmetry."
+    )
+
+
+def check_covariances(cov: np.ndarray) -> np.ndarray:
+    """Return `cov` (n, d, d) if its matrices are finite, symmetric and positive semidefinite."""
+    check_finite(cov, "covariances")
+    scale = np.sqrt(np.mean(np.abs(np.einsum("nii->ni", cov)), axis=0))
+    size = np.outer(*(np.where(scale > 0, scale, 1.0),) * 2)
+    unit = cov / size
+    rounding = 1e-8 * np.maximum(np.abs(unit).max(axis=(1, 2)), 1.0)
+    skew = np.abs(unit - unit.transpose(0, 2, 1)).max(axis=(1, 2)) > rounding
+    wrong = skew | (np.linalg.eigvalsh(unit)[:, 0] < -rounding)
+    if wrong.any():
+        raise ValueError(
+            "Expected covariances cov to be symmetric and positive semidefinite, but got "
+            f"{int(wrong.sum())} that are not, the first of pair {int(np.argmax(wrong))}; pass "
+            "A dt with A = sum of rate * jump * jump^T."
+        )
+    return cov
+
+
 def check_times(times: object) -> np.ndarray:
     """Return `times` as an increasing float array of shape (n_times,) that starts at 0 or later."""
     grid = check_numbers(times, "times")

@@ -1,4 +1,4 @@
-"""Command line: `sklmacro list`, and `sklmacro run NAME`."""
+"""Command line: `sklmacro list`, and `sklmacro run NAME`, or `sklmacro run all`."""
 
 import argparse
 import json
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from sklmacro.experiments import EXPERIMENTS, run_experiment
+from sklmacro.experiments import EXPERIMENTS, Experiment, run_experiment
 
+ALL = "all"
 INTERRUPTED = 130  # exit status after Ctrl-C, by convention
 
 
@@ -19,11 +20,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the experiments")
     run = commands.add_parser("run", help="run an experiment and keep its result")
-    run.add_argument("name", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
+    names = [*EXPERIMENTS, ALL]
+    run.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
     run.add_argument("--preset", default="smoke", choices=("smoke", "paper"))
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--n-jobs", type=int, default=-1, help="workers; -1, the default, is all")
-    run.add_argument("--out", help="folder of the result; default results/NAME-PRESET")
+    run.add_argument(
+        "--out", help="folder of the result; default results/NAME-PRESET, of all results"
+    )
     run.add_argument("--barriers", metavar="FILE", help="weights of a barrier network, for nbmota")
     run.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -36,15 +40,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for experiment in EXPERIMENTS.values():
             print(f"{experiment.name:15s} {experiment.summary}")
         return 0
-    out = options.out or f"results/{options.name}-{options.preset}"
     if find_spec("matplotlib") is None:
         print("sklmacro: figures need matplotlib; install sklmacro[plot]", file=sys.stderr)
         return 2
+    if options.name != ALL:
+        out = options.out or f"results/{options.name}-{options.preset}"
+        return _run(EXPERIMENTS[options.name], out, options)
+    outcomes = {}
+    for name, experiment in EXPERIMENTS.items():
+        print(f"{name}: {experiment.summary}", file=sys.stderr, flush=True)
+        out = f"{options.out or 'results'}/{name}-{options.preset}"
+        outcomes[name] = _run(experiment, out, options)
+        if outcomes[name] == INTERRUPTED:
+            return INTERRUPTED
+    failed = [name for name, status in outcomes.items() if status]
+    if failed:
+        print(f"sklmacro: no result of {', '.join(failed)}", file=sys.stderr)
+    return max(outcomes.values())
+
+
+def _run(experiment: Experiment, out: str, options: argparse.Namespace) -> int:
+    """Run one experiment and print its numbers; return the exit status."""
+    takes_barriers = "barriers" in vars(experiment.presets[options.preset])
+    changes = {}
+    if options.barriers and (takes_barriers or options.name != ALL):
+        changes["barriers"] = options.barriers
     try:
         result = run_experiment(
-            EXPERIMENTS[options.name], preset=options.preset, seed=options.seed,
-            n_jobs=options.n_jobs, out=out, verbose=not options.quiet,
-            changes={"barriers": options.barriers} if options.barriers else None,
+            experiment, preset=options.preset, seed=options.seed, n_jobs=options.n_jobs, out=out,
+            verbose=not options.quiet, changes=changes,
         )  # fmt: skip
     except KeyboardInterrupt:
         print("sklmacro: interrupted; nothing was written", file=sys.stderr)

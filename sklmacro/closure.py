@@ -30,7 +30,15 @@ from sklmacro._validation import (
 )
 from sklmacro.codec import ENCODE_BATCH, fit_codec
 from sklmacro.lattice import Lattice
-from sklmacro.pairs import common_fields, is_snapshot_pairs, is_structured, latent_pairs
+from sklmacro.moments import latent_moments
+from sklmacro.pairs import (
+    common_fields,
+    has_moments,
+    is_snapshot_pairs,
+    is_structured,
+    latent_pairs,
+    patch_cells,
+)
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training import held_out_rows
@@ -52,6 +60,9 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         Patch encoder; "auto" is dense on a chain, convolutional elsewhere.
     increments : {"patch", "naive"}, default="patch"
         Increments by Eq. 10, or by Eq. 9 (the published baseline).
+    n_events_encoded : int, default=None
+        For pairs of moments, the number of events of a patch that are encoded, or of directions of
+        the noise of a diffusion, drawn without bias; None takes all. See `sklmacro.moments`.
     hidden : sequence of int, default=(128, 64)
         Hidden layers of the dense nets.
     max_patches : int, default=50_000
@@ -104,6 +115,7 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         n_closure: int = 2,
         encoder: str = "auto",
         increments: str = "patch",
+        n_events_encoded: int | None = None,
         hidden: Sequence[int] = (128, 64),
         max_patches: int = 50_000,
         max_epochs: int = 20,
@@ -120,6 +132,7 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         self.n_closure = n_closure
         self.encoder = encoder
         self.increments = increments
+        self.n_events_encoded = n_events_encoded
         self.hidden = hidden
         self.max_patches = max_patches
         self.max_epochs = max_epochs
@@ -157,7 +170,7 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         if self.patch is not None:
             cells = check_cells(self.patch, "patch", lattice.ndim)
         elif is_snapshot_pairs(X):
-            cells = X["x_next"].shape[2 : 2 + lattice.ndim]
+            cells = patch_cells(X, lattice.ndim)
         self.grid_ = PatchGrid(lattice, cells)
         self.n_latent_ = self.simulator_.n_observables + self.n_closure
         if self.n_closure:
@@ -182,6 +195,9 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         z = self._macrostates(snapshots)
         if not is_snapshot_pairs(X):
             return z
+        if has_moments(X):
+            dz, cov = self._moments(X)
+            return latent_pairs(z, dz, cov=cov, **common_fields(X))
         dz = self._increments(X, z)
         return latent_pairs(z, dz, **common_fields(X))
 
@@ -237,17 +253,13 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         naive = self.increments == "naive"
         lattice = self.simulator_.lattice(pairs["x"].shape[1:])
         n_pairs, n_evolved = pairs["origin"].shape[:2]
-        cells = pairs["x_next"].shape[2 : 2 + lattice.ndim]
+        cells = patch_cells(pairs, lattice.ndim)
         d_obs = pairs["d_obs"].copy()
         if naive:
             d_obs += self._patch_observables(pairs, cells) - z[:, : d_obs.shape[1]]
         if not self.n_closure:
             return d_obs
-        if cells != self.grid_.cells:
-            raise ValueError(
-                f"Expected evolved patches of {self.grid_.cells} cells, as in fit, but got {cells};"
-                " the encoder knows one size, so sample and fit with the same patch."
-            )
+        self._check_cells(cells)
         d_closure = np.zeros((n_pairs, self.n_closure))
         for start in range(0, n_pairs, ENCODE_BATCH):
             rows = slice(start, start + ENCODE_BATCH)
@@ -259,6 +271,29 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
                     before = self.codec_.encode(_patches_before(pairs[rows], q, lattice, cells))
                 d_closure[rows] += (after - before) / n_evolved
         return np.hstack([d_obs, d_closure])
+
+    def _moments(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean (n, d) and the covariance (n, d, d) of dz, as dt -> 0."""
+        if self.increments == "naive":
+            raise ValueError(
+                "Expected sampled increments for increments='naive', but got pairs of moments; "
+                "Eq. 9 has no mean and covariance as dt -> 0, so use increments='patch', or sample "
+                "with moments=False."
+            )
+        if not self.n_closure:
+            return pairs["d_obs"], pairs["cov_obs"]
+        self._check_cells(patch_cells(pairs, len(self.grid_.cells)))
+        entropy = resolve_entropy(self.random_state)
+        return latent_moments(
+            pairs, self.simulator_, self.codec_, self.n_closure, self.n_events_encoded, entropy
+        )
+
+    def _check_cells(self, cells: tuple[int, ...]) -> None:
+        if cells != self.grid_.cells:
+            raise ValueError(
+                f"Expected evolved patches of {self.grid_.cells} cells, as in fit, but got {cells};"
+                " the encoder knows one size, so sample and fit with the same patch."
+            )
 
     def _patch_observables(self, pairs: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
         """Return phi*(x_{t,I}), mean over the evolved patches."""
@@ -330,6 +365,8 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         check_choice(self.encoder, "encoder", ("auto", "dense", "conv"))
         check_choice(self.increments, "increments", ("patch", "naive"))
         check_widths(self.hidden, "hidden")
+        if self.n_events_encoded is not None:
+            check_integer(self.n_events_encoded, "n_events_encoded", low=1)
         for name in ("max_patches", "max_epochs", "batch_size", "patience"):
             check_integer(getattr(self, name), name, low=1)
         check_real(self.lr, "lr", low=0.0, strict=True)

@@ -2,7 +2,8 @@
 
 The lattice is tiled by K patches. Of each snapshot x_t some of them, drawn at random, are evolved
 for a short time dt, each from x_t and with its surroundings as they are at t. Pairs of x_t and the
-evolved patches are all that the macroscopic dynamics is learned from.
+evolved patches are all that the macroscopic dynamics is learned from. As dt -> 0 the law of an
+increment is known: pairs of moments carry its mean and its covariance in the place of a sample.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,15 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._parallel import map_batches
-from sklmacro._random import Stage, Streams, choose, resolve_entropy
+from sklmacro._random import Stage, Streams, choose, resolve_entropy, stream
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
+from sklmacro.joint import estimate_lam
 from sklmacro.lattice import Lattice
 from sklmacro.pairs import snapshot_pair_dtype
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
+from sklmacro.symmetry import Augmentation
 
 
 class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
@@ -47,8 +50,20 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         Different patches p evolved of each snapshot, at most K; increments are averaged over them.
     origins : {"grid", "random"}, default="grid"
         Patches of the grid, or patches at random places of a periodic lattice.
+    moments : bool, default=False
+        Evolve nothing, and give the increments' mean and covariance as dt -> 0, which are exact;
+        see `Simulator.moments`. Both are proportional to dt, and so any dt leads to the same model,
+        that of the kinetics at short times.
     context : sequence of str, default=()
         Parameters of the simulator to write into the pairs (Eq. 31), such as "temperature".
+    augment : bool, default=False
+        Use the symmetries that the simulator declares, see `sklmacro.symmetry`. Every snapshot is
+        turned by a random element of the lattice's point group. With a mirror image -x the rows
+        double: row 2 k is the turned snapshot k, row 2 k + 1 its mirror image, evolved
+        independently; both have the same group.
+    n_joint : int, default=0
+        Snapshots of which the whole lattice is also evolved, 4 times each, to estimate the factor
+        lam on the covariance; 0 estimates none. Its standard error is at best lam/sqrt(n_joint).
     random_state : None, int, RandomState or Generator, default=None
         Seed; every snapshot has its own stream.
     n_jobs : int, default=None
@@ -66,6 +81,12 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         K, the number of patches.
     dt_ : float or None
         Evolution time; None with `n_events`.
+    lam_, lam_error_ : float
+        With `n_joint`, the estimated factor on the covariance, the mean of those of the observables
+        with equal weights, and its standard error; both are written into the pairs. As dt -> 0 it
+        tends to K/p. See `sklmacro.joint`.
+    lam_of_observables_ : ndarray of shape (n_observables,)
+        With `n_joint`, each observable's own factor; NaN for one that never changed.
     n_features_in_ : int
         Cells along the first axis of the snapshots.
 
@@ -92,7 +113,10 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         buffer: int = 0,
         n_patches_evolved: int = 1,
         origins: str = "grid",
+        moments: bool = False,
         context: Sequence[str] = (),
+        augment: bool = False,
+        n_joint: int = 0,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -105,13 +129,16 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         self.buffer = buffer
         self.n_patches_evolved = n_patches_evolved
         self.origins = origins
+        self.moments = moments
         self.context = context
+        self.augment = augment
+        self.n_joint = n_joint
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> "PartialEvolutionSampler":
-        """Check the parameters against large snapshots; nothing is learned.
+        """Check the parameters against large snapshots, and estimate lam where `n_joint` says so.
 
         Parameters
         ----------
@@ -142,7 +169,13 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
                 "its edges would be evolved too rarely, so use origins='grid'."
             )
         self._context()
+        if self.moments:
+            self._check_moments()
+        if self.augment:
+            Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
         Surroundings(self.boundary, self.buffer).check(self.simulator_, lattice, self.grid_.cells)
+        if check_integer(self.n_joint, "n_joint", low=0):
+            self._estimate_lam(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
@@ -161,7 +194,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        pairs : structured ndarray of shape (n_samples,)
+        pairs : structured ndarray of shape (n_samples,), or (2 n_samples,) with mirror images
             See `sklmacro.pairs`.
         """
         check_is_fitted(self)
@@ -174,42 +207,107 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         dtype = snapshot_pair_dtype(
             X.shape[1:], (*grid.patch_shape, *X.shape[1 + len(lattice.site_shape) :]), X.dtype,
             n_axes=lattice.ndim, n_evolved=n_evolved, n_observables=simulator.n_observables,
-            n_context=len(self.context),
+            n_context=len(self.context), moments=self.moments, estimated_lam=self.n_joint > 0,
         )  # fmt: skip
-        pairs = np.empty(len(X), dtype)
+        images = Augmentation(simulator, lattice, entropy) if self.augment else None
+        copies = images.copies if images else 1
+        pairs = np.empty(copies * len(X), dtype)
         pairs["n_patches"], pairs["n_evolved"] = grid.n_patches, n_evolved
-        pairs["group"] = np.arange(len(X)) if groups is None else _check_groups(groups, len(X))
+        groups = np.arange(len(X)) if groups is None else _check_groups(groups, len(X))
+        pairs["group"] = np.repeat(groups, copies)
         if self.context:
             pairs["context"] = self._context()
+        if self.n_joint:
+            share = grid.n_patches / self.n_patches_  # 1, unless of lattices of another size
+            pairs["lam"], pairs["lam_error"] = self.lam_ * share, self.lam_error_ * share
 
         def work(start: int, stop: int) -> np.ndarray:
             batch = pairs[start:stop].copy()
-            batch["x"] = X[start:stop]
-            self._evolve(batch, lattice, grid, Streams(entropy, Stage.EVOLVE, start, stop))
+            batch["x"] = images.rows(X, start, stop) if images else X[start:stop]
+            streams = Streams(entropy, Stage.EVOLVE, start, stop)
+            origins = batch["origin"] = self._places(lattice, grid, streams.keys)
+            if self.moments:
+                self._find_moments(batch, lattice, grid, origins)
+            else:
+                self._evolve(batch, lattice, grid, origins, streams)
             return batch
 
-        batches = map_batches(work, len(X), n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve")
+        batches = map_batches(
+            work, len(pairs), n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve"
+        )
         for rows, batch in batches:
             pairs[rows] = batch
         return pairs
 
+    def _places(self, lattice: Lattice, grid: PatchGrid, keys: np.ndarray) -> np.ndarray:
+        """Draw origins (n, p, ndim) of different patches of each snapshot."""
+        origins = grid.origins[choose(grid.n_patches, self.n_patches_evolved, keys[:, 0])]
+        if self.origins == "grid":
+            return origins
+        cells = zip(lattice.cells, keys[:, 1:].T, strict=False)
+        shifts = np.stack([choose(n, 1, key) for n, key in cells], axis=-1)
+        return (origins + shifts) % lattice.cells  # the whole grid: the patches stay disjoint
+
     def _evolve(
-        self, batch: np.ndarray, lattice: Lattice, grid: PatchGrid, streams: Streams
+        self,
+        batch: np.ndarray,
+        lattice: Lattice,
+        grid: PatchGrid,
+        origins: np.ndarray,
+        streams: Streams,
     ) -> None:
-        """Draw patches of each snapshot and evolve them; fill the pairs."""
-        chosen = choose(grid.n_patches, self.n_patches_evolved, streams.keys[:, 0])
-        origins = grid.origins[chosen]
-        if self.origins == "random":  # shift the whole grid, so that the patches stay disjoint
-            keys = streams.keys[:, 1:].T
-            shifts = [choose(n, 1, key) for n, key in zip(lattice.cells, keys, strict=False)]
-            origins = (origins + np.stack(shifts, axis=-1)) % lattice.cells
+        """Evolve the chosen patches of each snapshot; fill the pairs."""
         around = Surroundings(self.boundary, self.buffer)
-        patches, elapsed, d_obs = around.evolve_apart(
+        batch["x_next"], elapsed, d_obs = around.evolve_apart(
             self.simulator_, batch["x"], lattice, origins, grid.cells, self.dt_, self.n_events,
             streams,
         )  # fmt: skip
-        batch["x_next"], batch["origin"] = patches, origins
         batch["d_obs"], batch["dt"] = d_obs.mean(axis=1), elapsed.mean(axis=1)
+
+    def _find_moments(
+        self, batch: np.ndarray, lattice: Lattice, grid: PatchGrid, origins: np.ndarray
+    ) -> None:
+        """Fill the pairs with the moments of the mean over the chosen patches.
+
+        Patches change independently as dt -> 0, so that the covariances of p of them add up, and
+        that of their mean is the mean of the covariances over p.
+        """
+        b, A = self.simulator_._moments_apart(batch["x"], lattice, origins, grid.cells)
+        n_s, p = grid.sites_per_patch, self.n_patches_evolved
+        batch["extent"], batch["dt"] = grid.cells, self.dt_
+        batch["d_obs"] = b.mean(axis=1) / n_s * self.dt_
+        batch["cov_obs"] = A.mean(axis=1) / (p * n_s**2) * self.dt_
+
+    def _check_moments(self) -> None:
+        """Raise ValueError for parameters that ask for an evolution."""
+        self.simulator_.check_moments()
+        if self.n_events is not None or self.boundary != "ghost":
+            raise ValueError(
+                "Expected n_events=None and boundary='ghost' with moments=True, but got "
+                f"n_events={self.n_events} and boundary={self.boundary!r}; nothing is evolved for "
+                "moments, so leave both at their defaults, or set moments=False."
+            )
+
+    def _estimate_lam(self, X: np.ndarray) -> None:
+        """Estimate lam for p evolved patches from joint evolutions of `n_joint` snapshots."""
+        if self.moments:
+            raise ValueError(
+                "Expected n_joint=0 with moments=True, but got "
+                f"n_joint={self.n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
+            )
+        fewest = self.simulator_.n_observables + 3
+        if not fewest <= self.n_joint <= len(X):
+            raise ValueError(
+                f"Expected n_joint of 0, or of {fewest} to {len(X)}, the number of snapshots, but "
+                f"got {self.n_joint}; pass more snapshots or change n_joint."
+            )
+        entropy = resolve_entropy(self.random_state)
+        chosen = stream(entropy, Stage.SPLIT).permutation(len(X))[: self.n_joint]
+        self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
+            self.simulator_, X[chosen], self.grid_, Surroundings(self.boundary, self.buffer),
+            self.n_patches_evolved, self.dt_, self.n_events, entropy, n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )  # fmt: skip
 
     def _context(self) -> list[float]:
         """Return the values of the simulator's parameters that `context` names."""

@@ -172,6 +172,8 @@ class OnsagerDrift(nn.Module):
 class CholeskyDiffusion(nn.Module):
     """Factor L of the diffusion: "full" or "diagonal" in the state, or a "constant" full matrix."""
 
+    place: Tensor
+
     def __init__(self, n_in: int, n_out: int, hidden: Sequence[int], kind: str):
         super().__init__()
         self.n_out = n_out
@@ -184,15 +186,18 @@ class CholeskyDiffusion(nn.Module):
         self.start = nn.Parameter(start)
         self.net = None if kind == "constant" else _silence(mlp(n_in, n_entries, hidden))
 
+    def raw(self, u: Tensor) -> Tensor:
+        """Return the entries of L in the order of `place`, before softplus."""
+        start = self.start.expand(len(u), -1)
+        return start if self.net is None else start + self.net(u)
+
     def forward(self, u: Tensor) -> Tensor:
         """Return L, shape (n, d, d)."""
-        raw = self.start.expand(len(u), -1)
-        if self.net is not None:
-            raw = raw + self.net(u)
+        raw = self.raw(u)
         diagonal = functional.softplus(raw[:, : self.n_out]) + SMALLEST_DIAGONAL
         entries = torch.cat([diagonal, raw[:, self.n_out :]], dim=1)
         flat = entries.new_zeros(len(u), self.n_out * self.n_out)
-        flat = flat.index_copy(1, self.place, entries)  # type: ignore[arg-type]
+        flat = flat.index_copy(1, self.place, entries)
         return flat.view(-1, self.n_out, self.n_out)
 
 

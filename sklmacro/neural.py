@@ -4,6 +4,9 @@ Training works on y = dz / (s sqrt(lam dt)) with s the standard deviation of eac
 gives A = lam Sigma, whose optimum does not depend on lam. A common factor of lam is therefore taken
 out before and divided out behind: fits that differ by lam alone have the same drift, to the last
 bit, and diffusions in the ratio of 1 / lam.
+
+Increments given by their moments have y = b sqrt(dt / lam) / s, and s^2 is the mean of cov / (lam
+dt). The loss is `likelihood.expected_nll`, whose last term passes no derivative to the diffusion.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklmacro.equivariant import EquivariantDiffusion, EquivariantDrift
 from sklmacro.fused import FusedLikelihood, Likelihood
+from sklmacro.likelihood import Increments, expected_nll
 from sklmacro.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
 from sklmacro.polynomial import least_squares_drift
 from sklmacro.training import train
@@ -59,13 +64,29 @@ def _itself(loss: Tensor, targets: tuple[()]) -> Tensor:
     return loss
 
 
+class MomentLikelihood(nn.Module):
+    """Mean expected loss for increments given by their moments: (u, y, weight, root) -> scalar."""
+
+    def __init__(self, net: SDENet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, u: Tensor, y: Tensor, weight: Tensor, root: Tensor) -> Tensor:
+        """Return the mean of `expected_nll`, for residuals y - weight * drift."""
+        drift, factor = self.net(u)
+        return expected_nll(factor, y - weight * drift, root).mean()
+
+    def trained(self) -> SDENet:
+        """Return the nets with the present weights."""
+        return self.net
+
+
 def fit_neural(
     u: np.ndarray,
-    dz: np.ndarray,
-    dt: np.ndarray,
-    lam: np.ndarray,
+    increments: Increments,
     rows: tuple[np.ndarray, np.ndarray],
     *,
+    parity: np.ndarray,
     build_drift: Callable[[], nn.Module] | None,
     hidden: Sequence[int],
     diffusion: str,
@@ -78,16 +99,16 @@ def fit_neural(
     Parameters
     ----------
     u : ndarray of shape (n, d + n_context)
-        Standardised state and context.
-    dz : ndarray of shape (n, d)
-        Increments.
-    dt, lam : ndarray of shape (n,)
-        Elapsed times, and factors on the covariance.
+        Standardised state and context; components of odd parity are not shifted.
+    increments : Increments
+        Of n pairs, sampled or moments.
     rows : (ndarray, ndarray)
         Training and held-out rows.
+    parity : ndarray of shape (d + n_context,)
+        Signs of the components, all 1 where there is no symmetry.
     build_drift : callable or None
-        Returns the drift's module; None takes an `MLPDrift` that starts from the linear drift of
-        least squares.
+        Returns the drift's module, of that parity; None takes an `MLPDrift` that starts from the
+        linear drift of least squares.
     hidden : sequence of int
         Hidden layers of the nets.
     diffusion : {"full", "diagonal", "constant"}
@@ -99,34 +120,42 @@ def fit_neural(
     **training
         Passed to `train`.
     """
-    n_in, d = u.shape[1], dz.shape[1]
-    common = float(np.median(lam))  # exact where all are equal, which a mean is not
-    lam = lam / common
-    y = dz / np.sqrt(lam * dt)[:, None]
-    noise_scale = _positive(np.sqrt(np.mean(y * y, axis=0)))
+    n_in, d = u.shape[1], increments.dz.shape[1]
+    increments, common = increments.without_common_lam()
+    dt, lam = increments.dt, increments.lam
+    noise = increments.noise(np.zeros(d))
+    noise_scale = _positive(np.sqrt(np.mean(np.sum(noise * noise, axis=1), axis=0)))
     f = np.column_stack([np.ones(len(u)), u])
-    B = least_squares_drift(f, dz, dt, lam)
+    B = least_squares_drift(f, increments, np.append(1.0, parity) == parity[:d, None])
     size = np.sqrt(np.mean((f @ B.T) ** 2, axis=0))
     size = np.maximum(size, 1e-3 * noise_scale / np.sqrt(np.mean(dt)))
     drift_scale = size if state_scale is None else state_scale * np.median(size / state_scale)
     weight = np.sqrt(dt / lam)[:, None] * (drift_scale / noise_scale)
+    inputs = [u, increments.residual(np.zeros(d)) / noise_scale, weight]
+    symmetric = bool((parity == -1).any())
+    fused = build_drift is None and not symmetric and torch.device(device).type == "cpu"
+    Loss: Callable[[SDENet], nn.Module] = FusedLikelihood if fused else Likelihood
+    if increments.root is not None:
+        inputs.append(increments.root / noise_scale)
+        Loss = MomentLikelihood
 
     def build() -> nn.Module:
         drift = MLPDrift(n_in, d, hidden) if build_drift is None else build_drift()
-        fused = isinstance(drift, MLPDrift) and torch.device(device).type == "cpu"
         if isinstance(drift, MLPDrift):
             start = torch.as_tensor(B / drift_scale[:, None])
             with torch.no_grad():
                 drift.linear.bias.copy_(start[:, 0])
                 drift.linear.weight.copy_(start[:, 1:])
-        net = SDENet(drift, CholeskyDiffusion(n_in, d, hidden, diffusion))
-        return FusedLikelihood(net) if fused else Likelihood(net)
+        if not symmetric:
+            return Loss(SDENet(drift, CholeskyDiffusion(n_in, d, hidden, diffusion)))
+        signs = parity.tolist()
+        drift = EquivariantDrift(drift, signs, d) if build_drift is None else drift
+        return Loss(SDENet(drift, EquivariantDiffusion(n_in, d, hidden, diffusion, signs)))
 
     trained, history = train(
-        build, _itself, [u, y / noise_scale, weight], [], rows,
-        device=device, desc="fit SDE", **training,
-    )  # fmt: skip
-    assert isinstance(trained, FusedLikelihood | Likelihood)
+        build, _itself, inputs, [], rows, device=device, desc="fit SDE", **training
+    )
+    assert isinstance(trained, FusedLikelihood | Likelihood | MomentLikelihood)
     net = trained.trained().eval().requires_grad_(False)
     return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
 

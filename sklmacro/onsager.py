@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro.equivariant import EquivariantOnsagerDrift
+from sklmacro.likelihood import Increments
 from sklmacro.nets import OnsagerDrift
 from sklmacro.neural import NeuralSDE, onsager_parts
 from sklmacro.sde import PatchSDE
@@ -21,12 +23,15 @@ class OnsagerSDE(PatchSDE):
 
     Parameters
     ----------
-    lam : "K" or float, default="K"
+    lam : "K", "auto" or float, default="K"
         Factor on the covariance in the likelihood, as in `PatchSDERegressor`.
     forcing : bool, default=True
         Whether the drift has an external force f.
     diffusion_model : {"full", "diagonal", "constant"}, default="full"
         Form of the diffusion matrix, as in `PatchSDERegressor`.
+    parity : sequence of int, default=None
+        1 or -1 for each component of the state, a symmetry z -> P z of the dynamics, as in
+        `PatchSDERegressor`: V(P z) = V(z), M(P z) = P M(z) P, and W and f likewise.
     hidden : sequence of int, default=(64, 64)
         Hidden layers of the nets.
     dt : float, default=1.0
@@ -48,7 +53,7 @@ class OnsagerSDE(PatchSDE):
 
     Attributes
     ----------
-    lam_, n_state_, model_, history_, n_features_in_
+    lam_, lam_error_, n_state_, model_, history_, n_features_in_
         As in `PatchSDERegressor`.
 
     References
@@ -73,6 +78,7 @@ class OnsagerSDE(PatchSDE):
         lam: float | str = "K",
         forcing: bool = True,
         diffusion_model: str = "full",
+        parity: Sequence[int] | None = None,
         hidden: Sequence[int] = (64, 64),
         dt: float = 1.0,
         bounds: Sequence[tuple[float, float]] | None = None,
@@ -89,6 +95,7 @@ class OnsagerSDE(PatchSDE):
         self.lam = lam
         self.forcing = forcing
         self.diffusion_model = diffusion_model
+        self.parity = parity
         self.hidden = hidden
         self.dt = dt
         self.bounds = bounds
@@ -103,14 +110,17 @@ class OnsagerSDE(PatchSDE):
         self.verbose = verbose
 
     def _fit_model(
-        self, u: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray, groups: np.ndarray
+        self, u: np.ndarray, increments: Increments, groups: np.ndarray, parity: np.ndarray
     ) -> NeuralSDE:
-        d = dz.shape[1]
+        d = self.n_state_
+        options = d, u.shape[1] - d, tuple(self.hidden), self.forcing
 
         def build_drift() -> OnsagerDrift:
-            return OnsagerDrift(d, u.shape[1] - d, tuple(self.hidden), self.forcing)
+            if (parity == 1).all():
+                return OnsagerDrift(*options)
+            return EquivariantOnsagerDrift(*options, parity.tolist())
 
-        return self._neural(u, dz, dt, lam, groups, build_drift, self.scale_[:d])
+        return self._neural(u, increments, groups, parity, build_drift, self.scale_[:d])
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""

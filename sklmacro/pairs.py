@@ -116,6 +116,25 @@ def is_structured(X: object) -> bool:
     return getattr(getattr(X, "dtype", None), "names", None) is not None
 
 
+def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:
+    """Return the cells (n_axes,) of the patches of snapshot pairs.
+
+    Raises
+    ------
+    ValueError
+        If pairs of moments have patches of several sizes.
+    """
+    if not has_moments(pairs):
+        return pairs["x_next"].shape[2 : 2 + n_axes]
+    extents = np.unique(pairs["extent"], axis=0)
+    if len(extents) != 1:
+        raise ValueError(
+            "Expected patches of one size, but got pairs with patches of "
+            f"{', '.join(str(tuple(e)) for e in extents.tolist())} cells; keep them apart."
+        )
+    return tuple(extents[0].tolist())
+
+
 def context_of(pairs: np.ndarray) -> np.ndarray | None:
     """Return the context (n_samples, n_context) of pairs, or None where they carry none."""
     assert pairs.dtype.names is not None

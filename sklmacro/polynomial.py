@@ -12,6 +12,17 @@ definite whatever the coefficients. A constant diffusion is exact after one pass
 regressions are repeated until the likelihood stands still. Beyond the range of the training data
 the diffusion keeps the value at its edge, and the drift continues with the slope of a linear fit: a
 polynomial of even degree would sooner or later run away.
+
+Of increments given by their moments, the d columns of a root of cov / (lam dt) stand in the place
+of the one r: as many vectors for the regressions, whose products sum up to it. In the variances a
+pair counts once. They do not depend on the drift.
+
+With a parity, mu(P z) = P mu(z) and Sigma(P z) = P Sigma(z) P where P = diag(+-1), the monomials of
+mu_i have the sign P_i, those of phi_jk the sign P_j P_k and those of g_j none. All other
+coefficients are 0, and the range is symmetric.
+
+Powers of a heavy-tailed z are all but parallel. The regressions therefore work on orthonormal
+combinations h = f W, of monomials of one sign each, and the result is put in terms of f.
 """
 
 from dataclasses import dataclass
@@ -19,11 +30,12 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from sklmacro.likelihood import scaled_nll
+from sklmacro.likelihood import Increments, noise_nll
 
 MAX_PASSES = 50
 TOLERANCE = 1e-9  # of the mean negative log-likelihood, between passes
 SMALLEST_VARIANCE = 1e-12  # of residuals, in units of the increments' own; where a drift fits all
+SMALLEST_DIRECTION = 1e-10  # singular value of the monomials, over the largest; less is rounding
 LARGEST_EXPONENT = 600.0  # so that variances, and products of their roots, stay finite
 
 
@@ -35,7 +47,7 @@ class PolynomialSDE:
     ----------
     degree : int
     low, high : ndarray of shape (d + n_context,)
-        Range of the training data.
+        Range of the training data, symmetric for components of odd parity.
     B : ndarray of shape (d, q)
         Drift.
     slope : ndarray of shape (d, d + n_context)
@@ -80,6 +92,44 @@ def monomials(u: np.ndarray, degree: int) -> np.ndarray:
     return np.column_stack(products)
 
 
+@dataclass(frozen=True)
+class _Basis:
+    """Combinations h = f W of monomials, orthonormal in the sample: h^T h = n 1.
+
+    Attributes
+    ----------
+    h : ndarray of shape (n, k)
+        k is smaller than q where the monomials depend on each other.
+    W : ndarray of shape (q, k)
+    sign : ndarray of shape (k,)
+        Parity of the monomials that are combined.
+    """
+
+    h: np.ndarray
+    W: np.ndarray
+    sign: np.ndarray
+
+    @classmethod
+    def of(cls, u: np.ndarray, degree: int, parity: np.ndarray) -> "_Basis":
+        """Combine the monomials of u (n, m), whose columns have the signs `parity` (m,)."""
+        f = monomials(u, degree)
+        signs = monomials(parity[None, :], degree)[0]
+        blocks, kinds = [], []
+        for sign in np.unique(signs):
+            rows = np.flatnonzero(signs == sign)
+            scale = np.sqrt(np.mean(f[:, rows] ** 2, axis=0))
+            scale = np.where(scale > 0, scale, 1.0)
+            triangle = np.linalg.qr(f[:, rows] / scale, mode="r")
+            _, singular, right = np.linalg.svd(triangle, full_matrices=False)
+            kept = singular > SMALLEST_DIRECTION * max(singular[0], 1e-300)
+            block = np.zeros((len(signs), int(kept.sum())))
+            block[rows] = right[kept].T / singular[kept] * np.sqrt(len(f)) / scale[:, None]
+            blocks.append(block)
+            kinds += [sign] * block.shape[1]
+        W = np.concatenate(blocks, axis=1)
+        return cls(f @ W, W, np.array(kinds))
+
+
 def _factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
     """Return L = T^{-1} diag(exp(g/2)), T = 1 - phi, at features f (n, q)."""
     d = len(g)
@@ -95,129 +145,164 @@ def _bounded(log_variance: np.ndarray) -> np.ndarray:
     return np.clip(log_variance, -LARGEST_EXPONENT, LARGEST_EXPONENT)
 
 
-def _solve(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve normal equations; the shortest solution where they are singular."""
+def _solve(gram: np.ndarray, right: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Solve normal equations for the unknowns `used`, with 0 for the others.
+
+    The shortest solution where they are singular.
+    """
+    solution = np.zeros(len(right))
+    gram = gram[np.ix_(used, used)]
     scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
     scaled = gram / np.outer(scale, scale)
-    solution = np.linalg.lstsq(scaled, (right.T / scale).T, rcond=1e-13)[0]
-    return (solution.T / scale).T
+    solution[used] = np.linalg.lstsq(scaled, right[used] / scale, rcond=1e-13)[0] / scale
+    return solution
 
 
-def least_squares_drift(
-    f: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray
-) -> np.ndarray:
-    """Return B (d, q) that minimises sum |dz - B f dt|^2 / (lam dt)."""
-    weighted = f * (dt / lam)[:, None]
-    return _solve(weighted.T @ f, (f / lam[:, None]).T @ dz).T
+def least_squares_drift(f: np.ndarray, increments: Increments, used: np.ndarray) -> np.ndarray:
+    """Return B (d, q) that minimises sum |dz - B f dt|^2 / (lam dt), 0 but for `used` (d, q)."""
+    lam = increments.lam[:, None]
+    gram = (f * increments.dt[:, None] / lam).T @ f
+    right = (f / lam).T @ increments.dz
+    return np.array([_solve(gram, column, row) for column, row in zip(right.T, used, strict=True)])
 
 
 def fit_polynomial(
-    u: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray, *, degree: int, diffusion: str
+    u: np.ndarray,
+    increments: Increments,
+    *,
+    degree: int,
+    diffusion: str,
+    parity: np.ndarray,
 ) -> PolynomialSDE:
     """Fit drift and diffusion by maximum likelihood (Eq. 7).
 
     Parameters
     ----------
     u : ndarray of shape (n, d + n_context)
-        Standardised state and context.
-    dz : ndarray of shape (n, d)
-        Increments.
-    dt, lam : ndarray of shape (n,)
-        Elapsed times, and factors on the covariance.
+        Standardised state and context; components of odd parity are not shifted.
+    increments : Increments
+        Of n pairs, sampled or moments.
     degree : int
         Of the polynomials.
     diffusion : {"full", "diagonal", "constant"}
+    parity : ndarray of shape (d + n_context,)
+        Signs of the components, all 1 where there is no symmetry.
     """
-    f = monomials(u, degree)
-    d, q = dz.shape[1], f.shape[1]
-    fd = f[:, :1] if diffusion == "constant" else f
-    phi, g = np.zeros((d, d, q)), np.zeros((d, q))
-    # The optimum of lam Sigma does not depend on lam: a common factor is divided out behind.
-    common = float(np.median(lam))
-    lam = lam / common
-    scale = np.mean(dz * dz / (lam * dt)[:, None], axis=0)
+    increments, common = increments.without_common_lam()
+    d, signs = increments.dz.shape[1], parity[: increments.dz.shape[1]]
+    basis = _Basis.of(u, degree, parity)
+    of_noise = _Basis.of(u, 0, parity) if diffusion == "constant" else basis
+    phi, g = np.zeros((d, d, len(of_noise.sign))), np.zeros((d, len(of_noise.sign)))
+    used = basis.sign == signs[:, None]
+    scale = np.mean(np.sum(increments.noise(np.zeros(d)) ** 2, axis=1), axis=0)
     floor = SMALLEST_VARIANCE * np.where(scale > 0, scale, 1.0)
-    B = least_squares_drift(f, dz, dt, lam)
+    B = least_squares_drift(basis.h, increments, used)
     before = np.inf
     for _ in range(MAX_PASSES):
-        r = (dz - (f @ B.T) * dt[:, None]) / np.sqrt(lam * dt)[:, None]
-        _fit_diffusion(fd, r, phi, g, floor, correlated=diffusion != "diagonal")
-        factor = _factor(f, phi, g)
-        now = float(np.mean(scaled_nll(factor, r)))
+        mu = basis.h @ B.T
+        r = increments.noise(mu)
+        _fit_diffusion(of_noise, r, phi, g, floor, signs, correlated=diffusion != "diagonal")
+        factor = _factor(of_noise.h, phi, g)
+        now = float(np.mean(noise_nll(factor, r)))
         if diffusion == "constant" or before - now < TOLERANCE:
-            break
+            break  # with a constant one least squares will do: L joins equal regressors only
         before = now
-        B = _generalised_least_squares(f, dz, dt, lam, factor)
-    g[:, 0] -= np.log(common)
-    linear = B if degree == 1 else least_squares_drift(monomials(u, 1), dz, dt, lam)
-    slope = linear[:, 1:]
-    return PolynomialSDE(degree, u.min(axis=0), u.max(axis=0), B, slope, phi, g)
+        B = B + _generalised_least_squares(basis.h, increments, mu, factor, used)
+    B = B @ basis.W.T
+    phi_f, g_f = np.zeros((d, *B.shape)), np.zeros_like(B)
+    phi_f[..., : len(of_noise.W)] = phi @ of_noise.W.T
+    g_f[:, : len(of_noise.W)] = g @ of_noise.W.T
+    g_f[:, 0] -= np.log(common)
+    linear = parity == signs[:, None]
+    line = np.column_stack([signs == 1, linear])
+    slope = B if degree == 1 else least_squares_drift(monomials(u, 1), increments, line)
+    reach = np.abs(u).max(axis=0)
+    low = np.where(parity == 1, u.min(axis=0), -reach)
+    high = np.where(parity == 1, u.max(axis=0), reach)
+    return PolynomialSDE(degree, low, high, B, slope[:, 1:], phi_f, g_f)
 
 
 def _fit_diffusion(
-    f: np.ndarray,
+    basis: _Basis,
     r: np.ndarray,
     phi: np.ndarray,
     g: np.ndarray,
     floor: np.ndarray,
+    signs: np.ndarray,
     *,
     correlated: bool,
 ) -> None:
-    """Regress residuals r (n, d) on their predecessors and fit the variances, in place.
+    """Regress residuals r (n, m, d) on their predecessors and fit the variances, in place.
 
-    `floor` (d,) is added to the squared residuals, which may all vanish.
+    `floor` (d,) is added to the squared residuals, which may all vanish; `signs` (d,) is the parity
+    of the components.
     """
-    q, d = f.shape[1], r.shape[1]
-    gram = f.T @ f
+    h, (k, d) = basis.h, (basis.h.shape[1], r.shape[2])
+    gram = h.T @ h
     for j in range(d):
-        e = r[:, j]
+        e = r[:, :, j]
         if correlated and j > 0:
-            regressors = np.concatenate([f * r[:, k : k + 1] for k in range(j)], axis=1)
-            weight = np.exp(-_bounded(f @ g[j, :q]))[:, None]
-            weighted = regressors * weight
-            solution = _solve(weighted.T @ regressors, weighted.T @ e)
-            phi[j, :j, :q] = solution.reshape(j, q)
-            e = e - regressors @ solution
-        _fit_log_variance(f, gram, e * e + floor[j], g[j, :q])
+            weight = np.exp(-_bounded(h @ g[j]))
+            normal, right = np.empty((j, k, j, k)), np.empty((j, k))
+            for a in range(j):
+                weighted = weight[:, None] * r[:, :, a]
+                right[a] = h.T @ np.sum(weighted * e, axis=1)
+                for b in range(j):
+                    product = np.sum(weighted * r[:, :, b], axis=1)
+                    normal[a, :, b] = h.T @ (h * product[:, None])
+            used = (basis.sign == signs[:j, None] * signs[j]).ravel()
+            solution = _solve(normal.reshape(j * k, j * k), right.ravel(), used)
+            phi[j, :j] = solution.reshape(j, k)
+            e = e - np.einsum("na,nma->nm", h @ phi[j, :j].T, r[:, :, :j])
+        e2 = np.sum(e * e, axis=1) + floor[j]
+        _fit_log_variance(h, gram, e2, g[j], basis.sign == 1)
 
 
-def _fit_log_variance(f: np.ndarray, gram: np.ndarray, e2: np.ndarray, g: np.ndarray) -> None:
-    """Maximise -sum (f g + e2 exp(-f g)) / 2 over g by Fisher scoring, in place.
+def _fit_log_variance(
+    h: np.ndarray, gram: np.ndarray, e2: np.ndarray, g: np.ndarray, used: np.ndarray
+) -> None:
+    """Maximise -sum (h g + e2 exp(-h g)) / 2 over the `used` g by Fisher scoring, in place.
 
     The Fisher information is gram / 2 at every g. A step that does not help is halved.
     """
     if not g.any():
-        g[0] = np.log(e2.mean())
+        g[:] = np.log(e2.mean()) * _solve(gram, h.sum(axis=0), used)
 
     def loss(candidate: np.ndarray) -> float:
-        log = _bounded(f @ candidate)
+        log = _bounded(h @ candidate)
         return float(np.mean(log + e2 * np.exp(-log)))
 
     best = loss(g)
     for _ in range(MAX_PASSES):
-        score = f.T @ (e2 * np.exp(-_bounded(f @ g)) - 1.0)
-        step = _solve(gram, score)
+        score = h.T @ (e2 * np.exp(-_bounded(h @ g)) - 1.0)
+        step = _solve(gram, score, used)
         size, now = 1.0, loss(g + step)
         while now > best and size > 1e-6:
             size /= 2
             now = loss(g + size * step)
+        if now <= best:
+            g += size * step
         if best - now < TOLERANCE:
             return
-        g += size * step
         best = now
 
 
 def _generalised_least_squares(
-    f: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray, factor: np.ndarray
+    h: np.ndarray, increments: Increments, mu: np.ndarray, factor: np.ndarray, used: np.ndarray
 ) -> np.ndarray:
-    """Return B (d, q) that minimises sum |L^{-1} (dz - B f dt)|^2 / (lam dt)."""
-    d, q = dz.shape[1], f.shape[1]
+    """Return what to add to B (d, k) to minimise sum |L^{-1} (dz - B h dt)|^2 / (lam dt).
+
+    `mu` (n, d) is B h as it stands: what is left of dz has the smaller rounding.
+    """
+    dt, lam = increments.dt, increments.lam
+    d, k = mu.shape[1], h.shape[1]
     inverse = np.linalg.inv(factor)
-    precision = np.einsum("nki,nkj->nij", inverse, inverse)
-    gram, right = np.empty((d, q, d, q)), np.empty((d, q))
-    target = np.einsum("nij,nj->ni", precision, dz) / lam[:, None]
+    precision = np.einsum("nki,nkj->nij", inverse, inverse) / lam[:, None, None]
+    gram, right = np.empty((d, k, d, k)), np.empty((d, k))
+    target = np.einsum("nij,nj->ni", precision, increments.dz - mu * dt[:, None])
     for i in range(d):
-        right[i] = f.T @ target[:, i]
+        right[i] = h.T @ target[:, i]
         for j in range(d):
-            gram[i, :, j] = f.T @ (f * (precision[:, i, j] * dt / lam)[:, None])
-    return _solve(gram.reshape(d * q, d * q), right.ravel()).reshape(d, q)
+            gram[i, :, j] = h.T @ (h * (precision[:, i, j] * dt)[:, None])
+    solution = _solve(gram.reshape(d * k, d * k), right.ravel(), used.ravel())
+    return solution.reshape(d, k)

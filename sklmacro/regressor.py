@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._validation import check_choice, check_integer
+from sklmacro.degree import choose_degree
+from sklmacro.likelihood import Increments
 from sklmacro.neural import NeuralSDE
 from sklmacro.polynomial import PolynomialSDE, fit_polynomial
 from sklmacro.sde import PatchSDE
@@ -16,16 +19,22 @@ class PatchSDERegressor(PatchSDE):
 
     Parameters
     ----------
-    lam : "K" or float, default="K"
+    lam : "K", "auto" or float, default="K"
         Factor on the covariance in the likelihood. "K" is the number of patches over the number
-        evolved, read from the pairs (1 for plain X). Theorem 1 says K.
+        evolved, read from the pairs (1 for plain X); Theorem 1 says K as dt -> 0. "auto" is the
+        estimate that the pairs of `PartialEvolutionSampler(n_joint=...)` carry, for longer dt.
     drift_model : {"mlp", "linear", "polynomial"}, default="mlp"
         Form of the drift. The last two are fitted in closed form or to convergence.
-    degree : int, default=2
-        Degree of the polynomials.
+    degree : int or "auto", default=2
+        Degree of the polynomials. "auto" takes, of 1 to 8, the one of the largest likelihood of
+        held-out increments, the mean over five folds of the groups; of ties the smallest.
     diffusion_model : {"full", "diagonal", "constant"}, default="full"
         Diffusion matrix: a full or a diagonal one that depends on the state, or a constant full
         one; always by its Cholesky factor.
+    parity : sequence of int, default=None
+        1 or -1 for each component of the state: the dynamics is the same for P z as for z, with P
+        these signs, and so are, exactly, the drift and the diffusion. (-1, 1), for instance, for
+        magnetisation and wall density without a field. None for no symmetry.
     hidden : sequence of int, default=(64, 64)
         Hidden layers of the nets.
     dt : float, default=1.0
@@ -50,12 +59,16 @@ class PatchSDERegressor(PatchSDE):
     ----------
     lam_ : float
         Factor in use, mean over the pairs.
+    lam_error_ : float
+        Standard error of an estimated factor; 0 for "K" or a number.
     n_state_ : int
         d, dimension of the state.
     model_ : PolynomialSDE or NeuralSDE
         Drift and diffusion in standardised coordinates.
     history_ : list of dict
         Losses of every epoch, for nets.
+    degree_ : int
+        Degree in use, for linear and polynomial drifts.
     n_features_in_ : int
         d plus the number of context values.
 
@@ -77,8 +90,9 @@ class PatchSDERegressor(PatchSDE):
         *,
         lam: float | str = "K",
         drift_model: str = "mlp",
-        degree: int = 2,
+        degree: int | str = 2,
         diffusion_model: str = "full",
+        parity: Sequence[int] | None = None,
         hidden: Sequence[int] = (64, 64),
         dt: float = 1.0,
         bounds: Sequence[tuple[float, float]] | None = None,
@@ -96,6 +110,7 @@ class PatchSDERegressor(PatchSDE):
         self.drift_model = drift_model
         self.degree = degree
         self.diffusion_model = diffusion_model
+        self.parity = parity
         self.hidden = hidden
         self.dt = dt
         self.bounds = bounds
@@ -112,12 +127,20 @@ class PatchSDERegressor(PatchSDE):
     def _validate_parameters(self) -> None:
         super()._validate_parameters()
         check_choice(self.drift_model, "drift_model", ("mlp", "linear", "polynomial"))
-        check_integer(self.degree, "degree", low=1)
+        if self.degree != "auto":
+            check_integer(self.degree, "degree", low=1, remedy="pass an integer or 'auto'")
 
     def _fit_model(
-        self, u: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray, groups: np.ndarray
+        self, u: np.ndarray, increments: Increments, groups: np.ndarray, parity: np.ndarray
     ) -> PolynomialSDE | NeuralSDE:
         if self.drift_model == "mlp":
-            return self._neural(u, dz, dt, lam, groups, build_drift=None)
-        degree = 1 if self.drift_model == "linear" else self.degree
-        return fit_polynomial(u, dz, dt, lam, degree=degree, diffusion=self.diffusion_model)
+            return self._neural(u, increments, groups, parity, build_drift=None)
+        options: dict[str, Any] = {"diffusion": self.diffusion_model, "parity": parity}
+        if self.drift_model == "linear":
+            self.degree_ = 1
+        elif isinstance(self.degree, str):
+            rng = stream(resolve_entropy(self.random_state), Stage.SPLIT)
+            self.degree_ = choose_degree(u, increments, groups, rng, **options)
+        else:
+            self.degree_ = int(self.degree)
+        return fit_polynomial(u, increments, degree=self.degree_, **options)

@@ -19,15 +19,17 @@ from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._validation import (
     check_bounds,
     check_choice,
+    check_covariances,
     check_finite,
     check_integer,
     check_numbers,
+    check_parity,
     check_real,
     check_widths,
 )
-from sklmacro.likelihood import transition_log_likelihood
+from sklmacro.likelihood import Increments, log_likelihood
 from sklmacro.neural import NeuralSDE, fit_neural
-from sklmacro.pairs import context_of, is_latent_pairs, is_structured
+from sklmacro.pairs import context_of, has_moments, is_latent_pairs, is_structured
 from sklmacro.polynomial import PolynomialSDE
 from sklmacro.rollout import advance_by_calls, euler_maruyama
 from sklmacro.steps import advance_blocks, array_model
@@ -42,15 +44,20 @@ class PatchSDE(RegressorMixin, BaseEstimator):
     dt: float
     lam: float | str
     bounds: Sequence[tuple[float, float]] | None
+    parity: Sequence[int] | None
     model_: PolynomialSDE | NeuralSDE
 
     def _fit_model(
-        self, u: np.ndarray, dz: np.ndarray, dt: np.ndarray, lam: np.ndarray, groups: np.ndarray
+        self, u: np.ndarray, increments: Increments, groups: np.ndarray, parity: np.ndarray
     ) -> PolynomialSDE | NeuralSDE:
         raise NotImplementedError
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit drift and diffusion by maximum likelihood (Eq. 7).
+
+        Latent pairs of moments give the likelihood's expectation in the limit dt -> 0 (see
+        `likelihood`): Sigma is fitted to the covariances alone, and mu to the means with weight
+        Sigma^{-1} dt / lam.
 
         Parameters
         ----------
@@ -69,8 +76,11 @@ class PatchSDE(RegressorMixin, BaseEstimator):
             If X is neither latent pairs nor an array with y, or a parameter does not fit.
         """
         self._validate_parameters()
-        columns, dz, dt, lam, groups = self._training_data(X, y)
+        columns, increments, groups = self._training_data(X, y)
+        dz, dt = increments.dz, increments.dt
         check_finite(dz, "increments")
+        if increments.cov is not None:
+            check_covariances(increments.cov)
         if not (check_finite(dt, "elapsed times") > 0).all():
             raise ValueError(
                 f"Expected elapsed times dt above 0, but got a smallest of {dt.min():g}; remove "
@@ -82,13 +92,16 @@ class PatchSDE(RegressorMixin, BaseEstimator):
                 f"Expected bounds for at most {self.n_state_} components, the dimension of the "
                 f"state, but got {self.bounds!r}; drop those of the last ones."
             )
-        self.mean_ = columns.mean(axis=0)
-        spread = columns.std(axis=0)
+        parity = np.ones(columns.shape[1])
+        parity[: self.n_state_] = check_parity(self.parity, self.n_state_)
+        self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
+        spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
-        self.lam_ = float(np.mean(lam))
+        self.lam_ = float(np.mean(increments.lam))
+        self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
         with single_threaded():
             u = (columns - self.mean_) / self.scale_
-            self.model_ = self._fit_model(u, dz, dt, lam, groups)
+            self.model_ = self._fit_model(u, increments.in_own_time(), groups, parity)
         return self
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
@@ -116,13 +129,17 @@ class PatchSDE(RegressorMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean log-likelihood per pair of held-out data (Eq. 7).
 
+        Of pairs of moments, its exact expectation for increments of length dt with these means
+        and covariances: -tr(Sigma^{-1} (cov + r r^T)) / (2 lam dt) - log det(2 pi lam dt Sigma) / 2
+        with r = dz - mu dt. All terms are taken along, unlike in `fit`, where dt -> 0.
+
         It cannot choose `lam`: the optimum of lam Sigma is the same for every `lam`. Choose `lam`
         by a score of trajectories, such as `PathScorer`.
         """
-        columns, dt = self._prediction_data(X)
-        _, dz, _, lam, _ = self._training_data(X, y, reset=False)
+        check_is_fitted(self)
+        columns, increments, _ = self._training_data(X, y, reset=False)
         mu, factor = self._coefficients(columns)
-        return float(np.mean(transition_log_likelihood(dz, dt, mu, factor, lam)))
+        return float(np.mean(log_likelihood(increments, mu, factor)))
 
     def simulate(
         self,
@@ -193,12 +210,16 @@ class PatchSDE(RegressorMixin, BaseEstimator):
 
     # Data -----------------------------------------------------------------------------------------
 
-    def _training_data(self, X: Any, y: Any, reset: bool = True) -> tuple[np.ndarray, ...]:
-        """Return columns (state and context), dz, dt, lam and groups."""
+    def _training_data(
+        self, X: Any, y: Any, reset: bool = True
+    ) -> tuple[np.ndarray, Increments, np.ndarray]:
+        """Return columns (state and context), increments and groups."""
+        cov = None
         if is_structured(X):
             columns, dt = self._pair_columns(X, reset)
             dz = np.ascontiguousarray(X["dz"])
-            lam, groups = X["n_patches"] / X["n_evolved"], np.asarray(X["group"])
+            lam, groups = self._factor(X), np.asarray(X["group"])
+            cov = np.ascontiguousarray(X["cov"]) if has_moments(X) else None
             if reset:
                 self._flat_output = False
         else:
@@ -220,10 +241,23 @@ class PatchSDE(RegressorMixin, BaseEstimator):
                     f"{columns.shape[1]} columns; pass X = z (and context behind it), y = dz."
                 )
             dt = np.full(len(columns), self.dt)
-            lam, groups = np.ones(len(columns)), np.arange(len(columns))
-        if self.lam != "K":
-            lam = np.full(len(columns), float(self.lam))
-        return columns, dz, dt, lam, groups
+            lam, groups = self._factor(np.ones(len(columns))), np.arange(len(columns))
+        return columns, Increments(dz, dt, lam, cov), groups
+
+    def _factor(self, X: np.ndarray) -> np.ndarray:
+        """Return lam (n_samples,) for pairs X, or for a plain X of as many rows."""
+        if not isinstance(self.lam, str):
+            return np.full(len(X), float(self.lam))
+        names = X.dtype.names or ()
+        if self.lam == "K":
+            return X["n_patches"] / X["n_evolved"] if names else np.ones(len(X))
+        if "lam" not in names:
+            raise ValueError(
+                "Expected pairs with an estimated lam for lam='auto', but got "
+                f"{'pairs' if names else 'an array'} without one; sample them by "
+                "PartialEvolutionSampler(n_joint=...), or set lam='K' or a number."
+            )
+        return np.asarray(X["lam"])
 
     def _prediction_data(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return columns and elapsed times."""
@@ -269,9 +303,10 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         check_choice(params["diffusion_model"], "diffusion_model", DIFFUSIONS)
         lam = params["lam"]
         if isinstance(lam, str):
-            check_choice(lam, "lam", ("K",))
+            check_choice(lam, "lam", ("K", "auto"))
         else:
-            check_real(lam, "lam", low=0.0, strict=True, remedy="pass 'K' or a positive number")
+            remedy = "pass 'K', 'auto' or a positive number"
+            check_real(lam, "lam", low=0.0, strict=True, remedy=remedy)
         for name in ("dt", "lr"):
             check_real(params[name], name, low=0.0, strict=True)
         check_real(params["weight_decay"], "weight_decay", low=0.0)
@@ -284,10 +319,9 @@ class PatchSDE(RegressorMixin, BaseEstimator):
     def _neural(
         self,
         u: np.ndarray,
-        dz: np.ndarray,
-        dt: np.ndarray,
-        lam: np.ndarray,
+        increments: Increments,
         groups: np.ndarray,
+        parity: np.ndarray,
         build_drift: Callable[[], nn.Module] | None,
         state_scale: np.ndarray | None = None,
     ) -> NeuralSDE:
@@ -296,7 +330,7 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         rows = held_out_rows(groups, params["validation_fraction"], stream(entropy, Stage.SPLIT))
         names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device", "verbose")
         model = fit_neural(
-            u, dz, dt, lam, rows, build_drift=build_drift, state_scale=state_scale,
+            u, increments, rows, parity=parity, build_drift=build_drift, state_scale=state_scale,
             hidden=tuple(params["hidden"]), diffusion=params["diffusion_model"],
             seed=stream_seed(entropy, Stage.TRAIN), **{name: params[name] for name in names},
         )  # fmt: skip

@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit
 
 from sklmacro._elementary import exp, softplus
+from sklmacro.equivariant import EquivariantDiffusion
 from sklmacro.fused import below_diagonal, diffusion_nets, layers
 from sklmacro.nets import SMALLEST_DIAGONAL, CholeskyDiffusion, MLPDrift, OnsagerDrift
 from sklmacro.neural import NeuralSDE
@@ -65,10 +66,11 @@ class ArrayModel:
 
 
 def array_model(model: PolynomialSDE | NeuralSDE) -> ArrayModel | None:
-    """Return a fitted SDE on plain arrays; None where its nets are on another device."""
+    """Return a fitted SDE on plain arrays; None where its nets have a parity, or another device."""
     if isinstance(model, PolynomialSDE):
         return _from_polynomials(model)
-    if next(model.net.parameters()).device.type != "cpu":
+    equivariant = isinstance(model.net.diffusion, EquivariantDiffusion)
+    if equivariant or next(model.net.parameters()).device.type != "cpu":
         return None
     return _from_nets(model)
 

@@ -106,6 +106,38 @@ class Surroundings:
         x[lattice.mesh(*region)] = saved
         return patch, elapsed, change / n_sites
 
+    def follow(
+        self,
+        simulator: Simulator,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        steps: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Evolve one patch of a snapshot `x` through durations `steps`; x is changed.
+
+        Returns
+        -------
+        d_obs : ndarray of shape (n_steps, n_observables)
+            Increments of the patch's observables since the start, as those of `evolve`.
+        """
+        n_sites = int(np.prod(window[1])) * lattice.n_basis
+        if self.kind == "periodic":
+            x, lattice = x[lattice.mesh(*window)], Lattice(lattice.kind, window[1], "periodic")
+            window = whole(lattice)
+        changes = np.zeros((len(steps), simulator.n_observables))
+        region = grown(lattice, window, self.buffer) if self.buffer else window
+        before = simulator._site_sums(x, lattice, window)
+        for row, step in zip(changes, steps, strict=True):
+            if self.kind == "ghost":
+                row[:] = simulator._advance_observed(x, lattice, window, step, None, rng)[1]
+            else:
+                simulator._advance_window(x, lattice, region, step, None, rng)
+                after = simulator._site_sums(x, lattice, window)
+                row[:], before = after - before, after
+        return changes.cumsum(axis=0) / n_sites
+
     def evolve_apart(
         self,
         simulator: Simulator,

@@ -29,6 +29,13 @@ from sklmacro._validation import (
 )
 from sklmacro.enlarge import METHODS, enlarge
 from sklmacro.lattice import Lattice
+from sklmacro.relaxation import (
+    LEAST_ROWS,
+    PassRecord,
+    check_fast,
+    overlapping_origins,
+    relax_pilot,
+)
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
 
@@ -69,15 +76,25 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         from far from equilibrium to near it.
     relax_events : float, default=None
         Events per site and visit of LocalRelax, in the place of a duration.
-    relax_passes : int, default=1
+    relax_passes : int or "converged", default=1
         Number of times that LocalRelax goes over the lattice. Many passes of short visits come
-        closer to the dynamics of the whole lattice than one of long visits.
+        closer to the dynamics of the whole lattice than one of long visits. "converged" lets fit
+        find the number for each iteration, by which a pilot's fast observables are at rest; see
+        `sklmacro.relaxation`.
+    max_relax_passes : int, default=64
+        Largest number of passes that "converged" may find; it warns where they are not enough.
+    relax_tolerance : float, default=0.003
+        Part of the fast observables' first drift, and of their change in all, that "converged"
+        takes for none; it counts where a pilot is so large that it would see less.
+    n_pilot : int, default=200
+        Snapshots of the pilot, drawn from those seen in fit; all of them where there are fewer.
     relax_patch : int or sequence of int, default=None
         Cells of the patches of LocalRelax; None takes the size of the small snapshots.
     relax_stride : int or sequence of int, default=None
         Cells between neighbouring patches; None takes half a patch.
     relax_boundary : {"ghost", "buffer", "periodic"}, default="ghost"
-        What surrounds a patch while it relaxes.
+        What surrounds a patch while it relaxes. Visits among ghost cells keep the equilibrium of
+        the lattice; the others leave seams, where a patch meets cells that it did not evolve with.
     relax_buffer : int, default=0
         Width of the buffer in cells, for `relax_boundary="buffer"`.
     n_repeats : int, default=1
@@ -95,6 +112,10 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         The simulator in use.
     lattice_ : Lattice
         Lattice of the large snapshots that stem from those seen in fit.
+    n_passes_ : tuple of int
+        Passes of LocalRelax in each iteration.
+    relaxation_ : list of PassRecord
+        What the pilot showed; empty unless `relax_passes="converged"`.
     n_features_in_ : int
         Cells along the first axis of the small snapshots.
 
@@ -118,7 +139,10 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         nearby: int = 0,
         relax_duration: float | tuple[float, float] | str | None = "auto",
         relax_events: float | None = None,
-        relax_passes: int = 1,
+        relax_passes: int | str = 1,
+        max_relax_passes: int = 64,
+        relax_tolerance: float = 0.003,
+        n_pilot: int = 200,
         relax_patch: int | Sequence[int] | None = None,
         relax_stride: int | Sequence[int] | None = None,
         relax_boundary: str = "ghost",
@@ -136,6 +160,9 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         self.relax_duration = relax_duration
         self.relax_events = relax_events
         self.relax_passes = relax_passes
+        self.max_relax_passes = max_relax_passes
+        self.relax_tolerance = relax_tolerance
+        self.n_pilot = n_pilot
         self.relax_patch = relax_patch
         self.relax_stride = relax_stride
         self.relax_boundary = relax_boundary
@@ -146,7 +173,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> "HierarchicalUpsampler":
-        """Check the parameters against small snapshots; nothing is learned.
+        """Check the parameters against small snapshots, and find the passes if they are asked for.
 
         Parameters
         ----------
@@ -162,6 +189,11 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X is not a batch of snapshots of the simulator, or a parameter does not fit.
+
+        Warns
+        -----
+        RelaxationWarning
+            If `max_relax_passes` were not enough for `relax_passes="converged"`.
         """
         self.simulator_ = resolve_simulator(self.simulator)
         X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
@@ -174,12 +206,20 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
                 f"itself, but got {self.nearby}; use method='simulator' with one such as Alloy."
             )
         check_integer(self.n_repeats, "n_repeats", low=1)
-        check_integer(self.relax_passes, "relax_passes", low=1)
+        if self.relax_passes != "converged":
+            check_integer(
+                self.relax_passes, "relax_passes", low=1, remedy="pass a number or 'converged'"
+            )
         patch, _ = self._relax_window(small)
         Surroundings(self.relax_boundary, self.relax_buffer).check(self.simulator_, small, patch)
         self._relax_amount(small.n_sites)
         steps = self._steps(small)
         self.lattice_ = steps[-1].lattice if steps else small
+        self.relaxation_: list[PassRecord] = []
+        if self.relax_passes == "converged":
+            self.n_passes_ = self._find_passes(X, steps)
+        else:
+            self.n_passes_ = (int(self.relax_passes),) * len(steps)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -235,31 +275,72 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         self, X: np.ndarray, row: int, steps: list["_Step"], rng: np.random.Generator
     ) -> np.ndarray:
         """Return the large snapshot of one row of X (Alg. 1 for one sample)."""
-        x = X[row]
-        options: dict[str, Any] = {}
-        if self.nearby:
-            options["nearby"] = X[max(row - self.nearby, 0) : row + self.nearby + 1]
-        simulator = self.simulator_
-        around = Surroundings(self.relax_boundary, self.relax_buffer)
         share = rng.random()  # where this snapshot stands in a range of durations
-        for step in steps:  # Alg. 1, lines 5-6
-            if self.method == "simulator":
-                x = simulator.upsample(x, step.factor, rng, **options)
-                options = {}  # the others have not grown
-            else:
-                periodic = step.lattice.boundary == "periodic"
-                x = enlarge(x, step.factor, self.method, rng, periodic=periodic)
-            shortest, longest = step.durations
-            if longest or step.n_events:
-                duration = None if step.n_events else shortest * (longest / shortest) ** share
-                x = np.ascontiguousarray(x)
-                origins = overlapping_origins(
-                    step.lattice, step.extent, step.stride, self.relax_passes, rng
-                )
-                around.relax(
-                    simulator, x, step.lattice, origins, step.extent, duration, step.n_events, rng
-                )
+        x = X[row]
+        for i, step in enumerate(steps):  # Alg. 1, lines 5-6
+            x = self._enlarge(x, step, rng, self._around(X, row) if i == 0 else None)
+            self._relax(x, step, self.n_passes_[i], share, rng)
         return x
+
+    def _around(self, X: np.ndarray, row: int) -> np.ndarray | None:
+        """Return the rows of X near one row, if there are to be any."""
+        return X[max(row - self.nearby, 0) : row + self.nearby + 1] if self.nearby else None
+
+    def _enlarge(
+        self, x: np.ndarray, step: "_Step", rng: np.random.Generator, nearby: np.ndarray | None
+    ) -> np.ndarray:
+        """Return a larger copy of a snapshot (Upsample); `nearby` are those close to it in time."""
+        if self.method == "simulator":
+            options = {} if nearby is None else {"nearby": nearby}
+            x = self.simulator_.upsample(x, step.factor, rng, **options)
+        else:
+            periodic = step.lattice.boundary == "periodic"
+            x = enlarge(x, step.factor, self.method, rng, periodic=periodic)
+        return np.ascontiguousarray(x)
+
+    def _relax(
+        self, x: np.ndarray, step: "_Step", n_passes: int, share: float, rng: np.random.Generator
+    ) -> None:
+        """Relax a large snapshot in place, pass by pass (LocalRelax)."""
+        shortest, longest = step.durations
+        if not (longest or step.n_events):
+            return
+        duration = None if step.n_events else shortest * (longest / shortest) ** share
+        origins = overlapping_origins(step.lattice, step.extent, step.stride, n_passes, rng)
+        Surroundings(self.relax_boundary, self.relax_buffer).relax(
+            self.simulator_, x, step.lattice, origins, step.extent, duration, step.n_events, rng
+        )
+
+    def _find_passes(self, X: np.ndarray, steps: list["_Step"]) -> tuple[int, ...]:
+        """Return the passes that a pilot needs in each iteration, and keep its records."""
+        check_fast(self.simulator_)
+        check_integer(self.max_relax_passes, "max_relax_passes", low=2)
+        check_real(self.relax_tolerance, "relax_tolerance", low=0.0, high=1.0)
+        n_pilot = min(check_integer(self.n_pilot, "n_pilot", low=LEAST_ROWS), len(X))
+        durations = {step.durations for step in steps if not step.n_events}
+        if n_pilot < LEAST_ROWS or any(low < high or high == 0 for low, high in durations):
+            raise ValueError(
+                f"Expected at least {LEAST_ROWS} snapshots and one duration, above 0, for "
+                f"relax_passes='converged', but got {len(X)} and "
+                f"relax_duration={self.relax_duration!r}; change them, or pass a number of passes."
+            )
+        entropy = resolve_entropy(self.random_state)
+        rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
+
+        def grown(i: int, x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+            return self._enlarge(x, steps[i], rng, self._around(X, rows[k]) if i == 0 else None)
+
+        def relaxed(i: int, x: np.ndarray, n_passes: int, rng: np.random.Generator) -> None:
+            self._relax(x, steps[i], n_passes, 0.0, rng)
+
+        self.relaxation_ = relax_pilot(
+            self.simulator_, X[rows], len(steps), grown, relaxed, entropy,
+            max_passes=self.max_relax_passes, tolerance=self.relax_tolerance, n_jobs=self.n_jobs,
+        )  # fmt: skip
+        return tuple(
+            max(r.n_passes for r in self.relaxation_ if r.iteration == i)
+            for i in range(1, len(steps) + 1)
+        )
 
     def _relax_window(self, small: Lattice) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the cells of a LocalRelax patch and the stride between patches."""
@@ -307,31 +388,3 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64"]
         return tags
-
-
-def overlapping_origins(
-    lattice: Lattice,
-    extent: tuple[int, ...],
-    stride: tuple[int, ...],
-    n_passes: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Return the origins (n_passes * n_patches, ndim) of patches that overlap, pass by pass.
-
-    Those of each pass cover the lattice. On a periodic lattice the grid of patches is shifted at
-    random, so that no site stands at an edge in every snapshot; on an open one the last patch ends
-    with the lattice.
-    """
-    axes = []
-    for axis, (cells, width, step) in enumerate(zip(lattice.cells, extent, stride, strict=True)):
-        if width == cells:
-            starts = np.zeros((n_passes, 1), np.int64)
-        elif lattice.boundary == "periodic":
-            shifts = rng.integers(step, size=(n_passes, 1))
-            starts = (shifts + np.arange(0, cells, step)) % cells
-        else:
-            starts = np.tile([*range(0, cells - width, step), cells - width], (n_passes, 1))
-        along = [1] * lattice.ndim
-        along[axis] = -1
-        axes.append(starts.reshape(n_passes, *along))
-    return np.stack(np.broadcast_arrays(*axes), axis=-1).reshape(-1, lattice.ndim)

@@ -377,3 +377,80 @@ def network_barriers(environments, weights, turns):
 
 
 NETWORK_PARTS = ("weight", "bias", "bn_gamma", "bn_beta", "bn_mean", "bn_var")
+
+
+def wolff(x, table, join, rng):
+    """Flip of one cluster of flat spins x, which grows bond by bond (Wolff 1989)."""
+    cluster = [int(rng.integers(len(x)))]
+    for site in cluster:  # grows while it is gone through
+        for other in table[site]:
+            if x[other] == x[site] and other not in cluster and rng.random() < join:
+                cluster.append(int(other))
+    y = x.copy()
+    y[cluster] *= -1
+    return y
+
+
+def structure_factor(a, b, positions, k):
+    """(1/n) sum_i sum_j a_i b_j cos(k (r_i - r_j)), pair by pair; k (ndim,)."""
+    n, total = len(a), 0.0
+    for i in range(n):
+        for j in range(n):
+            total += a[i] * b[j] * np.cos(k @ (positions[i] - positions[j])) / n
+    return total
+
+
+# --- moments of increments -----------------------------------------------------------------------
+
+
+def event_moments(x, changes, phi):
+    """b and A of phi: a sum over all (rate, {site: new state}) that change the snapshot x."""
+    before, b, A = phi(x), 0.0, 0.0
+    for rate, new in changes:
+        y = x.copy()
+        for site, state in new.items():
+            y.flat[site] = state
+        d = phi(y) - before
+        b, A = b + rate * d, A + rate * np.outer(d, d)
+    return b, A
+
+
+def flips(x, energy, temperature, sites):
+    """All flips of the spins on `sites`, for `event_moments`."""
+    rates = 1 / (1 + np.exp(flip_costs(x, energy) / temperature)).ravel()
+    return [(rates[site], {site: -x.flat[site]}) for site in sites]
+
+
+def variance_ratio(simulator, X, window, duration, seed):
+    """Var(dz_patch | z) / Var(dz | z) of the first observable, by two regressions on z."""
+    z = simulator.observe(X)
+    variances = []
+    for k, box in enumerate((window, None)):
+        after, _ = simulator.advance(X, duration=duration, window=box, random_state=seed + k)
+        n_sites = X[0].size if box is None else np.prod(window[1])
+        change = (after.astype(int) - X).reshape(len(X), -1).sum(axis=1) / n_sites
+        design = np.column_stack([np.ones(len(X)), z])
+        off = change - design @ np.linalg.lstsq(design, change)[0]
+        variances.append((off**2).sum() / (len(X) - design.shape[1]))
+    return variances[0] / variances[1]
+
+
+def coupled_glauber(x, patches, up, sites, u):
+    """Changes of (spins, wall densities) of a square torus x, and of each patch evolved alone.
+
+    `patches` are lists of flat sites; `up` (9,) is the probability of an up spin for neighbour sums
+    -4 ... 4. Attempt k sets spin `sites[k]`, up if u[k] is below it.
+    """
+    n_x, n_y = x.shape
+
+    def evolved(allowed):
+        y = x.copy()
+        for site, number in zip(sites, u, strict=True):
+            if site in allowed:
+                i, j = divmod(int(site), n_y)
+                around = y[i - 1, j] + y[(i + 1) % n_x, j] + y[i, j - 1] + y[i, (j + 1) % n_y]
+                y[i, j] = 1 if number < up[around + 4] else -1
+        walls = [ising_walls(s, True) * x.size for s in (y, x)]
+        return np.array([y.sum(dtype=int) - x.sum(dtype=int), walls[0] - walls[1]])
+
+    return evolved(range(x.size)), np.array([evolved(patch) for patch in patches])

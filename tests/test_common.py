@@ -1,4 +1,4 @@
-"""scikit-learn's common tests of all five estimators, counted."""
+"""scikit-learn's common tests of all estimators, counted."""
 
 from collections import Counter
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from sklmacro import (
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
+    SDEEnsemble,
 )
 from sklmacro.simulators import LinearChain
 
@@ -23,6 +24,7 @@ ESTIMATORS = [
     PatchAutoencoder(max_epochs=3),
     PatchSDERegressor(max_epochs=3),
     OnsagerSDE(max_epochs=3),
+    SDEEnsemble(PatchSDERegressor(max_epochs=2), n_members=2),
 ]
 MORE_ESTIMATORS = [
     HierarchicalUpsampler(LinearChain(), n_iter=2, n_repeats=1, method="linear"),
@@ -30,6 +32,7 @@ MORE_ESTIMATORS = [
     PatchSDERegressor(drift_model="linear", diffusion_model="diagonal"),
     PatchSDERegressor(drift_model="polynomial", diffusion_model="constant"),
     OnsagerSDE(max_epochs=2, forcing=False, diffusion_model="constant"),
+    SDEEnsemble(PatchSDERegressor(drift_model="linear", diffusion_model="constant")),
 ]
 
 PAIRS = "transform returns snapshot pairs, a structured array, which assert_allclose cannot compare"

@@ -278,8 +278,20 @@ OWN = {
     "z of words": (lambda: latent_pairs([["a"]], [["b"]], 0.1), "z to be real numbers"),
     "snapshots to score": (lambda: sde().score(SNAPSHOT_PAIRS), "latent pairs"),
     # SDEs: parameters
-    "lam 0": (lambda: sde(lam=0.0), "0 < lam, but got 0.0; pass 'K' or a positive number"),
-    "lam a word": (lambda: sde(lam="auto"), "lam to be one of 'K', but got 'auto'"),
+    "lam 0": (lambda: sde(lam=0.0), "0 < lam, but got 0.0; pass 'K', 'auto' or a positive"),
+    "lam a word": (lambda: sde(lam="k"), "lam to be one of 'K', 'auto', but got 'k'"),
+    "no lam in the pairs": (lambda: sde(lam="auto"), r"got pairs without one; .*n_joint=\.\.\."),
+    "no lam in an array": (lambda: sde(Z, -Z, lam="auto"), "got an array without one"),
+    "one joint evolution": (lambda: evolve(patch=4, n_joint=1), "0, or of 5 to 6, .*but got 1"),
+    "lam beside moments": (
+        lambda: evolve(patch=4, moments=True, n_joint=5),
+        "n_joint=0 with moments=True, but got n_joint=5; moments are those of dt -> 0",
+    ),
+    "joint evolutions too many": (lambda: evolve(patch=4, n_joint=7), "5 to 6, .*but got 7"),
+    "nothing changes jointly": (
+        lambda: evolve(0 * CHAIN, LinearChain(sigma=0.0, force=0.0), patch=4, n_joint=5),
+        "observables that change, but got none .*raise n_joint, dt",
+    ),
     "lam missing": (lambda: sde(lam=None), "0 < lam, but got None"),
     "lam NaN": (lambda: sde(lam=np.nan), "0 < lam, but got nan"),
     "unknown diffusion": (

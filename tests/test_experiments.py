@@ -111,3 +111,17 @@ def test_ctrl_c_says_so_and_leaves_nothing(tmp_path):
     assert process.returncode == 130
     assert "interrupted; nothing was written" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_run_all_runs_every_experiment_and_names_those_without_a_result(
+    tmp_path, capsys, monkeypatch
+):
+    def refuse(*args):
+        raise ValueError("Expected more.")
+
+    chain = EXPERIMENTS["linear-chain"]
+    several = {"chain": chain, "refused": replace(chain, compute=refuse), "again": chain}
+    monkeypatch.setattr("sklmacro.cli.EXPERIMENTS", several)
+    assert main(["run", "all", "--quiet", "--out", str(tmp_path)]) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again-smoke", "chain-smoke"]
+    assert "no result of refused" in capsys.readouterr().err

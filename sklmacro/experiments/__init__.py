@@ -3,16 +3,35 @@
 from sklmacro.experiments import (
     curie_weiss,
     ising,
+    ising_ablation,
+    ising_critical,
+    ising_patch_size,
+    ising_rescaling,
     linear_chain,
+    local_relax,
     nbmota,
     nbmota_direct,
     predator_prey,
+    theorem_1,
 )
 from sklmacro.experiments._run import Experiment, Run, run_experiment
 
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (linear_chain, predator_prey, ising, curie_weiss, nbmota, nbmota_direct)
+    for module in (
+        linear_chain,
+        predator_prey,
+        theorem_1,
+        ising,
+        ising_patch_size,
+        ising_critical,
+        local_relax,
+        ising_rescaling,
+        ising_ablation,
+        curie_weiss,
+        nbmota,
+        nbmota_direct,
+    )
 }
 
 __all__ = ["EXPERIMENTS", "Experiment", "Run", "run_experiment"]

@@ -101,7 +101,7 @@ def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> P
     )  # fmt: skip
 
 
-def _small_snapshots(simulator: Simulator, settings: Settings, seed: int, run: Run) -> np.ndarray:
+def small_snapshots(simulator: Simulator, settings: Settings, seed: int, run: Run) -> np.ndarray:
     """Return random small snapshots, and snapshots along small trajectories."""
     side, n = settings.side_small, settings.n_trajectories
     random = simulator.sample_initial(settings.n_random, side, random_state=2 * seed)
@@ -129,11 +129,11 @@ def _test_paths(
     return snapshots, more
 
 
-def _scaled(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def scaled(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return z with all components but the first, M, scaled to [0, 1] by their range."""
-    scaled = (z - low) / (high - low)
-    scaled[..., 0] = z[..., 0]
-    return scaled
+    u = (z - low) / (high - low)
+    u[..., 0] = z[..., 0]
+    return u
 
 
 def compute(
@@ -149,7 +149,7 @@ def compute(
         seed = run.seed + k
         steps = pipeline(simulator, settings, seed, run)
         with run.stage("simulate small systems"):
-            X = _small_snapshots(simulator, settings, seed, run)
+            X = small_snapshots(simulator, settings, seed, run)
         with run.stage("upsample and relax"):
             X = steps["upsample"].fit_transform(X)
         with run.stage("evolve patches"):
@@ -217,8 +217,8 @@ def _compare(
         """Note the error of P against Q over the components that both have, and over z*."""
         shared = min(P.shape[-1], Q.shape[-1])
         for d, which in {shared: "all of z", n_obs: "observables"}.items():
-            scaled = (_scaled(z[..., :d], low[:d], high[:d]) for z in (P, Q))
-            errors.setdefault(f"{name}, {which}", []).append(mean_path_error(*scaled))
+            both = (scaled(z[..., :d], low[:d], high[:d]) for z in (P, Q))
+            errors.setdefault(f"{name}, {which}", []).append(mean_path_error(*both))
 
     for i, (m, (_, more)) in enumerate(tests.items()):
         Q = true_z[m]
@@ -248,12 +248,21 @@ def draw_paths(
 
     figure = Figure(figsize=(5.2 * len(names) + 0.6, 4.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(names)))
+    draw_observables(panels, len(settings.magnetisations), arrays, names, until)
+    figure.suptitle(title)
+    return figure
+
+
+def draw_observables(
+    panels: Any, n_starts: int, arrays: dict[str, np.ndarray], names: tuple[str, ...], until: float
+) -> None:
+    """Draw mean and standard deviation over paths, each observable in a panel of its own."""
     times = arrays["times"]
     shown = times <= until
     styles = {"truth": ("0.35", "-"), "method": ("C0", "--"), "baseline": ("C1", ":")}
     for column, (ax, name) in enumerate(zip(panels, names, strict=True)):
         for source, (color, line) in styles.items():
-            for i in range(len(settings.magnetisations)):
+            for i in range(n_starts):
                 paths = arrays[f"{source}_{i}"][:, shown, column]
                 mean, std = paths.mean(axis=0), paths.std(axis=0)
                 label = source if i == 0 else None
@@ -264,8 +273,6 @@ def draw_paths(
                     )
         ax.set(xlabel="time [sweeps]", ylabel=name)
     panels[0].legend(frameon=False, loc="lower right")
-    figure.suptitle(title)
-    return figure
 
 
 def with_simulator(

@@ -1,12 +1,15 @@
-"""Curie-Weiss model at T = 1.1, h = 0.1 (Appendix D.1, Figs. 8-9): 64x64 learned from 16x16."""
+"""Curie-Weiss model at T = 1.1, h = 0.1 (Appendix D.1, Figs. 8-9): 64x64 from 8x8 to 64x64."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro.experiments._run import Experiment
-from sklmacro.experiments._spins import Settings, draw_paths, with_simulator
+from sklmacro.experiments import _spins
+from sklmacro.experiments._patch_sizes import Settings, draw_errors
+from sklmacro.experiments._patch_sizes import compute as compute_sizes
+from sklmacro.experiments._run import Experiment, Run
+from sklmacro.experiments._spins import draw_observables
 from sklmacro.simulators import CurieWeiss
 
 if TYPE_CHECKING:
@@ -14,29 +17,55 @@ if TYPE_CHECKING:
 
 SIMULATOR = CurieWeiss(temperature=1.1, field=0.1)
 PAPER = Settings(
-    n_random=25_000, relax_duration=(0.004, 0.1), relax_passes=1, n_closure=0,
-    magnetisations=(0.0, 0.25, -0.25, 0.5, -0.5),
+    learning=_spins.Settings(
+        n_random=9000, n_trajectories=150, n_patches_evolved=1, relax_duration=(0.004, 0.1),
+        relax_passes=1, n_closure=0, magnetisations=(0.0, 0.25, -0.25, 0.5, -0.5), n_seeds=3,
+    ),
+    published={
+        "method": (0.00438, 0.00106, 0.00079, 0.00041),
+        "baseline": (0.0126, 0.00253, 0.00101, 0.00041),
+    },
+    aims=(0.0015, 0.0005, 0.0004),
+    n_moments=1500,
+    n_many=1000,
 )  # fmt: skip
 
 
+def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Learn from every n_s."""
+    return compute_sizes(SIMULATOR, settings, run)
+
+
 def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Figure":
-    """Draw the magnetisation."""
-    large, small = settings.side_large, settings.side_small
-    title = f"Curie-Weiss {large}x{large}, T = 1.1, h = 0.1, learned from {small}x{small}"
-    return draw_paths(settings, arrays, SIMULATOR.observable_names, title, until=50.0)
+    """Draw errors over n_s, and the magnetisation."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    draw_errors(left, settings, numbers)
+    n_starts = len(settings.learning.magnetisations)
+    draw_observables([right], n_starts, arrays, SIMULATOR.observable_names, until=50.0)
+    large, small = settings.learning.side_large, settings.side_shown
+    figure.suptitle(
+        f"Curie-Weiss {large}x{large}, T = 1.1, h = 0.1; right, learned from {small}x{small}"
+    )
+    return figure
 
 
 EXPERIMENT = Experiment(
     name="curie-weiss",
-    summary="mean path of the magnetisation, 64x64 from 16x16 (Figs. 8-9)",
+    summary="errors of the mean magnetisation, 64x64 from 8x8 to 64x64 (Figs. 8-9)",
     presets={
         "paper": PAPER,
         "smoke": replace(
-            PAPER, side_small=8, side_large=16, n_random=400, n_trajectories=20, n_times=5,
-            duration=50.0, epochs=10, magnetisations=(0.0, 0.5), n_test_paths=4, n_truth_paths=8,
-            test_duration=20.0,
+            PAPER, published={}, aims=(), degree=2, sides=(4, 8, 16),
+            side_shown=8, n_moments=200, n_few=4, n_many=40,
+            learning=replace(
+                PAPER.learning, side_large=16, n_random=300, n_trajectories=20, n_times=5,
+                duration=20.0, magnetisations=(0.0, 0.5), test_duration=20.0, n_seeds=2,
+            ),
         ),
     },
-    compute=with_simulator(SIMULATOR),
+    compute=compute,
     draw=draw,
 )  # fmt: skip

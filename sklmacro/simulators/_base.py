@@ -6,7 +6,8 @@ snapshot is the mean over its sites of a density `f_k(x_i, neighbours of i)`. He
 intensive, they apply to every lattice size, and Eqs. 14-15 hold exactly.
 
 A simulator of one's own derives from `Simulator` and writes three methods in plain numpy:
-`_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`.
+`_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`. For
+moments of increments it writes `_events`, or `_one_step` where it is a diffusion.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ class Simulator(Hooks):
     """Base class of the microscopic simulators.
 
     Subclasses set the class attributes below and write the hooks `_draw_initial`,
-    `_advance_window` and `density`. Parameters are those of the subclass's `__init__`, which only
-    assigns them.
+    `_advance_window` and `density`, and one of `_events` and `_one_step` where they want moments of
+    increments. Parameters are those of the subclass's `__init__`, which only assigns them.
 
     Attributes
     ----------
@@ -47,8 +48,14 @@ class Simulator(Hooks):
         Range that no observable can leave.
     observable_range : int
         Distance in cells over which a site's density depends on its neighbours.
+    fast_observables : tuple of str
+        Names of the observables that soon follow the others, see `sklmacro.relaxation`.
     has_events : bool
         True if the dynamics can be advanced by a number of events.
+    parity : tuple of int, or None
+        Signs of the observables of -x relative to x; None unless -x evolves as x does.
+    isotropic : bool
+        True if the dynamics are the same after turns and reflections of the lattice.
     upsample_method : str
         How `upsample` enlarges a snapshot, see `enlarge`.
     relax_time, pair_time : float
@@ -264,6 +271,56 @@ class Simulator(Hooks):
         lattice = self.lattice(x.shape)
         n_sites = int(np.prod(window[1])) * lattice.n_basis
         return self._site_sums(x, lattice, window) / n_sites
+
+    def moments(
+        self, X: Any, *, window: Window | None = None, n_jobs: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the covariance of the observables' increments, per time, as dt -> 0.
+
+        They are exact sums over all that can happen next, `sum_e r_e dphi_e` and
+        `sum_e r_e dphi_e dphi_e^T` over the events e of a jump process, and hold no sampling noise.
+        Kinetics at dt -> 0 is not always that of longer times: a vacancy mostly jumps straight
+        back, so that an `Alloy` moves far less than its rates say.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape[, n_fields])
+            Snapshots; not changed.
+        window : (origin, extent), default=None
+            Box of cells whose events count; None takes all. Windows that tile the lattice add up.
+            For an `Alloy` they are the jumps of the vacancies that stand in the window, those that
+            leave it included; a window that is evolved keeps its vacancies.
+        n_jobs : int, default=None
+            Workers over the snapshots; the result does not depend on it.
+
+        Returns
+        -------
+        drift : ndarray of shape (n_samples, n_observables)
+            Observables of the whole lattice, per time.
+        covariance : ndarray of shape (n_samples, n_observables, n_observables)
+            Squared observables per time.
+
+        Raises
+        ------
+        ValueError
+            If the simulator has no moments, X is not a batch of its snapshots, or the window does
+            not fit.
+        """
+        X = self.check_snapshots(X)
+        self._validate_parameters()
+        self.check_moments()
+        lattice = self.lattice(X.shape[1:])
+        origin, extent = whole(lattice) if window is None else check_window(lattice, window)
+        origins = np.tile(origin, (len(X), 1, 1))
+        k, n = self.n_observables, lattice.n_sites
+        drift, covariance = np.empty((len(X), k)), np.empty((len(X), k, k))
+
+        def work(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+            return self._moments_apart(X[start:stop], lattice, origins[start:stop], extent)
+
+        for rows, (b, A) in map_batches(work, len(X), n_jobs=n_jobs):
+            drift[rows], covariance[rows] = b[:, 0] / n, A[:, 0] / n**2
+        return drift, covariance
 
     def check_evolution(self, duration: float | None, n_events: int | None) -> None:
         """Raise ValueError unless one of `duration` and `n_events` is given and makes sense."""

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 from sklmacro._random import Streams
 from sklmacro.enlarge import enlarge
 from sklmacro.lattice import Lattice
+from sklmacro.simulators._events import Events
 from sklmacro.simulators._windows import Window, grown, whole
 
 
@@ -24,12 +25,22 @@ class Hooks(BaseEstimator):
     observable_units: ClassVar[tuple[str, ...]] = ("1",)
     observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
     observable_range: ClassVar[int] = 0
+    fast_observables: ClassVar[tuple[str, ...]] = ()
     has_events: ClassVar[bool] = False
+    isotropic: ClassVar[bool] = False
     upsample_method: ClassVar[str] = "replicate"
     relax_time: ClassVar[float] = 0.0
     pair_time: ClassVar[float] = 0.1
 
     # Hooks ------------------------------------------------------------------------------------
+
+    @property
+    def parity(self) -> tuple[int, ...] | None:
+        """Signs +-1 of the observables of -x relative to x, where -x evolves as x does.
+
+        None where the dynamics have no such symmetry.
+        """
+        return None
 
     def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Return one initial snapshot."""
@@ -49,6 +60,21 @@ class Hooks(BaseEstimator):
         Exactly one of `duration` and `n_events` is given.
         """
         raise NotImplementedError(f"{type(self).__name__} does not evolve snapshots.")
+
+    def _events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
+        """Return what can happen next in `window`, for a jump process; see `Events`."""
+        raise NotImplementedError(f"{type(self).__name__} does not list events.")
+
+    def _one_step(
+        self, x: np.ndarray, lattice: Lattice, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return drift and noise of the fields in `window`, for a diffusion.
+
+        Both have the shape of the window, fields included: dx = drift dt + noise dW with
+        independent dW; drift is a change per time, noise one per square root of time. For a model
+        in discrete steps they are the mean and the standard deviation of one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not give drift and noise.")
 
     def density(self, x: np.ndarray) -> np.ndarray:
         """Return the observables' densities (*site_shape, n_observables) of one snapshot.
@@ -74,6 +100,30 @@ class Hooks(BaseEstimator):
 
     def _validate_parameters(self) -> None:
         """Raise ValueError for parameters that make no sense."""
+
+    @property
+    def process(self) -> str | None:
+        """How moments are found: "jump" by `_events`, "diffusion" by `_one_step`, None by none."""
+        for process, hook in (("jump", "_events"), ("diffusion", "_one_step")):
+            if getattr(type(self), hook) is not getattr(Hooks, hook):
+                return process
+        return None
+
+    def check_moments(self) -> None:
+        """Raise ValueError unless the moments of increments can be given."""
+        name = type(self).__name__
+        if self.process is None:
+            raise ValueError(
+                f"Expected a simulator with moments of increments, but got {name}, which has "
+                "neither _events (a jump process) nor _one_step (a diffusion); write one of them, "
+                "or sample increments."
+            )
+        plain = type(self).density is Hooks.density and self.n_observables == self.n_fields
+        if self.process == "diffusion" and not plain:
+            raise ValueError(
+                "Expected the fields' means as the observables of a diffusion, but got densities "
+                f"of their own in {name}; override _moments_apart, or sample increments."
+            )
 
     # Overridden where a kernel is faster --------------------------------------------------------
 
@@ -144,6 +194,38 @@ class Hooks(BaseEstimator):
             np.reshape(elapsed, shape),
             np.reshape(changes, (*shape, -1)),
         )
+
+    def _moments_apart(
+        self, X: np.ndarray, lattice: Lattice, origins: np.ndarray, extent: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the moments per time of what windows of snapshots X do as dt -> 0.
+
+        `origins` (n_samples, p, ndim) are those of p windows of each snapshot. They are b
+        (n_samples, p, n_observables) and A (n_samples, p, n_observables, n_observables), mean and
+        covariance of the change of the densities' sums over the whole lattice; see `_events`.
+        """
+        find = self._event_moments if self.process == "jump" else self._field_moments
+        found = [
+            find(x, lattice, (tuple(place), extent))
+            for x, places in zip(X, origins, strict=True)
+            for place in places.tolist()
+        ]
+        b, A = (np.array(part) for part in zip(*found, strict=True))
+        shape = origins.shape[:2]
+        return b.reshape(*shape, *b.shape[1:]), A.reshape(*shape, *A.shape[1:])
+
+    def _event_moments(
+        self, x: np.ndarray, lattice: Lattice, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self._events(x, lattice, window).moments()
+
+    def _field_moments(
+        self, x: np.ndarray, lattice: Lattice, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        drift, noise = (
+            np.reshape(part, (-1, self.n_fields)) for part in self._one_step(x, lattice, window)
+        )
+        return drift.sum(axis=0), np.diag((noise**2).sum(axis=0))
 
     def _trajectory(
         self,

@@ -111,6 +111,12 @@ class VacancyWalk:
         return int(self._walk.counters[3])
 
     @property
+    def active_sites(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the vacancies are in the window (n_vacancies,), and the sites of those."""
+        active = self._walk.active
+        return active, self._walk.sites[active]
+
+    @property
     def pairs(self) -> np.ndarray:
         """Change of the number of ordered nearest-neighbour pairs since the start."""
         return self._walk.pairs + self._walk.pairs.T

@@ -21,9 +21,11 @@ from sklmacro._validation import check_choice, check_real
 from sklmacro.enlarge import apportion, tile_shifted
 from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator
+from sklmacro.simulators._events import Events
 from sklmacro.simulators._kmc import random_words
 from sklmacro.simulators._orders import centred_sums, normalisation, ordered
 from sklmacro.simulators._vacancies import Scale
+from sklmacro.simulators._vacancy_events import vacancy_jumps
 from sklmacro.simulators._walk import VacancyWalk, species_counts, window_pairs
 from sklmacro.simulators._windows import Window, whole
 from sklmacro.simulators.barriers import BarrierModel
@@ -37,7 +39,8 @@ class Alloy(Simulator):
 
     Snapshots are int8, 0 a vacancy and 1, 2, ... the species. Jumps conserve composition, number of
     vacancies and lattice. The observables are the short-range-order parameters delta_ab of Eq. 30
-    for a <= b in the order of the species.
+    for a <= b in the order of the species. A vacancy mostly jumps straight back: `moments`, which
+    hold as dt -> 0, have the right equilibrium but overstate the kinetics of longer times.
 
     Parameters
     ----------
@@ -353,6 +356,19 @@ class Alloy(Simulator):
         patches, elapsed, changes = map(np.array, zip(*found, strict=True))
         shape = (*extent, *lattice.site_shape[lattice.ndim :])
         return patches.reshape(*origins.shape[:2], *shape), elapsed, changes
+
+    def _events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
+        """Return the jumps of the vacancies that stand in a window, those out of it included."""
+        walk = self._start(x.copy(), lattice, window)
+        active, sites = walk.active_sites
+        around, basis = walk.environments()
+        rates, ends, atoms, pairs = vacancy_jumps(
+            x, lattice, sites, around[active], basis[active], self._model, self._scale(),
+            len(self.species),
+        )  # fmt: skip
+        states = np.column_stack([atoms, np.zeros_like(atoms)])
+        weight, _ = self._normalisation(x.reshape(-1))
+        return Events(rates, ends, states, self._order(pairs, weight))
 
     def _trajectory(
         self,

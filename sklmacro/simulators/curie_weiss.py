@@ -16,6 +16,8 @@ from scipy.special import expit
 from sklmacro._validation import check_real
 from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator, Window
+from sklmacro.simulators._events import Events
+from sklmacro.simulators._glauber_tables import window_sites
 from sklmacro.simulators._kmc import (
     LOW32,
     below,
@@ -128,6 +130,7 @@ class CurieWeiss(Simulator):
     observable_names = ("magnetisation",)
     observable_bounds = ((-1.0, 1.0),)
     has_events = True
+    isotropic = True
     relax_time = 1.0
     pair_time = 0.5
 
@@ -135,6 +138,11 @@ class CurieWeiss(Simulator):
         self.temperature = temperature
         self.field = field
         self.coupling = coupling
+
+    @property
+    def parity(self) -> tuple[int, ...] | None:
+        """(-1,) in the absence of a field, where all spins may be turned over; else None."""
+        return (-1,) if self.field == 0 else None
 
     def _validate_parameters(self) -> None:
         check_real(self.temperature, "temperature", low=0.0, strict=True)
@@ -168,3 +176,11 @@ class CurieWeiss(Simulator):
         check_elapsed(elapsed, self.temperature)
         x[box] = spins.reshape(window[1])
         return elapsed
+
+    def _events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
+        sites = window_sites(lattice, *window).astype(np.int64)
+        spins, total = x.reshape(-1)[sites].astype(int), int(x.sum(dtype=np.int64))
+        rates, _ = _rates(lattice.n_sites, self.temperature, self.field, self.coupling)
+        others = (total - spins + lattice.n_sites - 1) // 2
+        new = -spins[:, np.newaxis]
+        return Events(rates[others, (spins + 1) // 2], sites[:, np.newaxis], new, 2.0 * new)

@@ -22,23 +22,19 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, Streams, resolve_entropy, stream
 from sklmacro._validation import check_choice, check_real, check_times
-from sklmacro.lattice import KINDS, Lattice, n_axes
+from sklmacro.lattice import KINDS, Lattice
 from sklmacro.simulators._base import Simulator, Window
+from sklmacro.simulators._events import Events
 from sklmacro.simulators._glauber_bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators._glauber_classes import evolve_classes
+from sklmacro.simulators._glauber_moments import flip_moments, flips
 from sklmacro.simulators._glauber_patches import evolve_patches
-from sklmacro.simulators._glauber_replicas import (
-    N_REPLICAS,
-    count,
-    evolve_replicas,
-    pack,
-    unpack,
-)
+from sklmacro.simulators._glauber_rates import rate_tables
+from sklmacro.simulators._glauber_replicas import N_REPLICAS, count, evolve_replicas, pack, unpack
 from sklmacro.simulators._glauber_square import evolve_square, window_sums
 from sklmacro.simulators._glauber_tables import (
     evolve_tables,
@@ -48,7 +44,7 @@ from sklmacro.simulators._glauber_tables import (
     table_sums,
     window_sites,
 )
-from sklmacro.simulators._kmc import check_elapsed, probability_words, random_words
+from sklmacro.simulators._kmc import check_elapsed, random_words
 from sklmacro.simulators._word_blocks import block_lanes
 
 PROBE = 4096  # attempts by which it is judged whether to go on without rejections
@@ -62,25 +58,6 @@ def _meets_itself(lattice: Lattice) -> bool:
         for basis, offsets in enumerate(lattice.neighbor_offsets)
         for offset in offsets
     )
-
-
-@lru_cache(maxsize=64)
-def _tables(
-    kind: str, temperature: float, field: float, coupling: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z.
-
-    The first column is the heat-bath probability of an up spin, the second one minus it, not taken
-    as a difference, which would lose the rare flips of low temperatures. With them come the words
-    (2 z + 1,) of the first column.
-    """
-    z = Lattice(kind, (1,) * n_axes(kind)).coordination
-    cost = 2.0 * (coupling * np.arange(-z, z + 1.0) + field) / temperature
-    rates = np.column_stack([expit(cost), expit(-cost)])
-    up = probability_words(rates[:, 0])
-    for table in (rates, up):
-        table.flags.writeable = False
-    return rates, up
 
 
 class Ising(Simulator):
@@ -125,7 +102,9 @@ class Ising(Simulator):
     observable_units = ("1", "1")
     observable_bounds = ((-1.0, 1.0), (0.0, 1.0))
     observable_range = 1
+    fast_observables = ("domain wall density",)
     has_events = True
+    isotropic = True
     relax_time = 8.0
     pair_time = 0.5
 
@@ -142,6 +121,11 @@ class Ising(Simulator):
         self.coupling = coupling
         self.boundary = boundary
         self.kind = kind
+
+    @property
+    def parity(self) -> tuple[int, ...] | None:
+        """(-1, 1) in the absence of a field, where all spins may be turned over; else None."""
+        return (-1, 1) if self.field == 0 else None
 
     def _validate_parameters(self) -> None:
         check_real(self.temperature, "temperature", low=0.0, strict=True)
@@ -227,7 +211,7 @@ class Ising(Simulator):
         self._validate_parameters()
         n0, n1 = self.lattice(X.shape[1:]).cells
         entropy, steps = resolve_entropy(random_state), np.diff(grid, prepend=0.0)
-        _, up = _tables(self.kind, self.temperature, self.field, self.coupling)
+        _, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
         tail = (self.n_observables,) if observe else (n0 * n1,)
         dtype = np.float64 if observe else self.state_dtype
         paths = np.empty((len(X), len(grid), *tail), dtype)
@@ -262,7 +246,7 @@ class Ising(Simulator):
 
     def _rates(self) -> np.ndarray:
         """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z."""
-        return _tables(self.kind, self.temperature, self.field, self.coupling)[0]
+        return rate_tables(self.kind, self.temperature, self.field, self.coupling)[0]
 
     def _evolve(
         self,
@@ -275,7 +259,7 @@ class Ising(Simulator):
         rng: np.random.Generator,
     ) -> float:
         """Evolve windows one after the other, in place; return the time that the last one took."""
-        rates, up = _tables(self.kind, self.temperature, self.field, self.coupling)
+        rates, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
         streams = block_lanes(rng), random_words(rng)
         n_windows, n_sites = len(origins), math.prod(extent) * lattice.n_basis
         probe = rest = np.zeros(n_windows, np.int64)
@@ -377,12 +361,20 @@ class Ising(Simulator):
         if self.kind != "square" or not narrow or n_attempts > 2 * PROBE:
             args = X, lattice, origins, extent, duration, n_events, streams
             return super()._advance_apart(*args)
-        _, up = _tables(self.kind, self.temperature, self.field, self.coupling)
+        _, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
         shape, periodic = origins.shape[:2], self.boundary == "periodic"
         patches, changes = np.empty((*shape, *extent), self.state_dtype), np.empty((*shape, 2))
         evolve_patches(X, origins, periodic, up, n_attempts, streams.words, patches, changes)
         changes[..., 1] *= 2 / lattice.coordination  # both sites of a bond see it
         return patches, np.full(shape, duration, np.float64), changes
+
+    def _events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
+        return flips(x, lattice, window, self._rates())
+
+    def _moments_apart(
+        self, X: np.ndarray, lattice: Lattice, origins: np.ndarray, extent: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return flip_moments(X, lattice, origins, extent, self._rates())
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         if self.kind == "square":

@@ -164,3 +164,12 @@ class LinearChain(Simulator):
         noise = rng.standard_normal(extent)
         x[start:stop] = _affine_step(x[start:stop].copy(), left, right, *parts, noise)
         return float(duration)
+
+    def _one_step(
+        self, x: np.ndarray, lattice: Lattice, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        (start,), (extent,) = window
+        around = np.concatenate([x[:1], x, x[-1:]])  # a force between equals vanishes
+        drift = -self.gamma * x + self.kappa * (around[:-2] - 2 * x + around[2:])
+        drift[0] += self.force
+        return drift[start : start + extent], np.full(extent, float(self.sigma))

@@ -86,6 +86,7 @@ class PredatorPrey(Simulator):
     boundary = "open"
     n_fields = 2
     has_events = True
+    isotropic = True
     observable_names = ("mean prey", "mean predator")
     observable_units = ("1", "1")
     observable_bounds = ((-np.inf, np.inf), (-np.inf, np.inf))
@@ -182,3 +183,15 @@ class PredatorPrey(Simulator):
                 amplitude,
             )
         return n_steps * step
+
+    def _one_step(
+        self, x: np.ndarray, lattice: Lattice, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        (start,), (extent,) = window
+        around = np.concatenate([x[:1], x, x[-1:]])  # zero flux
+        bend = (around[:-2] - 2 * x + around[2:]) / self.spacing**2
+        u, v = x.T
+        local = np.column_stack([u * (1 - u - v), self.a * v * (u - self.b)])
+        drift = local + np.array([self.c, 1.0]) * bend  # Eq. 20
+        noise = np.array([self.sigma_u, self.sigma_v]) / math.sqrt(self.spacing)
+        return drift[start : start + extent], np.tile(noise, (extent, 1))

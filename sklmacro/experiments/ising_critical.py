@@ -1,0 +1,239 @@
+"""Ising model near its critical point (Sec. III.2, Figs. 5-6): finite-size scaling, from 16x16.
+
+Every size and temperature is learned from equilibrium snapshots of 16x16 with one setting, see
+`_magnet`, and held against direct simulation of that size: Wolff clusters, whose law of equilibrium
+is that of the Glauber dynamics. T = 2.27 lies above Tc = 2 / ln(1 + sqrt 2) = 2.26919, where the
+exponents of Eq. 27 are those of the critical point.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from sklmacro._random import Stage, stream
+from sklmacro.experiments._critical import NAMES, criticality
+from sklmacro.experiments._magnet import (
+    Learning,
+    equilibrium_moments,
+    fit_ensemble,
+    large_snapshots,
+    magnetisation,
+    moments_along_relaxation,
+)
+from sklmacro.experiments._run import Experiment, Run
+from sklmacro.experiments._wolff import equilibrium_series
+from sklmacro.scaling import (
+    Estimate,
+    binder,
+    binder_slope,
+    collapse,
+    collapse_residual,
+    correlation_exponent,
+    power_law,
+    susceptibility,
+)
+from sklmacro.simulators import Ising
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TC = 2 / math.log(1 + math.sqrt(2))  # L. Onsager, Phys. Rev. 65, 117 (1944)
+EXACT = {"beta/nu": 0.125, "gamma/nu": 1.75, "nu": 1.0}
+PUBLISHED = {"beta/nu": 0.129, "gamma/nu": 1.670, "nu": 0.97}  # Fig. 5, at T = 2.27
+AIMS = {"beta/nu": 0.004, "gamma/nu": 0.03, "nu": 0.03}  # from direct simulation
+SOURCES = ("method", "direct")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings; sides in sites.
+
+    Attributes
+    ----------
+    temperatures, sides : tuple
+        All pairs of them are learned.
+    exponents_at, sides_there : tuple
+        Temperatures at which exponents are fitted, and further sides there.
+    n_wolff : int
+        States recorded by direct simulation, `side` clusters over 8 apart.
+    """
+
+    temperatures: tuple[float, ...] = (2.25, 2.26, TC, 2.27, 2.28, 2.29)
+    sides: tuple[int, ...] = (16, 32, 48, 64)
+    exponents_at: tuple[float, ...] = (2.27, TC)
+    sides_there: tuple[int, ...] = (128,)
+    learning: Learning = field(default_factory=Learning)
+    n_wolff: int = 40_000
+
+
+def _case(temperature: float, side: int, settings: Settings, seed: int) -> dict[str, Any]:
+    """Learn one size at one temperature and simulate it directly; return both with errors."""
+    ising, learning = Ising(temperature), settings.learning
+    X, upsampling = large_snapshots(ising, side, learning, seed, 1)
+    pairs, relaxing = moments_along_relaxation(ising, X, learning, seed, 1)
+    pairs = magnetisation(pairs)
+    means = equilibrium_moments(fit_ensemble(ising, pairs, learning, seed), pairs).T
+    m, m2, m4 = means
+    each = np.stack([m, susceptibility(m2, m, side, temperature), binder(m2, m4)], axis=1)
+    rng = stream(seed, Stage.ADVANCE, side)
+    series = equilibrium_series(side, temperature, settings.n_wolff, max(side // 8, 4), rng)
+    truth = criticality(series, side**2, temperature)
+    return {
+        "temperature": temperature,
+        "side": side,
+        "method": each.mean(axis=0),
+        "method error": each.std(axis=0, ddof=1),
+        "direct": truth.values[:3],
+        "direct error": truth.errors[:3],
+        "n_pairs": len(pairs),
+        "site updates": upsampling + relaxing,
+    }
+
+
+def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Learn and simulate every size and temperature, then fit exponents to both."""
+    places = [(t, side) for side in settings.sides for t in settings.temperatures]
+    places += [(t, side) for side in settings.sides_there for t in settings.exponents_at]
+    places.sort(key=lambda place: -place[1])  # the longest first
+    with run.stage("learn, and simulate directly"):
+        jobs = Parallel(n_jobs=run.n_jobs, verbose=10 * run.verbose)
+        cases = jobs(delayed(_case)(*place, settings, run.seed) for place in places)
+    table = {key: np.array([case[key] for case in cases]) for key in cases[0]}
+    T, L = table["temperature"], table["side"]
+    numbers: dict[str, Any] = {
+        "statistics": list(NAMES[:3]),
+        "cases": [{k: np.asarray(v).tolist() for k, v in case.items()} for case in cases],
+        "site updates": float(table["site updates"].sum()),
+        "exact": EXACT,
+        "published at T = 2.27": PUBLISHED,
+    }
+    slopes = {source: _slopes(table, source, settings) for source in SOURCES}
+    nu = {source: correlation_exponent(settings.sides, *slopes[source].T) for source in SOURCES}
+    numbers["nu"] = _compared(nu, AIMS["nu"])
+    for at in settings.exponents_at:
+        here = np.equal(T, at)
+        found = {source: _exponents(table, source, here) for source in SOURCES}
+        numbers[f"T = {at:.5f}"] = {
+            name: _compared({source: found[source][name] for source in SOURCES}, AIMS[name])
+            for name in ("beta/nu", "gamma/nu")
+        }
+    numbers["collapse residual"] = {}
+    for k, name in ((0, "beta/nu"), (1, "gamma/nu")):
+        exponent = -EXACT[name] if k == 0 else EXACT[name]
+        near = np.isin(L, settings.sides)
+        residual = {
+            source: collapse_residual(
+                T[near], L[near], table[source][near, k], Tc=TC, nu=1.0, exponent=exponent
+            ).relative
+            for source in SOURCES
+        }
+        ratio = residual["method"] / residual["direct"]
+        numbers["collapse residual"][NAMES[k]] = {
+            **residual, "ratio": ratio, "aim": 1.3, "reached": bool(ratio <= 1.3),
+        }  # fmt: skip
+    arrays = {key.replace(" ", "_"): values for key, values in table.items()}
+    return numbers, arrays | {f"slopes_{source}": slopes[source] for source in SOURCES}
+
+
+def _slopes(table: dict[str, np.ndarray], source: str, settings: Settings) -> np.ndarray:
+    """Return dU/dT at Tc of each size with its error, (n_sides, 2)."""
+    rows = []
+    for side in settings.sides:
+        here = table["side"] == side
+        U, error = table[source][here, 2], table[f"{source} error"][here, 2]
+        degree = min(2, int(np.count_nonzero(here)) - 1)
+        slope = binder_slope(table["temperature"][here], U, error, Tc=TC, degree=degree)
+        rows.append((slope.value, slope.error))
+    return np.array(rows)
+
+
+def _exponents(table: dict[str, np.ndarray], source: str, here: np.ndarray) -> dict[str, Estimate]:
+    """Return beta/nu and gamma/nu from the sizes at one temperature (Eq. 27)."""
+    L = table["side"][here]
+    values, errors = table[source][here], table[f"{source} error"][here]
+    fitted = [power_law(L, values[:, k], errors[:, k]) for k in (0, 1)]
+    beta = Estimate(-fitted[0].value, fitted[0].error)
+    return {"beta/nu": beta, "gamma/nu": fitted[1]}
+
+
+def _compared(found: dict[str, Estimate], aim: float) -> dict[str, Any]:
+    """Return the method's value beside the direct one, and whether it is within the aim."""
+    difference = abs(found["method"].value - found["direct"].value)
+    return {
+        **{source: asdict(found[source]) for source in SOURCES},
+        "difference": difference,
+        "aim": aim,
+        "reached": bool(difference <= aim),
+    }
+
+
+def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Figure":
+    """Draw Figs. 5 and 6: powers of L, Binder cumulants and their slopes, and the collapse."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    panels = figure.subplots(2, 3)
+    T, L = arrays["temperature"], arrays["side"]
+    styles = {"method": {"fmt": "o", "mfc": "none"}, "direct": {"fmt": "x"}}
+    at = settings.exponents_at[0]
+    for k, ax in enumerate(panels[0, :2]):
+        for i, (source, style) in enumerate(styles.items()):
+            here = at == T
+            ax.errorbar(
+                L[here], arrays[source][here, k], arrays[f"{source}_error"][here, k],
+                color=f"C{i}", capsize=3, label=source, **style,
+            )  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel="L", ylabel=NAMES[k], title=f"T = {at:g}")
+        ax.set_xticks(np.unique(L), [str(side) for side in np.unique(L)])
+        ax.minorticks_off()
+    panels[0, 0].legend(frameon=False)
+    for i, side in enumerate(settings.sides):
+        rows = np.flatnonzero(side == L)
+        rows = rows[np.argsort(T[rows])]
+        for source, style in styles.items():
+            panels[0, 2].errorbar(
+                T[rows], arrays[source][rows, 2], arrays[f"{source}_error"][rows, 2],
+                color=f"C{i}", capsize=2, label=f"L = {side}" if source == "method" else None,
+                **style,
+            )  # fmt: skip
+            for k, exponent in ((0, -EXACT["beta/nu"]), (1, EXACT["gamma/nu"])):
+                x, y = collapse(
+                    T[rows], L[rows], arrays[source][rows, k], Tc=TC, nu=1.0, exponent=exponent
+                )
+                panels[1, 1 + k].plot(x, y, style["fmt"], color=f"C{i}", mfc="none")
+    panels[0, 2].set(xlabel="T", ylabel="Binder cumulant")
+    panels[0, 2].legend(frameon=False)
+    for i, source in enumerate(styles):
+        slopes = arrays[f"slopes_{source}"]
+        panels[1, 0].errorbar(
+            settings.sides, -slopes[:, 0], slopes[:, 1], color=f"C{i}", capsize=3, **styles[source]
+        )
+    panels[1, 0].set(xscale="log", yscale="log", xlabel="L", ylabel="-dU/dT at Tc")
+    panels[1, 0].set_xticks(settings.sides, [str(side) for side in settings.sides])
+    panels[1, 0].minorticks_off()
+    panels[1, 1].set(xlabel="(T - Tc) L", ylabel="<|M|> L^(1/8)")
+    panels[1, 2].set(xlabel="(T - Tc) L", ylabel="susceptibility L^(-7/4)")
+    figure.suptitle("Ising model near Tc, learned from 16x16 (circles), and simulated (crosses)")
+    return figure
+
+
+EXPERIMENT = Experiment(
+    name="ising-critical",
+    summary="exponents and collapse at the critical point, learned from 16x16 (Figs. 5-6)",
+    presets={
+        "paper": Settings(),
+        "smoke": Settings(
+            temperatures=(2.25, 2.29), sides=(8, 16), exponents_at=(2.25,), sides_there=(),
+            learning=Learning(
+                side_small=8, n_small=40, n_states=10, equilibration=5.0, degree=3, n_members=2,
+                relax_duration=16.0,
+            ),
+            n_wolff=2000,
+        ),
+    },
+    compute=compute,
+    draw=draw,
+)  # fmt: skip
