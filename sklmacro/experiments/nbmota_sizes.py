@@ -22,7 +22,7 @@ class SizeSettings:
     n_times: int = 160
     factors: tuple[int, ...] = (1, 2, 4, 8, 16)
     n_pairs: int = 6400  # of each size
-    most_snapshots: int = 1600
+    most_snapshots: int = 1000
     site_budget: float = (
         1.7e9  # of the large snapshots of a size; the fewer, the more pairs of each
     )

@@ -33,7 +33,7 @@ class SmallSettings:
     n_pilot: int = 8
     first_jumps: int = 250  # of the pilot
     least_order: float = 0.3  # below which random solutions alone would look settled
-    most_jumps: int = 5_000_000  # of each vacancy
+    most_jumps: int = 4_100_000  # of each vacancy
     duration: float = 40.0
     relax: float = 0.02
     dt: float = 0.2

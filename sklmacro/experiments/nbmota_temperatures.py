@@ -24,7 +24,7 @@ class TemperatureSettings:
     barriers: str | None = None
     factor: int = 2
     n_runs: int = 16
-    pair_jumps: float = 2e8
+    pair_jumps: float = 1.5e8
     fewest_pairs: int = 320
     most_pairs: int = 3200
     n_direct: int = 4
