@@ -96,6 +96,7 @@ SIMULATORS = [
     "nbmota",
     "_vacancy_windows",
     "_walk",
+    "_orders",
     "alloy",
     "_choice",
     "simulators",

@@ -313,10 +313,15 @@ def gather_all(
 
 @njit(nogil=True)
 def count_species(x: np.ndarray, counts: np.ndarray) -> None:
-    """Count the sites in states 0, 1, ... of a flat snapshot, without a copy of it."""
-    counts[:] = 0
-    for site in range(x.shape[0]):
-        counts[x[site]] += 1
+    """Count the sites in states 0, 1, ... of a flat snapshot, without a copy of it.
+
+    One pass for each state: such loops are vectorised, and a single one over all is not.
+    """
+    for state in range(counts.shape[0]):
+        n = 0
+        for site in range(x.shape[0]):
+            n += x[site] == state
+        counts[state] = n
 
 
 @njit(nogil=True)

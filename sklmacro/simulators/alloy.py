@@ -23,6 +23,7 @@ from sklmacro.lattice import Lattice
 from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._events import Events
 from sklmacro.simulators._kmc import random_words
+from sklmacro.simulators._orders import centred_sums, normalisation, ordered
 from sklmacro.simulators._vacancies import Scale
 from sklmacro.simulators._vacancy_events import vacancy_jumps
 from sklmacro.simulators._walk import VacancyWalk, species_counts, window_pairs
@@ -242,34 +243,32 @@ class Alloy(Simulator):
         return np.concatenate(environments), np.concatenate(basis)
 
     def density(self, x: np.ndarray) -> np.ndarray:
-        """Return (n / N_a) [x_i = a] #(b next to i) - z c_b, shape (*site_shape, n_observables)."""
+        """Return the centred densities of the order parameters, (*site_shape, n_observables).
+
+        Those of every site among its neighbours; see `sklmacro.simulators._orders`.
+        """
         lattice, flat = self.lattice(x.shape), x.ravel()
-        neighbours = lattice.neighbors()
-        beside = np.where(neighbours >= 0, flat[neighbours], 0)
-        weight, random = self._normalisation(flat)
-        density = np.empty((flat.size, len(self.pairs)))
-        for k, (a, b) in enumerate(self.pairs):
-            found = (flat == a + 1) * (beside == b + 1).sum(axis=1)
-            density[:, k] = weight[a] * found - random[b]
-        return density.reshape(*lattice.site_shape, -1)
-
-    def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return n / N_a and z c_b of each species in a whole snapshot; an absent one has 0."""
-        counts = species_counts(flat, len(self.species))[1:]
-        weight = np.divide(flat.size, counts, out=np.zeros(len(counts)), where=counts > 0)
-        return weight, self._z * counts / max(counts.sum(), 1)
-
-    def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return (n / N_a) times the numbers of ordered pairs (a, b), for each observable."""
-        a, b = np.transpose(self.pairs)
-        return weight[a] * pairs[..., a + 1, b + 1]
+        neighbours, states = lattice.neighbors(), np.arange(len(self.species) + 1)
+        beside = np.where(neighbours >= 0, flat[neighbours], -1)
+        itself = flat[:, np.newaxis] == states
+        found = (beside[..., np.newaxis] == states).sum(axis=1)
+        pairs = itself[:, :, np.newaxis] * found[:, np.newaxis, :]
+        sums = centred_sums(pairs, itself, 1, flat, np.array(self.pairs), self._z)
+        return sums.reshape(*lattice.site_shape, -1)
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
-        flat = x.reshape(-1)
-        counts = window_pairs(flat, lattice, window, len(self.species))
-        weight, random = self._normalisation(flat)
+        flat, n_species = x.reshape(-1), len(self.species)
+        pairs = window_pairs(flat, lattice, window, n_species)
         n_sites = math.prod(window[1]) * lattice.n_basis
-        return self._order(counts, weight) - n_sites * random[[b for _, b in self.pairs]]
+        part = flat if n_sites == flat.size else x[lattice.mesh(*window)].reshape(-1)
+        inside = species_counts(part, n_species)
+        return centred_sums(pairs, inside, n_sites, flat, np.array(self.pairs), self._z)
+
+    def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return normalisation(flat, len(self.species), self._z)
+
+    def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return ordered(pairs, weight, np.array(self.pairs))
 
     def upsample(
         self,

@@ -1,0 +1,93 @@
+"""Order parameters of NbMoTa on ever larger lattices, from the same small systems (Fig. 7c)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sklmacro._random import Stage, stream
+from sklmacro.experiments._run import Run
+from sklmacro.experiments.nbmota_direct import alloy_of, summary
+from sklmacro.experiments.nbmota_fit import FitSettings, fit, late_summary, predict, reduce_pairs
+from sklmacro.experiments.nbmota_small import SmallSettings, pairs, pilot, snapshots
+
+
+@dataclass(frozen=True)
+class SizeSettings:
+    """Settings; sides in unit cells of two sites, temperature in K."""
+
+    temperature: float = 2000.0
+    barriers: str | None = None
+    n_runs: int = 40
+    n_times: int = 160
+    factors: tuple[int, ...] = (1, 2, 4, 8, 16)
+    n_pairs: int = 6400  # of each size
+    most_snapshots: int = 1000
+    site_budget: float = (
+        1.7e9  # of the large snapshots of a size; the fewer, the more pairs of each
+    )
+    direct_factors: tuple[int, ...] = (1, 2, 4)
+    direct_runs: tuple[int, ...] = (32, 16, 4)
+    small: SmallSettings = field(default_factory=SmallSettings)
+    fits: FitSettings = field(default_factory=FitSettings)
+
+
+def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Simulate small systems once, learn every size from them, and compare with direct paths."""
+    small, alloy = settings.small, alloy_of(settings.temperature, settings.barriers)
+    with run.stage("pilot of the sizes"):
+        clock = pilot(alloy, small, run)
+    dt = small.dt * clock.tau
+    n_steps = max(8, round(clock.end / dt))
+    late = n_steps // 2
+    with run.stage("small systems of the sizes"):
+        X, groups = snapshots(alloy, clock, small, settings.n_runs, settings.n_times, run)
+    region = ((small.side + 2 * small.buffer) / small.side) ** 3 * 2 * small.side**3 / 1024
+    numbers: dict[str, Any] = {
+        "relaxation time [s]": clock.tau, "time of a jump [s]": clock.jump,
+        "jumps of vacancies in small systems, about": (
+            settings.n_runs * clock.end / clock.jump * 2 * small.side**3 / 1024
+        ),
+    }  # fmt: skip
+    arrays: dict[str, np.ndarray] = {"times": np.arange(n_steps + 1) * dt}
+    z0 = np.zeros((1, 6))
+    for factor, n_runs in zip(settings.direct_factors, settings.direct_runs, strict=True):
+        n_sites = 2 * (small.side * factor) ** 3
+        with run.stage(f"direct simulation of {n_sites} sites"):
+            x0 = alloy.sample_initial(n_runs, small.side * factor, random_state=run.seed + 400)
+            truth = alloy.simulate(
+                x0, arrays["times"], observe=True, random_state=run.seed + 401, n_jobs=run.n_jobs
+            )
+        arrays[f"direct_{n_sites}"] = truth
+        numbers[f"direct, second half, {n_sites} sites"] = summary(truth[:, late:])
+    for factor in settings.factors:
+        n_sites, n_all = 2 * (small.side * factor) ** 3, factor**3
+        rng = stream(run.seed, Stage.SPLIT, 10_000 + factor)
+        n = min(len(X), settings.most_snapshots, int(settings.site_budget / n_sites))
+        p = max(1, round(settings.n_pairs / n))
+        rows = np.sort(rng.choice(len(X), n, replace=False))
+        with run.stage(f"snapshots and pairs of {n_sites} sites"):
+            found = pairs(
+                alloy, clock, small, X[rows], groups[rows], factor, p, run,
+                run.seed + 1_000_000 + 10_000 * factor,
+            )  # fmt: skip
+        with run.stage(f"fit and predict {n_sites} sites"):
+            fits = fit(reduce_pairs(found, dt), settings.fits, False, run.seed)
+            paths = predict(fits, z0, n_steps, settings.fits, run.seed)
+        arrays[f"predicted_{n_sites}"] = paths[0]
+        entry: dict[str, Any] = late_summary(paths, late)
+        entry["n_snapshots"], entry["pairs of each"], entry["lam"] = n, p, n_all
+        evolved = region if factor > 1 else 2 * small.side**3 / 1024
+        entry["jumps of vacancies in pairs, about"] = n * p * evolved * dt / clock.jump
+        numbers[f"predicted, second half, {n_sites} sites"] = entry
+        direct = arrays.get(f"direct_{n_sites}")
+        if direct is not None:
+            truth_late = numbers[f"direct, second half, {n_sites} sites"]
+            entry["difference of means"] = np.subtract(entry["mean"], truth_late["mean"]).tolist()
+            entry["ratio of standard deviations"] = np.divide(
+                entry["std"], truth_late["std"]
+            ).tolist()
+            entry["largest difference of mean paths"] = (
+                np.abs(paths[0].mean(axis=0) - direct.mean(axis=0)).max(axis=0).tolist()
+            )
+    return numbers, arrays
