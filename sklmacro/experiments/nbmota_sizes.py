@@ -38,7 +38,7 @@ def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str,
     with run.stage("pilot of the sizes"):
         clock = pilot(alloy, small, run)
     dt = small.dt * clock.tau
-    n_steps = max(8, round(clock.end / dt))
+    n_steps = round(clock.end / dt)
     late = n_steps // 2
     with run.stage("small systems of the sizes"):
         X, groups = snapshots(alloy, clock, small, settings.n_runs, settings.n_times, run)

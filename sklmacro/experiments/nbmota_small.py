@@ -47,7 +47,7 @@ class Clock:
     Attributes
     ----------
     tau : float
-        Relaxation time.
+        Relaxation time, at most a quarter of the duration.
     end : float
         Duration of trajectories.
     jump : float
@@ -87,8 +87,8 @@ def pilot(alloy: Alloy, settings: SmallSettings, run: Run) -> Clock:
     k = int(np.argmax(np.array(size) >= level))  # the first size is 0
     share = (level - size[k - 1]) / (size[k] - size[k - 1])
     tau = passed[k - 1] + share * (passed[k] - passed[k - 1])
-    end = settings.duration * tau
-    return Clock(tau, min(end, settings.most_jumps * jump), jump, settled)
+    end = min(settings.duration * tau, settings.most_jumps * jump)
+    return Clock(float(min(tau, end / 4)), float(end), float(jump), settled)
 
 
 def snapshots(

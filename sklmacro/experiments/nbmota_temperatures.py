@@ -67,7 +67,7 @@ def compute(
                           run.seed + 10_000 * (k + 1))  # fmt: skip
         everything.append(reduce_pairs(found, dt))
         jumps["pairs"] += len(found) * region * dt / clock.jump
-        times = np.arange(max(8, round(clock.end / dt)) + 1) * dt
+        times = np.arange(round(clock.end / dt) + 1) * dt
         with run.stage("direct simulation of all temperatures (truth)"):
             x0 = alloy.sample_initial(settings.n_direct, side, random_state=run.seed + 300)
             truths.append(
