@@ -113,8 +113,10 @@ def compute(
         row["site updates of one seed"] = spent
         row |= {f"published, {name}": settings.published[name][s] for name in names}
         if s < len(settings.aims):
-            aim, reached = settings.aims[s], row["method"][judge.names[1]]["mean"]
-            row["aim"] = {"error": aim, "reached": bool(reached <= aim)}
+            row["aim"] = {"error": settings.aims[s]} | {
+                f"reached with {name}": bool(row["method"][name]["mean"] <= settings.aims[s])
+                for name in judge.names
+            }
         if side == settings.side_shown and learning.n_closure:
             row["method with closures"] = _with_closures(
                 simulator, settings, side, X, seed, judge, run

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIMULATOR = CurieWeiss(temperature=1.1, field=0.1)
 PAPER = Settings(
     learning=_spins.Settings(
-        n_random=9000, n_trajectories=150, n_patches_evolved=1, relax_duration=(0.004, 0.1),
+        n_random=4500, n_trajectories=75, n_patches_evolved=1, relax_duration=(0.004, 0.1),
         relax_passes=1, n_closure=0, magnetisations=(0.0, 0.25, -0.25, 0.5, -0.5), n_seeds=3,
     ),
     published={
@@ -27,7 +27,7 @@ PAPER = Settings(
     },
     aims=(0.0015, 0.0005, 0.0004),
     n_moments=1500,
-    n_many=1000,
+    n_many=500,
 )  # fmt: skip
 
 
