@@ -120,7 +120,7 @@ class SDEEnsemble(RegressorMixin, BaseEstimator):
         else:
             X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
             groups = np.arange(len(X))
-        rows_of = _rows_by_group(groups)
+        rows_of = rows_by_group(groups)
         if self.bootstrap and len(rows_of) < 2:
             raise ValueError(
                 "Expected at least 2 groups (source trajectories) for a bootstrap, but got "
@@ -315,7 +315,7 @@ class SDEEnsemble(RegressorMixin, BaseEstimator):
         return tags
 
 
-def _rows_by_group(groups: np.ndarray) -> list[np.ndarray]:
+def rows_by_group(groups: np.ndarray) -> list[np.ndarray]:
     """Return the rows of each group, the groups in increasing order."""
     _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
     return np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])

@@ -20,6 +20,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from scipy import sparse
 
+from sklmacro._jackknife import jackknife_error
 from sklmacro.lattice import Lattice
 from sklmacro.simulators import Simulator
 
@@ -177,8 +178,7 @@ def _lengths(
 
     n = len(means)
     without = np.stack([xi(*part) for part in _leaving_out(sums, min(N_BLOCKS, n))])
-    spread = ((without - without.mean(axis=0)) ** 2).mean(axis=0)
-    return xi(*sums.mean(axis=1)), np.sqrt((len(without) - 1) * spread)
+    return xi(*sums.mean(axis=1)), jackknife_error(without)
 
 
 def _leaving_out(sums: np.ndarray, n_blocks: int) -> Iterator[np.ndarray]:

@@ -2,16 +2,17 @@
 
     chi = (L^2 / T) (<M^2> - <|M|>^2),      U = 1 - <M^4> / (3 <M^2>^2)
 
-Errors are those of the jackknife over blocks: with the statistic f_b of all blocks but b, the
-variance of f is (B - 1) / B sum_b (f_b - mean f_b)^2. Blocks have to be longer than the memory of
-a series; independent paths are blocks by themselves.
+Errors are those of the jackknife over blocks. Blocks have to be longer than the memory of a series;
+independent paths are blocks by themselves.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from sklmacro._jackknife import jackknife_error
 from sklmacro._validation import check_finite, check_integer
+from sklmacro.scaling import binder, susceptibility
 
 NAMES = ("mean |M|", "susceptibility", "Binder cumulant", "domain wall density")
 
@@ -74,15 +75,12 @@ def criticality(
     n = len(moments)
     whole = moments.mean(axis=0)
     without = (n * whole - moments) / (n - 1)  # each block left out in turn
-    jackknife = _statistics(without, n_sites, temperature)
-    spread = ((jackknife - jackknife.mean(axis=0)) ** 2).sum(axis=0)
-    errors = np.sqrt((n - 1) / n * spread)
+    errors = jackknife_error(_statistics(without, n_sites, temperature))
     return Criticality(_statistics(whole, n_sites, temperature), errors)
 
 
 def _statistics(moments: np.ndarray, n_sites: int, temperature: float) -> np.ndarray:
     """Return the four statistics (..., 4) from the means (..., 4) of |M|, M^2, M^4 and walls."""
     m, m2, m4, walls = np.moveaxis(moments, -1, 0)
-    chi = n_sites / temperature * (m2 - m**2)  # Eq. 26
-    binder = 1.0 - m4 / (3.0 * m2**2)  # Eq. 28
-    return np.stack([m, chi, binder, walls], axis=-1)
+    chi = susceptibility(m2, m, np.sqrt(n_sites), temperature)
+    return np.stack([m, chi, binder(m2, m4), walls], axis=-1)

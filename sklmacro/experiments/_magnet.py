@@ -15,6 +15,7 @@ The state is M alone: with the walls at rest given M, its moments suffice for th
 (F. Legoll and T. Lelievre, Nonlinearity 23, 2131 (2010)).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +28,10 @@ from sklmacro import (
     SDEEnsemble,
 )
 from sklmacro._random import Stage, stream
+from sklmacro.experiments._spins import VISITS
 from sklmacro.pairs import common_fields, has_moments, latent_pairs
 from sklmacro.simulators import Ising
 from sklmacro.stationary import stationary_density
-
-VISITS = 4  # to every site in one pass of LocalRelax: patches overlap by half along both axes
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,12 @@ class Learning:
     state_duration: float = 1.0
     degree: int = 9
     n_members: int = 20
+
+
+SMOKE = Learning(
+    side_small=8, n_small=40, n_states=10, equilibration=5.0, degree=3, n_members=2,
+    relax_duration=16.0,
+)  # fmt: skip
 
 
 def enlargements(small: int, large: int) -> list[int]:
@@ -96,6 +102,19 @@ def large_snapshots(
     return X, updates
 
 
+def states_along_relaxation(
+    ising: Ising, X: np.ndarray, learning: Learning, seed: int, n_jobs: int
+) -> Iterator[np.ndarray]:
+    """Yield the large snapshots after each of `n_states` further passes of LocalRelax."""
+    on = HierarchicalUpsampler(
+        ising, factor=1, relax_patch=learning.side_small, relax_duration=learning.state_duration,
+        random_state=stream(seed, Stage.UPSAMPLE), n_jobs=n_jobs,
+    )  # fmt: skip
+    for _ in range(learning.n_states):
+        X = on.fit_transform(X)
+        yield X
+
+
 def moments_along_relaxation(
     ising: Ising, X: np.ndarray, learning: Learning, seed: int, n_jobs: int
 ) -> tuple[np.ndarray, float]:
@@ -103,19 +122,13 @@ def moments_along_relaxation(
 
     Memory does not grow with the number of states: only their macrostates are kept.
     """
-    side, rng = X.shape[1], stream(seed, Stage.UPSAMPLE)
-    on = HierarchicalUpsampler(
-        ising, factor=1, relax_patch=learning.side_small, n_jobs=n_jobs, random_state=rng,
-        relax_duration=learning.state_duration,
-    )  # fmt: skip
-    n_patches = (side // learning.side_small) ** 2
+    n_patches = (X.shape[1] // learning.side_small) ** 2
     sampler = PartialEvolutionSampler(
         ising, patch=learning.side_small, moments=True, n_patches_evolved=n_patches, n_jobs=n_jobs
     )
     closure, groups, found = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
-    for _ in range(learning.n_states):
-        X = on.fit_transform(X)
-        found.append(closure.fit_transform(sampler.fit_transform(X, groups=groups)))
+    for states in states_along_relaxation(ising, X, learning, seed, n_jobs):
+        found.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))
     updates = X.size * VISITS * learning.state_duration * learning.n_states
     return np.concatenate(found), updates
 
@@ -126,12 +139,14 @@ def magnetisation(pairs: np.ndarray) -> np.ndarray:
     return latent_pairs(pairs["z"][:, :1], pairs["dz"][:, :1], cov=cov, **common_fields(pairs))
 
 
-def fit_ensemble(ising: Ising, pairs: np.ndarray, learning: Learning, seed: int) -> SDEEnsemble:
+def fit_ensemble(
+    ising: Ising, pairs: np.ndarray, learning: Learning, seed: int, lam: str | float = "K"
+) -> SDEEnsemble:
     """Return the ensemble fitted to latent pairs of M."""
     assert ising.parity is not None
     sde = PatchSDERegressor(
         drift_model="polynomial", degree=learning.degree, parity=ising.parity[:1],
-        bounds=ising.observable_bounds[:1],
+        bounds=ising.observable_bounds[:1], lam=lam,
     )  # fmt: skip
     return SDEEnsemble(sde, n_members=learning.n_members, random_state=seed).fit(pairs)
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from sklmacro import PatchAutoencoder, PatchSDERegressor
-from sklmacro._random import Stage, stream
 from sklmacro.experiments._spins import TIME_STRIDE, scaled
 from sklmacro.scoring import mean_path_error
 from sklmacro.simulators import Ising, Simulator
@@ -47,18 +46,44 @@ def true_paths(
     magnetisation: float,
     n_many: int,
     times: np.ndarray,
+    rng: np.random.Generator,
+    seed: int,
     **options: Any,
 ) -> Truth:
-    """Return true paths from random spins of a magnetisation; `options` of `simulate`."""
-    place = round(100 * magnetisation) + 100
-    rng = stream(FIRST_SEED, Stage.INITIAL, place)
+    """Return true paths from random spins, drawn from rng; `seed` and `options` of `simulate`."""
     n_up = round((1 + magnetisation) / 2 * side**2)
     x0 = np.stack([random_spins((side, side), n_up, rng) for _ in range(n_many)])
     if packed := isinstance(simulator, Ising):
         options["packed"] = True
-    seed = FIRST_SEED + 1 + place
     paths = simulator.simulate(x0, times, observe=True, random_state=seed, **options)
     return Truth(x0, paths.reshape(-1, LANES if packed else 1, *paths.shape[1:]))
+
+
+def halves(truth: Truth, low: np.ndarray, high: np.ndarray) -> float:
+    """Return the error of every other block of true paths against the rest, scaled by a range."""
+    u = scaled(truth.paths, low, high)
+    return mean_path_error(*(u[part::2].reshape(-1, *u.shape[2:]) for part in (0, 1)))
+
+
+def predicted_paths(
+    sde: PatchSDERegressor, starts: list[np.ndarray], n_times: int, dt: float, seed: int
+) -> list[np.ndarray]:
+    """Return predicted paths from each array of starts, `TIME_STRIDE` between two of the times."""
+    every = round(TIME_STRIDE / dt)
+    return [
+        sde.simulate(
+            z0, every * (n_times - 1), dt, store_every=every, random_state=1000 * (seed + 1) + i
+        )
+        for i, z0 in enumerate(starts)
+    ]
+
+
+def mean_error(
+    P: list[np.ndarray], Q: list[np.ndarray], low: np.ndarray, high: np.ndarray
+) -> float:
+    """Return the error of P against Q, scaled by a range, averaged over the magnetisations."""
+    pairs = [[scaled(z, low, high) for z in pair] for pair in zip(P, Q, strict=True)]
+    return float(np.mean([mean_path_error(*pair) for pair in pairs]))
 
 
 @dataclass(frozen=True)
@@ -95,8 +120,7 @@ class Judge:
         few, many, n = [], [], self.n_few
         for truth in self.truths:
             u = scaled(truth.paths, *self._range)
-            halves = (u[part::2].reshape(-1, *u.shape[2:]) for part in (0, 1))
-            many.append(mean_path_error(*halves) / 2)
+            many.append(halves(truth, *self._range) / 2)
             for start in range(0, len(u) - n + 1, n):
                 group = u[start : start + n].swapaxes(0, 1)
                 few += [mean_path_error(lane[::2], lane[1::2]) / 2 for lane in group]
@@ -106,23 +130,16 @@ class Judge:
         self, sde: PatchSDERegressor, dt: float, seed: int, starts: list[np.ndarray] | None = None
     ) -> list[np.ndarray]:
         """Return predicted paths of each magnetisation, from where the true ones start."""
-        every = round(TIME_STRIDE / dt)
         starts = [t.many[:, 0] for t in self.truths] if starts is None else starts
-        return [
-            sde.simulate(
-                z0, every * (len(self.times) - 1), dt, store_every=every,
-                random_state=1000 * (seed + 1) + i,
-            )
-            for i, z0 in enumerate(starts)
-        ]  # fmt: skip
+        return predicted_paths(sde, starts, len(self.times), dt, seed)
 
     def errors(self, predicted: list[np.ndarray]) -> dict[str, float]:
         """Return both errors of the observables of predicted paths."""
         few = [truth.paths[: self.n_few, 0] for truth in self.truths]
         many = [truth.many for truth in self.truths]
         found = (
-            self._error([P[: self.n_few] for P in predicted], few),
-            self._error(predicted, many),
+            mean_error([P[: self.n_few] for P in predicted], few, *self._range),
+            mean_error(predicted, many, *self._range),
         )
         return dict(zip(self.names, found, strict=True))
 
@@ -153,17 +170,6 @@ class Judge:
         half, other = ([z[part::2] for z in true] for part in (0, 1))
         return {
             **{f"observables, {name}": error for name, error in observables.items()},
-            f"all of z, {self.names[0]}": self._error(few, true, (low, high)),
-            f"floor, all of z, {self.names[0]}": self._error(half, other, (low, high)) / 2,
+            f"all of z, {self.names[0]}": mean_error(few, true, low, high),
+            f"floor, all of z, {self.names[0]}": mean_error(half, other, low, high) / 2,
         }
-
-    def _error(
-        self,
-        P: list[np.ndarray],
-        Q: list[np.ndarray],
-        between: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> float:
-        """Return the error of P against Q, scaled by a range, or by that of the observables."""
-        low, high = self._range if between is None else between
-        pairs = [[scaled(z, low, high) for z in pair] for pair in zip(P, Q, strict=True)]
-        return float(np.mean([mean_path_error(*pair) for pair in pairs]))

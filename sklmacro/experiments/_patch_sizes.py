@@ -21,9 +21,9 @@ from sklearn.base import clone
 from sklmacro import PartialEvolutionSampler, PatchSDERegressor
 from sklmacro._random import Stage, stream
 from sklmacro.experiments import _spins
-from sklmacro.experiments._mean_paths import Judge, true_paths
+from sklmacro.experiments._mean_paths import FIRST_SEED, Judge, true_paths
 from sklmacro.experiments._run import Run
-from sklmacro.experiments._spins import TIME_STRIDE, small_snapshots
+from sklmacro.experiments._spins import TIME_STRIDE, VISITS, pass_duration, small_snapshots
 from sklmacro.simulators import Simulator
 
 SHOWN = 512  # paths of each kind that are kept for the figure
@@ -83,9 +83,12 @@ def compute(
     options = {"n_jobs": run.n_jobs, "verbose": run.verbose}
     with run.stage("simulate the large system (truth)"):
         truths = tuple(
-            true_paths(simulator, learning.side_large, m, settings.n_many, times, **options)
-            for m in learning.magnetisations
-        )
+            true_paths(
+                simulator, learning.side_large, m, settings.n_many, times,
+                stream(FIRST_SEED, Stage.INITIAL, place), FIRST_SEED + 1 + place, **options,
+            )
+            for m, place in ((m, round(100 * m) + 100) for m in learning.magnetisations)
+        )  # fmt: skip
     judge = Judge(truths, times, settings.n_few)
     numbers: dict[str, Any] = {
         "floor": judge.floor(),
@@ -132,7 +135,7 @@ def _of_side(settings: Settings, side: int) -> _spins.Settings:
     """Return the settings of a small system, with as many visits of every site for all."""
     learning = settings.learning
     shortest, longest = learning.relax_duration
-    visits = 4 / _visits(settings, side)
+    visits = VISITS / _visits(settings, side)
     return replace(
         learning, side_small=side, n_patches_evolved=_n_evolved(settings, side), n_closure=0,
         relax_duration=(visits * shortest, visits * longest),
@@ -141,7 +144,7 @@ def _of_side(settings: Settings, side: int) -> _spins.Settings:
 
 def _visits(settings: Settings, side: int) -> int:
     """Return how often a pass of LocalRelax visits a site: patches overlap, unless there is one."""
-    return 4 if side < settings.learning.side_large else 1
+    return VISITS if side < settings.learning.side_large else 1
 
 
 def _n_patches(settings: Settings, side: int) -> int:
@@ -162,12 +165,9 @@ def _snapshots(
         X = small_snapshots(simulator, learning, seed, run)
     with run.stage(f"{side}^2: upsample and relax"):
         X = upsample.fit_transform(stream(seed, Stage.SPLIT).permutation(X))
-    shortest, longest = learning.relax_duration
-    mean = (longest - shortest) / np.log(longest / shortest)  # uniform on a logarithmic scale
-    visits = learning.relax_passes * _visits(settings, side)
     return X, {
         "small systems": learning.n_trajectories * side**2 * learning.duration,
-        "upsampling": X.size * visits * mean,
+        "upsampling": X.size * _visits(settings, side) * pass_duration(learning),
     }
 
 

@@ -34,6 +34,7 @@ from sklmacro.simulators.ising import random_spins
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+VISITS = 4  # to every site in one pass of LocalRelax: patches overlap by half along both axes
 TIME_STRIDE = 2.0  # sweeps between recorded times of the test paths
 
 
@@ -99,6 +100,13 @@ def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> P
             ),
         ]
     )  # fmt: skip
+
+
+def pass_duration(settings: Settings) -> float:
+    """Return the mean time of a visit of LocalRelax, all its passes added up."""
+    shortest, longest = settings.relax_duration
+    mean = (longest - shortest) / np.log(longest / shortest)  # uniform on a logarithmic scale
+    return float(settings.relax_passes * mean)
 
 
 def small_snapshots(simulator: Simulator, settings: Settings, seed: int, run: Run) -> np.ndarray:

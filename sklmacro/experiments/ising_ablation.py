@@ -23,23 +23,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro import (
-    HierarchicalUpsampler,
-    PartialEvolutionSampler,
-    PatchAutoencoder,
-    PatchSDERegressor,
-    SDEEnsemble,
-)
+from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder
 from sklmacro._random import Stage, stream
 from sklmacro.experiments._kinetics import GRID, densities, law_distance
 from sklmacro.experiments._magnet import (
-    VISITS,
+    SMOKE,
     Learning,
+    fit_ensemble,
     large_snapshots,
     magnetisation,
     small_snapshots,
+    states_along_relaxation,
 )
 from sklmacro.experiments._run import Experiment, Run
+from sklmacro.experiments._spins import VISITS
 from sklmacro.experiments._wolff import equilibrium_series, equilibrium_snapshots
 from sklmacro.simulators import Ising
 
@@ -105,21 +102,13 @@ def _states(
             x = ising.advance(x, duration=step, random_state=rng, n_jobs=n_jobs)[0]
             yield upsampler.fit_transform(x)
 
-    def relaxed(X: np.ndarray) -> Iterator[np.ndarray]:
-        on = HierarchicalUpsampler(
-            ising, factor=1, relax_patch=small, relax_duration=learning.state_duration,
-            random_state=rng, n_jobs=n_jobs,
-        )  # fmt: skip
-        for _ in range(learning.n_states):
-            X = on.fit_transform(X)
-            yield X
-
     if row == ROWS[0]:
         return trajectories(), along * large**2
     if row == ROWS[1]:
         return naive(), along * small**2 + n * learning.equilibration * small**4
     X, updates = large_snapshots(ising, large, learning, seed, n_jobs)
-    return relaxed(X), updates + along * large**2
+    relaxed = states_along_relaxation(ising, X, learning, seed, n_jobs)
+    return relaxed, updates + along * large**2
 
 
 def _pairs(
@@ -154,13 +143,8 @@ def _cell(
     column: str, ising: Ising, pairs: np.ndarray, M: np.ndarray, settings: Settings, run: Run
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Fit one cell; return what its law is, and the mean density on the grid."""
-    assert ising.parity is not None
-    learning = settings.learning
-    sde = PatchSDERegressor(
-        drift_model="polynomial", degree=learning.degree, parity=ising.parity[:1],
-        bounds=ising.observable_bounds[:1], lam=1.0 if column == "partial, L" else "K",
-    )  # fmt: skip
-    ensemble = SDEEnsemble(sde, n_members=learning.n_members, random_state=run.seed).fit(pairs)
+    lam = 1.0 if column == "partial, L" else "K"
+    ensemble = fit_ensemble(ising, pairs, settings.learning, run.seed, lam)
     laws = densities(ensemble)
     distances = [law_distance(law, M) for law in laws]
     steps = round(settings.check_duration)
@@ -233,10 +217,7 @@ EXPERIMENT = Experiment(
         "paper": Settings(),
         "smoke": Settings(
             side_large=16, n_patches_evolved=2, n_wolff=1000, check_duration=100.0, n_check=4,
-            learning=Learning(
-                side_small=8, n_small=40, n_states=10, equilibration=5.0, degree=3, n_members=2,
-                relax_duration=16.0,
-            ),
+            learning=SMOKE,
         ),
     },
     compute=compute,

@@ -25,19 +25,30 @@ from sklearn.base import clone
 from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor
 from sklmacro._random import Stage, stream
 from sklmacro.experiments import _spins
+from sklmacro.experiments._mean_paths import (
+    LANES,
+    Truth,
+    halves,
+    mean_error,
+    predicted_paths,
+    true_paths,
+)
 from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._spins import TIME_STRIDE, pipeline, scaled, small_snapshots
+from sklmacro.experiments._spins import (
+    TIME_STRIDE,
+    VISITS,
+    pass_duration,
+    pipeline,
+    scaled,
+    small_snapshots,
+)
 from sklmacro.experiments.ising import SIMULATOR
 from sklmacro.joint import N_REPLICAS, N_SETS
 from sklmacro.plateau import COLORS
-from sklmacro.scoring import mean_path_error
-from sklmacro.simulators.ising import random_spins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LANES = 64  # paths of `Ising.simulate(packed=True)` that are not independent of each other
-VISITS = 4  # to every site in one pass of LocalRelax: patches overlap by half along both axes
 FIRST_SEED = 2_000_000  # of the true paths; those of training lie below
 METHOD = "moments of all patches"
 
@@ -137,21 +148,17 @@ def n_snapshots(settings: Settings, side: int) -> int:
 # Truth --------------------------------------------------------------------------------------------
 
 
-def _true_paths(settings: Settings, side: int, run: Run) -> list[np.ndarray]:
-    """Return paths (n_blocks, LANES, n_times, 2) of each initial magnetisation."""
+def _true_paths(settings: Settings, side: int, run: Run) -> list[Truth]:
+    """Return true paths of each initial magnetisation."""
     n = LANES * -(-max(settings.truth_sites // side**2, settings.least_truth) // LANES)
     times = np.arange(0.0, settings.learning.test_duration + 1e-9, TIME_STRIDE)
-    found = []
-    for i, m in enumerate(settings.learning.magnetisations):
-        rng = stream(FIRST_SEED, Stage.INITIAL, 100 * side + i)
-        n_up = round((1 + m) / 2 * side**2)
-        x0 = np.stack([random_spins((side, side), n_up, rng) for _ in range(n)])
-        paths = SIMULATOR.simulate(
-            x0, times, observe=True, packed=True, random_state=FIRST_SEED + 100 * side + i,
-            n_jobs=run.n_jobs, verbose=run.verbose,
-        )  # fmt: skip
-        found.append(paths.reshape(-1, LANES, *paths.shape[1:]))
-    return found
+    return [
+        true_paths(
+            SIMULATOR, side, m, n, times, stream(FIRST_SEED, Stage.INITIAL, 100 * side + i),
+            FIRST_SEED + 100 * side + i, n_jobs=run.n_jobs, verbose=run.verbose,
+        )
+        for i, m in enumerate(settings.learning.magnetisations)
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,46 +167,37 @@ class Judge:
 
     Attributes
     ----------
-    truth : list of ndarray of shape (n_blocks, LANES, n_times, 2)
+    truths : list of Truth
     low, high : ndarray of shape (2,)
         Range by which the walls are scaled.
     """
 
     settings: Settings
-    truth: list[np.ndarray]
+    truths: list[Truth]
     low: np.ndarray
     high: np.ndarray
 
     def one_path(self) -> float:
         """Return v_L: the variance of one path, summed over time, over the mean path squared."""
         found = []
-        for paths in self.truth:
-            u = scaled(paths, self.low, self.high)
+        for truth in self.truths:
+            u = scaled(truth.paths, self.low, self.high)
             variance = u.var(axis=0, ddof=1).mean(axis=0)  # blocks are independent, lanes are not
             found.append(variance.sum() / (u.mean(axis=(0, 1)) ** 2).sum())
         return float(np.mean(found))
 
     def floor(self) -> float:
         """Return the error that true and predicted paths of these numbers leave by themselves."""
-        halves = []
-        for paths in self.truth:
-            u = scaled(paths, self.low, self.high)
-            parts = (u[part::2].reshape(-1, *u.shape[2:]) for part in (0, 1))
-            halves.append(mean_path_error(*parts) / 4)  # the whole is as certain as both together
-        return float(np.mean(halves)) + self.one_path() / self.settings.n_predicted
+        # the whole is as certain as both halves together
+        own = float(np.mean([halves(truth, self.low, self.high) / 4 for truth in self.truths]))
+        return own + self.one_path() / self.settings.n_predicted
 
     def error(self, sde: PatchSDERegressor, dt: float, seed: int) -> float:
         """Return the error of the paths of an SDE in steps of dt."""
-        every, n = round(TIME_STRIDE / dt), self.settings.n_predicted
-        found = []
-        for i, paths in enumerate(self.truth):
-            Q = paths.reshape(-1, *paths.shape[2:])
-            P = sde.simulate(
-                np.resize(Q[:, 0], (n, Q.shape[2])), every * (Q.shape[1] - 1), dt,
-                store_every=every, random_state=1000 * (seed + 1) + i,
-            )  # fmt: skip
-            found.append(mean_path_error(*(scaled(z, self.low, self.high) for z in (P, Q))))
-        return float(np.mean(found))
+        many, n = [truth.many for truth in self.truths], self.settings.n_predicted
+        starts = [np.resize(Q[:, 0], (n, Q.shape[2])) for Q in many]
+        predicted = predicted_paths(sde, starts, many[0].shape[1], dt, seed)
+        return mean_error(predicted, many, self.low, self.high)
 
 
 # Learning -----------------------------------------------------------------------------------------
@@ -216,9 +214,7 @@ def _snapshots(
         upsample.set_params(relax_duration=None)
     n = min(n_snapshots(settings, side), len(rows))
     small = learning.n_trajectories * learning.duration * learning.side_small**2
-    shortest, longest = learning.relax_duration
-    mean = (longest - shortest) / np.log(longest / shortest)  # uniform on a logarithmic scale
-    relaxing = side**2 * VISITS * learning.relax_passes * mean
+    relaxing = side**2 * VISITS * pass_duration(learning)
     return upsample.fit_transform(rows[:n]), small / len(rows) + relaxed * relaxing
 
 
@@ -256,8 +252,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     for side in settings.sides:
         with run.stage(f"{side}^2: simulate directly (truth)"):
             truth[side] = _true_paths(settings, side, run)
-    every = np.concatenate([t.reshape(-1, t.shape[-1]) for t in truth[settings.side_options]])
-    low, high = every.min(axis=0), every.max(axis=0)
+    every = np.concatenate([t.many for t in truth[settings.side_options]])
+    low, high = every.min(axis=(0, 1)), every.max(axis=(0, 1))
     numbers: dict[str, Any] = {"sides": {}, "options": {}}
     for side in settings.sides:
         judge = Judge(settings, truth[side], low, high)

@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from sklmacro._random import Stage, stream
 from sklmacro.experiments._critical import NAMES, criticality
 from sklmacro.experiments._magnet import (
+    SMOKE,
     Learning,
     equilibrium_moments,
     fit_ensemble,
@@ -227,10 +228,7 @@ EXPERIMENT = Experiment(
         "paper": Settings(),
         "smoke": Settings(
             temperatures=(2.25, 2.29), sides=(8, 16), exponents_at=(2.25,), sides_there=(),
-            learning=Learning(
-                side_small=8, n_small=40, n_states=10, equilibration=5.0, degree=3, n_members=2,
-                relax_duration=16.0,
-            ),
+            learning=SMOKE,
             n_wolff=2000,
         ),
     },

@@ -12,7 +12,7 @@ equation. The truth of the law is Wolff's, that of the kinetics long direct simu
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from sklmacro.experiments._kinetics import (
     time_scale,
 )
 from sklmacro.experiments._magnet import (
+    SMOKE,
     Learning,
     fit_ensemble,
     large_snapshots,
@@ -89,7 +90,7 @@ def _learn(
     """Return latent pairs of M, and numbers on the time scale and what was spent."""
     learning = settings.learning
     X, upsampling = large_snapshots(ising, side, learning, run.seed, run.n_jobs)
-    states = Learning(**{**vars(learning), "n_states": n_states})
+    states = replace(learning, n_states=n_states)
     pairs, relaxing = moments_along_relaxation(ising, X, states, run.seed, run.n_jobs)
     pairs = magnetisation(pairs)
     member = fit_ensemble(ising, pairs, Learning(degree=learning.degree, n_members=2), run.seed)
@@ -236,10 +237,7 @@ EXPERIMENT = Experiment(
         "smoke": Settings(
             side_large=16, n_states_small=10, dts=(1.0, 4.0), dt=4.0, dt_replicas=2, n_wolff=1000,
             n_blocks=2, duration_small=200.0, duration_large=400.0, n_times=50,
-            learning=Learning(
-                side_small=8, n_small=40, n_states=10, equilibration=5.0, degree=3, n_members=2,
-                relax_duration=16.0,
-            ),
+            learning=SMOKE,
         ),
     },
     compute=compute,

@@ -12,8 +12,9 @@ import numpy as np
 
 from sklmacro import HierarchicalUpsampler
 from sklmacro._random import Stage, stream
-from sklmacro.experiments._magnet import VISITS, Learning, enlargements, small_snapshots
+from sklmacro.experiments._magnet import Learning, enlargements, small_snapshots
 from sklmacro.experiments._run import Experiment, Run
+from sklmacro.experiments._spins import VISITS
 from sklmacro.experiments._wolff import equilibrium_snapshots
 from sklmacro.fidelity import Fidelity, fidelity
 from sklmacro.simulators import Ising

@@ -20,6 +20,7 @@ import numpy as np
 
 from sklmacro import OnsagerSDE
 from sklmacro._random import Stage, stream
+from sklmacro.ensemble import rows_by_group
 from sklmacro.pairs import common_fields, latent_pairs
 
 # rows: Nb-Nb, Mo-Mo, Ta-Ta and the sums of Nb, Mo, Ta; columns: the six order parameters
@@ -72,13 +73,12 @@ def fit(pairs: np.ndarray, settings: FitSettings, with_context: bool, seed: int)
     if not with_context:
         del common["context"]
     slow = latent_pairs(pairs["z"][:, :3], pairs["dz"][:, :3], **common)
-    models = []
+    models, rows_of = [], rows_by_group(slow["group"])
     for k in range(1 + settings.n_refits):
         rows = np.arange(len(slow))
         if k > 0:
-            names, rng = np.unique(slow["group"]), stream(seed, Stage.SPLIT, k)
-            drawn = rng.choice(names, len(names))
-            rows = np.concatenate([np.flatnonzero(slow["group"] == name) for name in drawn])
+            drawn = stream(seed, Stage.SPLIT, k).choice(len(rows_of), len(rows_of))
+            rows = np.concatenate([rows_of[group] for group in drawn])
         sde = OnsagerSDE(
             hidden=settings.hidden, max_epochs=settings.epochs, patience=settings.epochs,
             batch_size=settings.batch_size, random_state=seed + k,
