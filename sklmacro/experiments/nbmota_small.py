@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder
+from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
 from sklmacro._random import Stage, stream_seed
 from sklmacro.experiments._run import Run
+from sklmacro.pairs import common_fields, latent_pairs
 from sklmacro.simulators import Alloy
 
 
@@ -136,6 +137,7 @@ def pairs(
             **common,
         )  # fmt: skip
         large = upsample.fit_transform(X[rows])
+        z = alloy.observe(large)  # there are no closures, and this is the costly part
         for k in range(n_repeats):
             evolve = PartialEvolutionSampler(
                 alloy, patch=settings.side, dt=settings.dt * clock.tau, boundary="buffer",
@@ -143,5 +145,5 @@ def pairs(
                 random_state=stream_seed(seed, Stage.EVOLVE, first * n_repeats + k), **common,
             )  # fmt: skip
             evolved = evolve.fit_transform(large, groups=groups[rows])
-            found.append(PatchAutoencoder(alloy, n_closure=0).fit_transform(evolved))
+            found.append(latent_pairs(z, evolved["d_obs"], **common_fields(evolved)))
     return np.concatenate(found)
