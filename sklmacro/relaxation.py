@@ -240,7 +240,11 @@ def overlapping_origins(
             starts = (shifts + np.arange(0, cells, step)) % cells
         else:
             starts = np.tile([*range(0, cells - width, step), cells - width], (n_passes, 1))
+        axes.append(starts)
+    grid = tuple(starts.shape[1] for starts in axes)
+    origins = np.empty((n_passes, *grid, lattice.ndim), np.int64)
+    for axis, starts in enumerate(axes):
         along = [1] * lattice.ndim
         along[axis] = -1
-        axes.append(starts.reshape(n_passes, *along))
-    return np.stack(np.broadcast_arrays(*axes), axis=-1).reshape(-1, lattice.ndim)
+        origins[..., axis] = starts.reshape(n_passes, *along)
+    return origins.reshape(-1, lattice.ndim)

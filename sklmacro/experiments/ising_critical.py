@@ -66,7 +66,7 @@ class Settings:
     sides: tuple[int, ...] = (16, 32, 48, 64)
     exponents_at: tuple[float, ...] = (2.27, TC)
     sides_there: tuple[int, ...] = (128,)
-    learning: Learning = field(default_factory=Learning)
+    learning: Learning = field(default_factory=lambda: Learning(n_small=5000))
     n_wolff: int = 40_000
 
 

@@ -21,11 +21,9 @@ class SizeSettings:
     n_runs: int = 40
     n_times: int = 160
     factors: tuple[int, ...] = (1, 2, 4, 8, 16)
-    n_pairs: int = 6400  # of each size
-    most_snapshots: int = 1000
-    site_budget: float = (
-        1.7e9  # of the large snapshots of a size; the fewer, the more pairs of each
-    )
+    n_pairs: int = 12_800  # of each size
+    most_snapshots: int = 3200
+    site_budget: float = 1.7e9  # of a size's large snapshots; the fewer, the more pairs of each
     direct_factors: tuple[int, ...] = (1, 2, 4)
     direct_runs: tuple[int, ...] = (32, 16, 4)
     small: SmallSettings = field(default_factory=SmallSettings)
