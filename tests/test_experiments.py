@@ -22,7 +22,14 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_smoke_preset_leaves_a_whole_result(name, tmp_path, capsys):
+def test_smoke_preset_leaves_a_whole_result(name, tmp_path, capsys, monkeypatch):
+    seeded = np.random.SeedSequence
+
+    def refuse_fresh_entropy(entropy=None, **kwargs):
+        assert entropy is not None, "something is random whatever the seed"
+        return seeded(entropy, **kwargs)
+
+    monkeypatch.setattr(np.random, "SeedSequence", refuse_fresh_entropy)
     out = tmp_path / "result"
     assert main(["run", name, "--preset", "smoke", "--seed", "3", "--out", str(out)]) == 0
     assert sorted(p.name for p in out.iterdir()) == ["arrays.npz", "figure.png", "result.json"]

@@ -124,8 +124,9 @@ def moments_along_relaxation(
     """
     n_patches = (X.shape[1] // learning.side_small) ** 2
     sampler = PartialEvolutionSampler(
-        ising, patch=learning.side_small, moments=True, n_patches_evolved=n_patches, n_jobs=n_jobs
-    )
+        ising, patch=learning.side_small, moments=True, n_patches_evolved=n_patches,
+        random_state=seed, n_jobs=n_jobs,
+    )  # fmt: skip
     closure, groups, found = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
     for states in states_along_relaxation(ising, X, learning, seed, n_jobs):
         found.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))

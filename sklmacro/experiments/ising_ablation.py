@@ -123,9 +123,10 @@ def _pairs(
         "full": PartialEvolutionSampler(ising, **common),
         "partial": PartialEvolutionSampler(ising, patch=small, n_patches_evolved=p, **common),
         "moments": PartialEvolutionSampler(
-            ising, patch=small, moments=True, n_patches_evolved=K, n_jobs=run.n_jobs
+            ising, patch=small, moments=True, n_patches_evolved=K,
+            random_state=run.seed, n_jobs=run.n_jobs,
         ),
-    }
+    }  # fmt: skip
     closure = PatchAutoencoder(ising, n_closure=0)
     found: dict[str, list[np.ndarray]] = {name: [] for name in samplers}
     batches, updates = _states(row, ising, settings, run)
