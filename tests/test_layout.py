@@ -22,6 +22,7 @@ ORDER = [
     "_discrepancy",
     "_jackknife",
     "_parallel",
+    "checkpoint",
     "lattice",
     "crystal",
     "patches",
