@@ -4,27 +4,32 @@ The folder holds `checkpoint.json`, which says what work it is of, and one file 
 that is done: arrays, and a JSON object beside them (safetensors). Every file is written beside its
 place and moved there when it is on the disk, so that a process that is killed at any moment leaves
 each part whole or absent. Work that is taken up again asks for a part before it computes it.
+
+Workers write parts, too: with workers on several machines the folder is one that all of them see.
 """
 
 import hashlib
 import json
 import logging
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
 from sklmacro._random import resolve_entropy
+from sklmacro._validation import pieces
 
 FORMAT = 1
 HEAD = "checkpoint.json"
+PARTIAL = ".partial"  # how the names of files end that are not whole yet
 
 logger = logging.getLogger(__name__)
 
@@ -96,12 +101,22 @@ class Checkpoint:
     def keep(self, name: str, arrays: Mapping[str, np.ndarray], state: Any = None) -> None:
         """Write the arrays and the JSON object of a part, in the place of an earlier one."""
         tensors = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-        data = save(tensors, metadata={"state": json.dumps(state)})
-        write_whole(self.folder / f"{name}.safetensors", data)
+        with whole_file(self.folder / f"{name}.safetensors") as beside:
+            save_file(tensors, beside, metadata={"state": json.dumps(state)})
+
+    def forget(self, name: str) -> None:
+        """Delete a part, if it is there."""
+        (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Delete what a killed process has left half-written. No other process must be writing."""
+        for left in self.folder.glob(f".*{PARTIAL}"):
+            left.unlink(missing_ok=True)
 
     def _head(self) -> dict[str, Any] | None:
         """Return what the folder says of itself, or None if it is new or empty."""
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+        is_folder = not self.folder.exists() or self.folder.is_dir()
+        if is_folder and all(path.suffix == PARTIAL for path in self.folder.glob("*")):
             return None
         try:
             head = json.loads((self.folder / HEAD).read_text())
@@ -122,6 +137,22 @@ class Checkpoint:
             )
 
 
+def checkpoint_of(
+    folder: str | os.PathLike[str] | None,
+    work: str,
+    settings: Mapping[str, Any],
+    random_state: Any = None,
+) -> tuple[Checkpoint | None, int]:
+    """Return the checkpoint in a folder, or None without a folder, and the entropy of the work.
+
+    Parameters are those of `Checkpoint`.
+    """
+    if folder is None:
+        return None, resolve_entropy(random_state)
+    checkpoint = Checkpoint(folder, work, settings, random_state)
+    return checkpoint, checkpoint.entropy
+
+
 @contextmanager
 def resumable(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     """Say where the work within can be taken up, if it is interrupted."""
@@ -135,24 +166,31 @@ def resumable(folder: str | os.PathLike[str] | None) -> Iterator[None]:
         raise
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is whole or absent at every moment, in the place of an earlier one."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to; it takes the place of `path` once the block has ended well."""
+    beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}{PARTIAL}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield beside
+        with beside.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is whole or absent at every moment, in the place of an earlier one."""
+    with whole_file(path) as beside:
+        beside.write_bytes(data)
 
 
 def described(value: Any) -> Any:
     """Return JSON that is equal for equal settings.
 
-    Of arrays it has the digest, of estimators the class and all parameters.
+    Of arrays it has the digest, of estimators the class and all parameters, of functions of a
+    module the name. Another class has a method `described` that returns all that tells it apart.
 
     Raises
     ------
@@ -161,6 +199,8 @@ def described(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, np.bool_):
+        return bool(value)
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
@@ -175,6 +215,10 @@ def described(value: Any) -> Any:
         return described(value.bit_generator.state)
     if isinstance(value, BaseEstimator):
         return {"class": type(value).__qualname__, **described(value.get_params(deep=False))}
+    if hasattr(type(value), "described"):
+        return {"class": type(value).__qualname__, **described(value.described())}
+    if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
+        return f"{value.__module__}.{value.__qualname__}"
     raise ValueError(
         f"Expected settings of numbers, texts, arrays and estimators with checkpoint_dir, but got "
         f"a {type(value).__name__}; leave checkpoint_dir at None."
@@ -185,8 +229,8 @@ def digest(array: np.ndarray) -> str:
     """Return type, shape and SHA-256 of an array."""
     array = np.asarray(array)
     sha = hashlib.sha256()
-    for row in array if array.ndim else [array]:  # one at a time: it may be a memory map
-        sha.update(np.ascontiguousarray(row).tobytes())
+    for piece in pieces(array):  # it may be a memory map
+        sha.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
     shape = "x".join(map(str, array.shape))
     return f"{array.dtype.str} {shape} sha256 {sha.hexdigest()}"
 
