@@ -29,6 +29,8 @@ from sklmacro._validation import pieces
 
 FORMAT = 1
 HEAD = "checkpoint.json"
+# Parameters that change no bit of a result; the seed is told apart by its entropy.
+IMMATERIAL = ("checkpoint_dir", "n_jobs", "out", "random_state", "verbose")
 PARTIAL = ".partial"  # how the names of files end that are not whole yet
 
 logger = logging.getLogger(__name__)
@@ -151,6 +153,25 @@ def checkpoint_of(
         return None, resolve_entropy(random_state)
     checkpoint = Checkpoint(folder, work, settings, random_state)
     return checkpoint, checkpoint.entropy
+
+
+def estimator_checkpoint(
+    estimator: BaseEstimator, method: str, **data: Any
+) -> tuple[Checkpoint | None, int]:
+    """Return the checkpoint of a method of an estimator, by its `checkpoint_dir`, and the entropy.
+
+    It has a folder of its own, named by the method. `data` are the settings beside the parameters:
+    what the method is given, and what it takes from the fit.
+    """
+    folder = estimator.checkpoint_dir
+    params = estimator.get_params(deep=False)
+    settings = {name: value for name, value in params.items() if name not in IMMATERIAL}
+    return checkpoint_of(
+        None if folder is None else Path(folder) / method,
+        f"{method} {type(estimator).__name__}",
+        {**settings, **data},
+        estimator.random_state,
+    )
 
 
 @contextmanager
