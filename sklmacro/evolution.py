@@ -12,12 +12,13 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._random import Stage, Streams, choose
 from sklmacro._rows import fill_rows
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
 from sklmacro.checkpoint import Checkpoint, estimator_checkpoint, resumable
 from sklmacro.joint import check_joint, estimate_lam, joint_rows
@@ -34,7 +35,7 @@ MADE = ("x_next", "origin", "d_obs", "dt")
 MADE_MOMENTS = ("extent", "origin", "d_obs", "cov_obs", "dt")
 
 
-class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
+class PartialEvolutionSampler(SetOutput, BaseEstimator):
     """Evolve patches of large snapshots for a short time.
 
     Parameters

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._random import Stage, stream
 from sklmacro._rows import fill_rows
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
 from sklmacro.checkpoint import Checkpoint, estimator_checkpoint, resumable
 from sklmacro.enlarge import METHODS, enlarge
@@ -50,7 +51,7 @@ class _Step:
     n_events: int | None
 
 
-class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
+class HierarchicalUpsampler(SetOutput, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters
