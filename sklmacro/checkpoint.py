@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ from sklmacro._random import resolve_entropy
 
 FORMAT = 1
 HEAD = "checkpoint.json"
+WITHOUT_EFFECT = ("checkpoint_dir", "n_jobs", "verbose", "device")  # parameters; see `of_fit`
+AT_A_TIME = 2**24  # bytes of an array that are read at once, which may be a memory map
 
 logger = logging.getLogger(__name__)
+_said: ContextVar[bool] = ContextVar("_said", default=False)  # by the work around this one
 
 
 class Checkpoint:
@@ -95,13 +99,18 @@ class Checkpoint:
 
     def keep(self, name: str, arrays: Mapping[str, np.ndarray], state: Any = None) -> None:
         """Write the arrays and the JSON object of a part, in the place of an earlier one."""
-        tensors = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        tensors = {key: np.asarray(array, order="C") for key, array in arrays.items()}
         data = save(tensors, metadata={"state": json.dumps(state)})
         write_whole(self.folder / f"{name}.safetensors", data)
 
     def _head(self) -> dict[str, Any] | None:
         """Return what the folder says of itself, or None if it is new or empty."""
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+        if not self.folder.exists():
+            return None
+        if self.folder.is_dir() and all(
+            path.name.startswith(f".{HEAD}-")  # a process was killed while it wrote the head
+            for path in self.folder.iterdir()
+        ):
             return None
         try:
             head = json.loads((self.folder / HEAD).read_text())
@@ -122,17 +131,41 @@ class Checkpoint:
             )
 
 
+def of_fit(estimator: BaseEstimator, data: Mapping[str, Any]) -> Checkpoint | None:
+    """Return the checkpoint of a fit to `data`, or None where there is no `checkpoint_dir`.
+
+    Its settings are all parameters of the estimator but those of `WITHOUT_EFFECT` and the seed,
+    and the kind of device, since another one rounds otherwise.
+    """
+    params = estimator.get_params(deep=False)
+    if params["checkpoint_dir"] is None:
+        return None
+    settings = {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
+    seed = settings.pop("random_state")
+    if "device" in params:
+        settings["device"] = str(params["device"]).partition(":")[0]
+    work = f"fit {type(estimator).__name__}"
+    return Checkpoint(params["checkpoint_dir"], work, {**settings, "data": data}, seed)
+
+
 @contextmanager
 def resumable(folder: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Say where the work within can be taken up, if it is interrupted."""
+    """Say where the work within can be taken up, if it is interrupted.
+
+    Of work within work, the outermost is named.
+    """
+    outermost = folder is not None and not _said.get()
+    token = _said.set(outermost or _said.get())
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if folder is not None:
+        if outermost:
             said = f"interrupted; the same call with checkpoint_dir={str(folder)!r} takes it up"
             logger.warning(said)
             interrupt.add_note(said)
         raise
+    finally:
+        _said.reset(token)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -152,7 +185,7 @@ def write_whole(path: Path, data: bytes) -> None:
 def described(value: Any) -> Any:
     """Return JSON that is equal for equal settings.
 
-    Of arrays it has the digest, of estimators the class and all parameters.
+    Of arrays it has the digest, of estimators the class and all parameters but `WITHOUT_EFFECT`.
 
     Raises
     ------
@@ -174,7 +207,9 @@ def described(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return described(value.bit_generator.state)
     if isinstance(value, BaseEstimator):
-        return {"class": type(value).__qualname__, **described(value.get_params(deep=False))}
+        params = value.get_params(deep=False).items()
+        own = {name: item for name, item in params if name not in WITHOUT_EFFECT}
+        return {"class": type(value).__qualname__, **described(own)}
     raise ValueError(
         f"Expected settings of numbers, texts, arrays and estimators with checkpoint_dir, but got "
         f"a {type(value).__name__}; leave checkpoint_dir at None."
@@ -185,8 +220,10 @@ def digest(array: np.ndarray) -> str:
     """Return type, shape and SHA-256 of an array."""
     array = np.asarray(array)
     sha = hashlib.sha256()
-    for row in array if array.ndim else [array]:  # one at a time: it may be a memory map
-        sha.update(np.ascontiguousarray(row).tobytes())
+    rows = array if array.ndim else array[np.newaxis]
+    step = max(1, AT_A_TIME * len(rows) // max(1, rows.nbytes))
+    for start in range(0, len(rows), step):
+        sha.update(np.ascontiguousarray(rows[start : start + step]).tobytes())
     shape = "x".join(map(str, array.shape))
     return f"{array.dtype.str} {shape} sha256 {sha.hexdigest()}"
 

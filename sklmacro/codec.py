@@ -8,7 +8,8 @@ out with mean 0 and standard deviation 1 over the training patches.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -152,15 +153,18 @@ def fit_codec(
             return functional.binary_cross_entropy_with_logits(outputs, (target + 1) / 2)
         return functional.mse_loss(outputs, target)
 
-    net, history = train(
+    def codec(net: nn.Module, history: list[dict[str, float]]) -> PatchCodec:
+        unit = Standardizer(np.zeros(n_closure), np.ones(n_closure))
+        shape, net = patches.shape[1:], deepcopy(net).eval().requires_grad_(False)
+        found = PatchCodec(net, shape, n_axes, two_valued, seen, fields, unit, history)
+        return replace(found, closures=Standardizer.of(found.encode(patches)))
+
+    trained, history = train(
         build, loss, [inputs, seen.forward(observables)], [inputs.reshape(len(inputs), -1)], rows,
         dtype=torch.float64 if kind == "dense" else torch.float32, desc="fit closure",
-        device=device, **training,
+        device=device, fitted=lambda net: {"codec_": codec(net, [])}, **training,
     )  # fmt: skip
-    unit = Standardizer(np.zeros(n_closure), np.ones(n_closure))
-    codec = PatchCodec(net, patches.shape[1:], n_axes, two_valued, seen, fields, unit, history)
-    codec.closures = Standardizer.of(codec.encode(patches))
-    return codec
+    return codec(trained, history)
 
 
 def _channels(patches: np.ndarray, n_axes: int) -> np.ndarray:
