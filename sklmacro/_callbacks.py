@@ -6,6 +6,7 @@ ends. scikit-learn has callbacks from version 1.9 on; with an older one nobody l
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -87,3 +88,17 @@ def begin_fit(
     """
     context = estimator._init_callback_context(max_subtasks=n_tasks, sequential_subtasks=in_order)
     return FitTask(context, estimator=estimator, X=X, y=y)
+
+
+def as_one_task(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Have callbacks follow a method `fit` that has neither epochs nor members."""
+
+    @with_callbacks
+    @wraps(fit)
+    def told(self: Any, X: Any, y: Any = None) -> Any:
+        task = begin_fit(self, X, y)
+        fit(self, X, y)
+        task.end(fitted=dict)
+        return self
+
+    return told

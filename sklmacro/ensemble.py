@@ -139,7 +139,8 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
         checkpoint = of_fit(self, {"X": np.asarray(X), "y": y})
         entropy = checkpoint.entropy if checkpoint else resolve_entropy(self.random_state)
-        task = begin_fit(self, X, y, n_tasks=n_members, in_order=False)
+        told = X["dz"] if is_structured(X) else y
+        task = begin_fit(self, X, told, n_tasks=n_members, in_order=False)
 
         def fit_member(k: int) -> PatchSDE:
             rng = stream(entropy, Stage.BOOTSTRAP, k)

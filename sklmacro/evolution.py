@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._callbacks import CallbackSupportMixin, as_one_task
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, Streams, choose, resolve_entropy, stream
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
@@ -27,7 +28,7 @@ from sklmacro.surroundings import Surroundings
 from sklmacro.symmetry import Augmentation
 
 
-class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
+class PartialEvolutionSampler(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Evolve patches of large snapshots for a short time.
 
     Parameters
@@ -137,6 +138,7 @@ class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @as_one_task
     def fit(self, X: Any, y: Any = None) -> "PartialEvolutionSampler":
         """Check the parameters against large snapshots, and estimate lam where `n_joint` says so.
 

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._callbacks import CallbackSupportMixin, as_one_task
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._validation import (
@@ -52,7 +53,7 @@ class _Step:
     n_events: int | None
 
 
-class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
+class HierarchicalUpsampler(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters
@@ -172,6 +173,7 @@ class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @as_one_task
     def fit(self, X: Any, y: Any = None) -> "HierarchicalUpsampler":
         """Check the parameters against small snapshots, and find the passes if they are asked for.
 
