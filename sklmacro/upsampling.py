@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._callbacks import CallbackSupportMixin, as_one_task
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import (
     check_cells,
     check_choice,
@@ -53,7 +54,7 @@ class _Step:
     n_events: int | None
 
 
-class HierarchicalUpsampler(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters
