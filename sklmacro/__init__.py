@@ -1,5 +1,7 @@
 """Learn the macroscopic stochastic dynamics of large lattice systems from small simulations."""
 
+import logging
+
 from sklmacro.closure import PatchAutoencoder
 from sklmacro.ensemble import SDEEnsemble
 from sklmacro.evolution import PartialEvolutionSampler
@@ -16,3 +18,5 @@ __all__ = [
     "SDEEnsemble",
 ]
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is shown, the user decides

@@ -15,6 +15,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -29,11 +30,12 @@ from sklmacro._validation import pieces
 
 FORMAT = 1
 HEAD = "checkpoint.json"
-# Parameters that change no bit of a result; the seed is told apart by its entropy.
-IMMATERIAL = ("checkpoint_dir", "n_jobs", "out", "random_state", "verbose")
+# Parameters that change no bit of a result; of the device, only the kind does.
+WITHOUT_EFFECT = ("checkpoint_dir", "device", "memory", "n_jobs", "out", "verbose")
 PARTIAL = ".partial"  # how the names of files end that are not whole yet
 
 logger = logging.getLogger(__name__)
+_said: ContextVar[bool] = ContextVar("_said", default=False)  # by the work around this one
 
 
 class Checkpoint:
@@ -102,7 +104,7 @@ class Checkpoint:
 
     def keep(self, name: str, arrays: Mapping[str, np.ndarray], state: Any = None) -> None:
         """Write the arrays and the JSON object of a part, in the place of an earlier one."""
-        tensors = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        tensors = {key: np.asarray(array, order="C") for key, array in arrays.items()}
         with whole_file(self.folder / f"{name}.safetensors") as beside:
             save_file(tensors, beside, metadata={"state": json.dumps(state)})
 
@@ -155,36 +157,59 @@ def checkpoint_of(
     return checkpoint, checkpoint.entropy
 
 
-def estimator_checkpoint(
-    estimator: BaseEstimator, method: str, **data: Any
-) -> tuple[Checkpoint | None, int]:
+def of_method(estimator: BaseEstimator, method: str, **data: Any) -> tuple[Checkpoint | None, int]:
     """Return the checkpoint of a method of an estimator, by its `checkpoint_dir`, and the entropy.
 
-    It has a folder of its own, named by the method. `data` are the settings beside the parameters:
-    what the method is given, and what it takes from the fit.
+    It has a folder of its own there. The settings are those of `of_fit`, with `data` what the
+    method is given, and what it takes from the fit.
     """
     folder = estimator.checkpoint_dir
+    work = f"{method} {type(estimator).__name__}"
+    settings = {**_material(estimator), **data}
+    own = None if folder is None else Path(folder) / method
+    return checkpoint_of(own, work, settings, estimator.random_state)
+
+
+def of_fit(estimator: BaseEstimator, data: Mapping[str, Any]) -> Checkpoint | None:
+    """Return the checkpoint of a fit to `data`, or None where there is no `checkpoint_dir`.
+
+    Its settings are all parameters of the estimator but those of `WITHOUT_EFFECT` and the seed,
+    and the kind of device, since another one rounds otherwise.
+    """
+    folder, work = estimator.checkpoint_dir, f"fit {type(estimator).__name__}"
+    if folder is None:
+        return None
+    return Checkpoint(folder, work, {**_material(estimator), "data": data}, estimator.random_state)
+
+
+def _material(estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the parameters of an estimator that its results depend on, but for the seed."""
     params = estimator.get_params(deep=False)
-    settings = {name: value for name, value in params.items() if name not in IMMATERIAL}
-    return checkpoint_of(
-        None if folder is None else Path(folder) / method,
-        f"{method} {type(estimator).__name__}",
-        {**settings, **data},
-        estimator.random_state,
-    )
+    settings = {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
+    settings.pop("random_state", None)
+    if "device" in params:
+        settings["device"] = str(params["device"]).partition(":")[0]
+    return settings
 
 
 @contextmanager
 def resumable(folder: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Say where the work within can be taken up, if it is interrupted."""
+    """Say where the work within can be taken up, if it is interrupted.
+
+    Of work within work, the outermost is named.
+    """
+    outermost = folder is not None and not _said.get()
+    token = _said.set(outermost or _said.get())
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if folder is not None:
+        if outermost:
             said = f"interrupted; the same call with checkpoint_dir={str(folder)!r} takes it up"
             logger.warning(said)
             interrupt.add_note(said)
         raise
+    finally:
+        _said.reset(token)
 
 
 @contextmanager
@@ -210,8 +235,9 @@ def write_whole(path: Path, data: bytes) -> None:
 def described(value: Any) -> Any:
     """Return JSON that is equal for equal settings.
 
-    Of arrays it has the digest, of estimators the class and all parameters, of functions of a
-    module the name. Another class has a method `described` that returns all that tells it apart.
+    Of arrays it has the digest, of estimators the class and all parameters but `WITHOUT_EFFECT`, of
+    functions of a module the name. An object of another class has a method `described`, which
+    returns all that tells it apart.
 
     Raises
     ------
@@ -235,7 +261,9 @@ def described(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return described(value.bit_generator.state)
     if isinstance(value, BaseEstimator):
-        return {"class": type(value).__qualname__, **described(value.get_params(deep=False))}
+        params = value.get_params(deep=False).items()
+        own = {name: item for name, item in params if name not in WITHOUT_EFFECT}
+        return {"class": type(value).__qualname__, **described(own)}
     if hasattr(type(value), "described"):
         return {"class": type(value).__qualname__, **described(value.described())}
     if isinstance(value, FunctionType) and value.__qualname__.isidentifier():

@@ -10,6 +10,7 @@ squared error gives way to the cross entropy. `increments="naive"` is the publis
 dz = phi(x_{t+dt,I}) - phi(x_t) (Eq. 9).
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._callbacks import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._set_output import SetOutput
 from sklmacro._validation import (
@@ -29,8 +31,8 @@ from sklmacro._validation import (
     check_real,
     check_widths,
 )
+from sklmacro.checkpoint import of_fit
 from sklmacro.codec import ENCODE_BATCH, fit_codec
-from sklmacro.lattice import Lattice
 from sklmacro.moments import latent_moments
 from sklmacro.pairs import (
     common_fields,
@@ -39,13 +41,14 @@ from sklmacro.pairs import (
     is_structured,
     latent_pairs,
     patch_cells,
+    patches_before,
 )
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training import held_out_rows
 
 
-class PatchAutoencoder(SetOutput, BaseEstimator):
+class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
     """Find closure variables beside the simulator's observables (Eqs. 1-3, 9-10).
 
     Parameters
@@ -80,6 +83,8 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         Seed of patches, weights and batches.
     verbose : bool, default=False
         Show progress with the time left.
+    checkpoint_dir : str or Path, default=None
+        Folder in which the training keeps its state, as in `PatchSDERegressor`.
 
     Attributes
     ----------
@@ -127,6 +132,7 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         device: str = "cpu",
         random_state: Any = None,
         verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.simulator = simulator
         self.patch = patch
@@ -144,7 +150,9 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint_dir = checkpoint_dir
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> "PatchAutoencoder":
         """Train the autoencoder on patches (Eq. 2).
 
@@ -161,7 +169,8 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is neither, the patches do not tile the snapshots, or a parameter does not fit.
+            If X is neither, the patches do not tile the snapshots, a parameter does not fit, or
+            `checkpoint_dir` has another fit.
         """
         self._validate_parameters()
         self.simulator_ = resolve_simulator(self.simulator)
@@ -174,9 +183,11 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
             cells = patch_cells(X, lattice.ndim)
         self.grid_ = PatchGrid(lattice, cells)
         self.n_latent_ = self.simulator_.n_observables + self.n_closure
+        task = begin_fit(self, X, y, n_tasks=self.max_epochs if self.n_closure else 0)
         if self.n_closure:
             groups = X["group"] if is_snapshot_pairs(X) else np.arange(len(snapshots))
-            self._train(snapshots, np.asarray(groups))
+            self._train(snapshots, np.asarray(groups), task)
+        task.end(fitted=dict)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -273,7 +284,7 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
                 if naive:
                     before = z[rows, -self.n_closure :]
                 else:
-                    before = self.codec_.encode(_patches_before(pairs[rows], q, lattice, cells))
+                    before = self.codec_.encode(patches_before(pairs[rows], q, lattice))
                 d_closure[rows] += (after - before) / n_evolved
         return np.hstack([d_obs, d_closure])
 
@@ -315,10 +326,11 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
             ]
         )
 
-    def _train(self, snapshots: np.ndarray, groups: np.ndarray) -> None:
+    def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:
         """Draw patches at random and train encoder and decoder on them."""
         simulator, grid = self.simulator_, self.grid_
-        entropy = resolve_entropy(self.random_state)
+        checkpoint = of_fit(self, {"X": snapshots, "groups": groups})
+        entropy = checkpoint.entropy if checkpoint else resolve_entropy(self.random_state)
         rng = stream(entropy, Stage.SPLIT)
         n_all = len(snapshots) * grid.n_patches
         chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))
@@ -339,7 +351,7 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
             n_fields=simulator.n_fields, hidden=tuple(self.hidden),
             seed=stream_seed(entropy, Stage.TRAIN), max_epochs=self.max_epochs,
             batch_size=self.batch_size, lr=self.lr, patience=self.patience, device=self.device,
-            verbose=self.verbose,
+            verbose=self.verbose, checkpoint=checkpoint, task=task,
         )  # fmt: skip
         self.history_ = self.codec_.history
 
@@ -382,15 +394,3 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64"]
         return tags
-
-
-def _patches_before(
-    pairs: np.ndarray, q: int, lattice: Lattice, cells: tuple[int, ...]
-) -> np.ndarray:
-    """Return the q-th evolved patch of every pair as it was before."""
-    return np.stack(
-        [
-            x[lattice.mesh(tuple(origin), cells)]
-            for x, origin in zip(pairs["x"], pairs["origin"][:, q].tolist(), strict=True)
-        ]
-    )

@@ -16,11 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._callbacks import CallbackSupportMixin, as_one_task
 from sklmacro._random import Stage, Streams, choose
 from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
-from sklmacro.checkpoint import Checkpoint, estimator_checkpoint, resumable
+from sklmacro.checkpoint import Checkpoint, of_method, resumable
 from sklmacro.joint import check_joint, estimate_lam, joint_rows
 from sklmacro.lattice import Lattice
 from sklmacro.mapped import check_out, mapped
@@ -35,7 +36,7 @@ MADE = ("x_next", "origin", "d_obs", "dt")
 MADE_MOMENTS = ("extent", "origin", "d_obs", "cov_obs", "dt")
 
 
-class PartialEvolutionSampler(SetOutput, BaseEstimator):
+class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     """Evolve patches of large snapshots for a short time.
 
     Parameters
@@ -156,6 +157,7 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
         self.out = out
         self.checkpoint_dir = checkpoint_dir
 
+    @as_one_task
     def fit(self, X: Any, y: Any = None) -> "PartialEvolutionSampler":
         """Check the parameters against large snapshots, and estimate lam where `n_joint` says so.
 
@@ -197,7 +199,7 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
         if check_integer(self.n_joint, "n_joint", low=0):
             check_joint(self.n_joint, len(X), self.simulator_.n_observables, self.moments)
             with resumable(self.checkpoint_dir):
-                checkpoint, entropy = estimator_checkpoint(self, "fit", X=X)
+                checkpoint, entropy = of_method(self, "fit", X=X)
                 chosen = joint_rows(self.n_joint, len(X), entropy)
                 self._estimate_lam(X[chosen], entropy, checkpoint)
         return self
@@ -226,9 +228,7 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
         groups = np.arange(len(X)) if groups is None else check_groups(groups, len(X))
         fitted = {"n_patches": self.n_patches_, "lam": getattr(self, "lam_", None)}
         with resumable(self.checkpoint_dir):
-            checkpoint, entropy = estimator_checkpoint(
-                self, "transform", X=X, groups=groups, **fitted
-            )
+            checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, **fitted)
             return mapped(
                 self.out, (self._copies(X) * len(X),), self._dtype(X),
                 lambda pairs: self._fill(X, np.arange(len(X)), groups, entropy, pairs, checkpoint),

@@ -19,11 +19,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._callbacks import CallbackSupportMixin, as_one_task
 from sklmacro._random import Stage, stream
 from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
-from sklmacro.checkpoint import Checkpoint, estimator_checkpoint, resumable
+from sklmacro.checkpoint import Checkpoint, of_method, resumable
 from sklmacro.enlarge import METHODS, enlarge
 from sklmacro.lattice import Lattice
 from sklmacro.mapped import check_out, mapped
@@ -51,7 +52,7 @@ class _Step:
     n_events: int | None
 
 
-class HierarchicalUpsampler(SetOutput, BaseEstimator):
+class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters
@@ -182,6 +183,7 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
         self.out = out
         self.checkpoint_dir = checkpoint_dir
 
+    @as_one_task
     def fit(self, X: Any, y: Any = None) -> "HierarchicalUpsampler":
         """Check the parameters against small snapshots, and find the passes if they are asked for.
 
@@ -251,9 +253,7 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
         shape = large[0].lattice.site_shape if large else X.shape[1:]
         n_out = len(X) * self.n_repeats
         with resumable(self.checkpoint_dir):
-            checkpoint, entropy = estimator_checkpoint(
-                self, "transform", X=X, n_passes=self.n_passes_
-            )
+            checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
             return mapped(
                 self.out, (n_out, *shape, *X.shape[1 + len(shape) :]), X.dtype,
                 lambda out: self._fill(X, np.arange(n_out), entropy, out, checkpoint),
@@ -365,7 +365,7 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
             self._relax(x, steps[i], n_passes, 0.0, rng)
 
         with resumable(self.checkpoint_dir):
-            checkpoint, entropy = estimator_checkpoint(self, "fit", X=X)
+            checkpoint, entropy = of_method(self, "fit", X=X)
             rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
             self.relaxation_ = relax_pilot(
                 self.simulator_, X[rows], len(steps), grown, relaxed, entropy, checkpoint,

@@ -23,6 +23,7 @@ ORDER = [
     "_discrepancy",
     "_jackknife",
     "_parallel",
+    "_callbacks",
     "checkpoint",
     "_rows",
     "mapped",
@@ -43,6 +44,7 @@ ORDER = [
     "upsampling",
     "evolution",
     "nets",
+    "epochs",
     "training",
     "codec",
     "moments",
@@ -199,6 +201,27 @@ def test_a_wrong_import_is_found():
 @pytest.mark.parametrize("name", MODULES)
 def test_files_are_short(name):
     assert len(MODULES[name].read_text().splitlines()) <= 400
+
+
+def prints(source):
+    """Lines on which a module prints, by the name `print` or by writing to a stream."""
+    for node in ast.walk(ast.parse(source)):
+        names = isinstance(node, ast.Name) and node.id == "print"
+        streams = isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr")
+        if names or streams:
+            yield node.lineno
+
+
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"sklmacro.cli"}))
+def test_the_library_logs_and_does_not_print(name):
+    assert not list(prints(MODULES[name].read_text()))
+
+
+def test_what_prints_is_found():
+    """Negative control."""
+    source = "import sys\nprint(1)\nsink = print\nsys.stderr.write('2')\nlogger.info('3')\n"
+    assert sorted(prints(source)) == [2, 3, 4]
+    assert list(prints(MODULES["sklmacro.cli"].read_text()))
 
 
 def test_nothing_is_a_drawer():
