@@ -7,6 +7,7 @@ from sklmacro.ensemble import SDEEnsemble
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.onsager import OnsagerSDE
 from sklmacro.regressor import PatchSDERegressor
+from sklmacro.streaming import StreamedPairs
 from sklmacro.upsampling import HierarchicalUpsampler
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "PatchAutoencoder",
     "PatchSDERegressor",
     "SDEEnsemble",
+    "StreamedPairs",
 ]
 __version__ = "0.1.0"
 

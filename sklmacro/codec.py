@@ -22,9 +22,10 @@ from sklmacro.nets import PatchAutoencoderNet
 from sklmacro.training import train
 
 ENCODE_BATCH = 8192  # patches encoded at a time
-# Patches are encoded by multiples of so many: the products of fewer rows add up in another order,
-# and the closures of a patch would depend, in their last bits, on what is encoded with it.
-ROWS = 48
+# Patches are encoded by multiples of so many. Vector kernels treat what is left over in another way
+# (products by tiles of up to 48 rows, tanh by 32 numbers), so that the last bits of a closure would
+# depend on what is encoded with it.
+ROWS = 96
 
 
 @dataclass

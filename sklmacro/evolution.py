@@ -7,7 +7,7 @@ increment is known: pairs of moments carry its mean and its covariance in the pl
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -31,9 +31,7 @@ from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
 from sklmacro.symmetry import Augmentation
 
-# Fields of a pair that an evolution fills, or the moments.
-MADE = ("x_next", "origin", "d_obs", "dt")
-MADE_MOMENTS = ("extent", "origin", "d_obs", "cov_obs", "dt")
+MADE = ("x_next", "extent", "origin", "d_obs", "cov_obs", "dt")  # some of them
 
 
 class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
@@ -80,12 +78,10 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     verbose : bool, default=False
         Show progress with the time left.
     out : str or Path, default=None
-        File (.npy) in which transform puts the pairs, to return them mapped from there; None keeps
-        them in memory.
+        File (.npy) in which transform puts the pairs, and from which it returns them mapped.
     checkpoint_dir : str or Path, default=None
-        Folder in which pairs that are ready are kept, and joint evolutions, so that fit and
-        transform go on from there when an interrupted call is made again. It is for one X of each;
-        in a search use `Checkpointed`.
+        Folder in which pairs and joint evolutions that are ready are kept, so that an interrupted
+        call goes on from there when it is made again. It is for one X each of fit and transform.
 
     Attributes
     ----------
@@ -177,6 +173,13 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
             If X is not a batch of snapshots of the simulator, the patches do not tile it, or a
             parameter does not fit.
         """
+        X = self._prepare(X)
+        if check_integer(self.n_joint, "n_joint", low=0):
+            self._fit_lam(len(X), lambda chosen: X[chosen], X=X)
+        return self
+
+    def _prepare(self, X: Any) -> np.ndarray:
+        """Return large snapshots, checked together with the parameters."""
         self.simulator_ = resolve_simulator(self.simulator)
         check_out(self.out)
         X = self._large(X, reset=True)
@@ -196,13 +199,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         if self.augment:
             Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
         Surroundings(self.boundary, self.buffer).check(self.simulator_, lattice, self.grid_.cells)
-        if check_integer(self.n_joint, "n_joint", low=0):
-            check_joint(self.n_joint, len(X), self.simulator_.n_observables, self.moments)
-            with resumable(self.checkpoint_dir):
-                checkpoint, entropy = of_method(self, "fit", X=X)
-                chosen = joint_rows(self.n_joint, len(X), entropy)
-                self._estimate_lam(X[chosen], entropy, checkpoint)
-        return self
+        return X
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
         """Fit to large snapshots and return their snapshot pairs; see `transform`."""
@@ -226,11 +223,11 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         check_is_fitted(self)
         X = self._large(X, reset=False)
         groups = np.arange(len(X)) if groups is None else check_groups(groups, len(X))
-        fitted = {"n_patches": self.n_patches_, "lam": getattr(self, "lam_", None)}
+        lam = getattr(self, "lam_", None), self.n_patches_
         with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, **fitted)
+            checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, lam=lam)
             return mapped(
-                self.out, (self._copies(X) * len(X),), self._dtype(X),
+                self.out, (self._copies(X.shape[1:]) * len(X),), self._dtype(X),
                 lambda pairs: self._fill(X, np.arange(len(X)), groups, entropy, pairs, checkpoint),
             )  # fmt: skip
 
@@ -238,11 +235,11 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         """Return large snapshots, checked; those of a memory map of their type are not copied."""
         return self.simulator_.check_snapshots(validate_data(self, X, reset=reset, allow_nd=True))
 
-    def _copies(self, X: np.ndarray) -> int:
-        """Return the number of pairs of each snapshot."""
+    def _copies(self, shape: tuple[int, ...]) -> int:
+        """Return the number of pairs of each snapshot of a shape."""
         if not self.augment:
             return 1
-        return Augmentation(self.simulator_, self.simulator_.lattice(X.shape[1:])).copies
+        return Augmentation(self.simulator_, self.simulator_.lattice(shape)).copies
 
     def _dtype(self, X: np.ndarray) -> np.dtype:
         """Return the dtype of the pairs of large snapshots."""
@@ -288,10 +285,10 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
                 return {"origin": origins, **self._find_moments(x, lattice, grid, origins)}
             return {"origin": origins, **self._evolve(x, lattice, grid, origins, streams)}
 
-        found = MADE_MOMENTS if self.moments else MADE
+        out = {name: pairs[name] for name in MADE if name in (pairs.dtype.names or ())}
         fill_rows(
-            work, len(pairs), checkpoint, {name: pairs[name] for name in found},
-            n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve",
+            work, len(pairs), checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose,
+            desc="evolve",
         )  # fmt: skip
 
     def _places(self, lattice: Lattice, grid: PatchGrid, keys: np.ndarray) -> np.ndarray:
@@ -344,15 +341,21 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
                 "moments, so leave both at their defaults, or set moments=False."
             )
 
-    def _estimate_lam(
-        self, X: np.ndarray, entropy: int, checkpoint: Checkpoint | None = None
+    def _fit_lam(
+        self, n_samples: int, take: Callable[[np.ndarray], np.ndarray], **data: Any
     ) -> None:
-        """Estimate lam for p evolved patches from joint evolutions of snapshots X."""
-        self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
-            self.simulator_, X, self.grid_, Surroundings(self.boundary, self.buffer),
-            self.n_patches_evolved, self.dt_, self.n_events, entropy, checkpoint,
-            n_jobs=self.n_jobs, verbose=self.verbose,
-        )  # fmt: skip
+        """Estimate lam for p evolved patches from joint evolutions of some of the snapshots.
+
+        `take` returns those of given numbers; `data` is what they are made from.
+        """
+        check_joint(self.n_joint, n_samples, self.simulator_.n_observables, self.moments)
+        with resumable(self.checkpoint_dir):
+            checkpoint, entropy = of_method(self, "fit", **data)
+            self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
+                self.simulator_, take(joint_rows(self.n_joint, n_samples, entropy)), self.grid_,
+                Surroundings(self.boundary, self.buffer), self.n_patches_evolved, self.dt_,
+                self.n_events, entropy, checkpoint, n_jobs=self.n_jobs, verbose=self.verbose,
+            )  # fmt: skip
 
     def _context(self) -> list[float]:
         """Return the values of the simulator's parameters that `context` names."""

@@ -106,12 +106,11 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     verbose : bool, default=False
         Show progress with the time left.
     out : str or Path, default=None
-        File (.npy) in which transform puts the large snapshots, to return them mapped from there;
-        None keeps them in memory.
+        File (.npy) in which transform puts the snapshots, and from which it returns them mapped.
     checkpoint_dir : str or Path, default=None
-        Folder in which large snapshots that are ready are kept, and the pilot's, so that fit and
-        transform go on from there when an interrupted call is made again. It is for one X of each;
-        in a search use `Checkpointed`.
+        Folder in which large snapshots that are ready are kept, and the pilot's, so that an
+        interrupted call goes on from there when it is made again. It is for one X each of fit and
+        transform.
 
     Attributes
     ----------
@@ -249,15 +248,19 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         """
         check_is_fitted(self)
         X = self._small(X, reset=False)
-        large = self._steps(self.simulator_.lattice(X.shape[1:]))[-1:]
-        shape = large[0].lattice.site_shape if large else X.shape[1:]
         n_out = len(X) * self.n_repeats
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
             return mapped(
-                self.out, (n_out, *shape, *X.shape[1 + len(shape) :]), X.dtype,
+                self.out, (n_out, *self._large_shape(X)), X.dtype,
                 lambda out: self._fill(X, np.arange(n_out), entropy, out, checkpoint),
             )  # fmt: skip
+
+    def _large_shape(self, X: np.ndarray) -> tuple[int, ...]:
+        """Return the shape of the large snapshots made of X."""
+        small = self.simulator_.lattice(X.shape[1:])
+        lattice = ([small] + [step.lattice for step in self._steps(small)])[-1]
+        return (*lattice.site_shape, *X.shape[1 + len(small.site_shape) :])
 
     def _small(self, X: Any, reset: bool) -> np.ndarray:
         """Return small snapshots, checked; those of a memory map of their type are not copied."""

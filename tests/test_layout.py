@@ -49,6 +49,7 @@ ORDER = [
     "codec",
     "moments",
     "closure",
+    "streaming",
     "likelihood",
     "perceptron",
     "fused",
