@@ -62,3 +62,9 @@ def panels(ax: Any, n: int, *, size: tuple[float, float] = PANEL) -> "list[Axes]
             f"pass what figure.subplots(1, {n}) returns, or None."
         )
     return given
+
+
+def legend(ax: "Axes", **options: Any) -> None:
+    """Draw a legend through which curves can be seen, if there is anything to name."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(framealpha=0.7, edgecolor="none", **options)

@@ -17,6 +17,7 @@ LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 TRUE = "#111111"  # what is compared with: the truth, or a theory
 TRUE_FILL = "#c8c8c8"
 SHADE = "#e2e2e2"  # intervals, behind everything
+GRID = "#808080"  # of patches
 OUTLINE = "#e8522a"  # of evolved patches, over all states and fields
 
 MAP = "viridis"  # perceptually uniform, and lighter throughout
@@ -31,12 +32,13 @@ def curve(k: int) -> dict[str, Any]:
     }
 
 
-def state_colors(n: int) -> list[tuple[float, float, float, float]]:
+def state_colors(n: int) -> list[str]:
     """Return colours of n discrete states, of evenly spaced lightness from dark to light."""
     import matplotlib
+    from matplotlib.colors import to_hex
 
     colormap = matplotlib.colormaps[MAP]
-    return [colormap(0.08 + 0.86 * (k / max(n - 1, 1))) for k in range(n)]
+    return [to_hex(colormap(0.08 + 0.86 * k / max(n - 1, 1))) for k in range(n)]
 
 
 @cache

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._validation import check_real
 from sklmacro.evolution import PartialEvolutionSampler
-from sklmacro.plots._axes import panels, require_matplotlib
+from sklmacro.plots._axes import legend, panels, require_matplotlib
 from sklmacro.plots._style import TRUE, curve
 from sklmacro.scoring import WORST_SCORE
 
@@ -205,8 +205,7 @@ class LamSearchDisplay:
         if len(ticks) <= MOST_TICKS:
             ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             ax.minorticks_off()
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(frameon=False)
+        legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

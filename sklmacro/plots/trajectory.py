@@ -7,7 +7,7 @@ import numpy as np
 
 from sklmacro._validation import check_numbers, check_times
 from sklmacro.ensemble import SDEEnsemble
-from sklmacro.plots._axes import panels, require_matplotlib
+from sklmacro.plots._axes import legend, panels, require_matplotlib
 from sklmacro.plots._labels import component_labels, simulator_of
 from sklmacro.plots._style import COLORS, LINES, TRUE, TRUE_FILL
 from sklmacro.scoring import macrostates, time_steps
@@ -279,7 +279,7 @@ class TrajectoryDisplay:
         labels = component_labels(shown, self.labels, None)
         for panel, label in zip(axes, labels, strict=True):
             panel.set(xlabel=self.time_label, ylabel=label)
-        axes[0].legend(frameon=False, title=_words(band) if self.bands_ or self.true_bands_ else None)
+        legend(axes[0], title=_words(band) if self.bands_ or self.true_bands_ else None)
         self.axes_ = np.array(axes, dtype=object)
         self.figure_ = axes[0].figure
         return self
