@@ -1,8 +1,8 @@
 """Effective potential of an SDE in two coordinates, the others held fixed.
 
-In detailed balance the stationary density p of dz = mu dt + Sigma^(1/2) dB (Ito) carries no current,
-and Phi = -log p is known up to a constant from its gradient (C. W. Gardiner, Stochastic Methods,
-4th ed., Sec. 6.2, potential conditions):
+In detailed balance the stationary density p of dz = mu dt + Sigma^(1/2) dB (Ito) carries no
+current, and Phi = -log p is known up to a constant from its gradient (C. W. Gardiner, Stochastic
+Methods, 4th ed., Sec. 6.2, potential conditions):
 
     -grad Phi = F = Sigma^{-1} (2 mu - div Sigma),      (div Sigma)_i = sum_j d Sigma_ij / d z_j
 
@@ -96,8 +96,7 @@ def nearest_potential(force: np.ndarray, spacing: tuple[float, float]) -> Effect
     right[:-1] -= along_x
     right[:, 1:] += along_y
     right[:, :-1] -= along_y
-    waves = [2 - 2 * np.cos(np.pi * np.arange(n) / n) for n in right.shape]
-    eigenvalues = np.add.outer(*waves)
+    eigenvalues = np.add.outer(_waves(force.shape[0]), _waves(force.shape[1]))
     eigenvalues[0, 0] = 1.0  # the constant is free
     values = idctn(dctn(right, type=2) / eigenvalues, type=2)
     left = np.sum((np.diff(values, axis=0) - along_x) ** 2)
@@ -105,3 +104,8 @@ def nearest_potential(force: np.ndarray, spacing: tuple[float, float]) -> Effect
     total = np.sum(along_x**2) + np.sum(along_y**2)
     share = float(1 - left / total) if total > 0 else 1.0
     return EffectivePotential(values - values.min(), share)
+
+
+def _waves(n: int) -> np.ndarray:
+    """Return the eigenvalues of minus the second difference on n points with free ends."""
+    return 2 - 2 * np.cos(np.pi * np.arange(n) / n)

@@ -45,7 +45,7 @@ def component_labels(n: int, labels: Sequence[str] | None, simulator: Any) -> tu
 
 
 def simulator_of(estimator: Any) -> Any:
-    """Return the simulator whose observables a fitted Pipeline's macrostates begin with, or None."""
+    """Return the simulator that gives a fitted Pipeline's observables, or None."""
     if not isinstance(estimator, Pipeline):
         return None
     return getattr(estimator.steps[-2][1], "simulator_", None) if len(estimator) > 1 else None

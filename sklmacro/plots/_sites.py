@@ -128,13 +128,13 @@ def chain_outline(box: Box, n: int, ends: tuple[float, float]) -> np.ndarray:
     return np.array(upright + level)
 
 
-def add_lines(ax: "Axes", segments: np.ndarray, look: dict[str, Any]) -> Any:
-    """Draw line segments (n, 2, 2), with a white rim if they are thick."""
+def add_lines(ax: "Axes", edges: Sequence[np.ndarray], **look: Any) -> Any:
+    """Draw line segments, arrays (n, 2, 2), with a white rim if they are thick."""
     from matplotlib import patheffects
     from matplotlib.collections import LineCollection
 
     limits = ax.axis()
-    lines = LineCollection(list(segments), capstyle="projecting", **look)
+    lines = LineCollection(list(np.concatenate(edges)), capstyle="projecting", **look)
     if look["lw"] > 1:
         rim = patheffects.withStroke(linewidth=look["lw"] + 1.4, foreground="white")
         lines.set_path_effects([rim])

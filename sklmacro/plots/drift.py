@@ -241,16 +241,14 @@ class DriftDisplay:
                 *self._some_states().T, "o", ms=2.2, mfc="white", mec=TRUE, mew=0.3, zorder=1.5
             )
         if kind == "streams":
+            u, v = self.drift.transpose(2, 1, 0)
             self.field_: Any = ax.streamplot(
-                x, y, *self.drift.transpose(2, 1, 0), color=TRUE, linewidth=0.7, density=1.1,
-                arrowsize=0.8,
-            )  # fmt: skip
+                x, y, u, v, color=TRUE, linewidth=0.7, density=1.1, arrowsize=0.8
+            )
         else:
             few = slice(None, None, max(1, round(len(x) / N_ARROWS)))
-            self.field_ = ax.quiver(
-                x[few], y[few], *self.drift[few, few].transpose(2, 1, 0), color=TRUE,
-                angles="xy", width=0.003,
-            )  # fmt: skip
+            u, v = self.drift[few, few].transpose(2, 1, 0)
+            self.field_ = ax.quiver(x[few], y[few], u, v, color=TRUE, angles="xy", width=0.003)
         ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
 
     def _some_states(self) -> np.ndarray:

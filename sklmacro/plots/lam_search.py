@@ -178,17 +178,17 @@ class LamSearchDisplay:
         """
         (ax,) = panels(ax, 1)
         names = np.full(len(self.lam), "") if self.curves is None else np.asarray(self.curves)
-        self.errorbars_, self.failed_ = [], []
+        self.errorbars_: list = []
+        self.failed_: list = []
         for k, curve_name in enumerate(dict.fromkeys(names.tolist())):
             rows = np.flatnonzero(names == curve_name)
             rows = rows[np.argsort(self.lam[rows], kind="stable")]
             lam, scores = self.lam[rows], self.scores[rows]
-            self.errorbars_.append(
-                ax.errorbar(
-                    lam, scores.mean(axis=1), scores.std(axis=1), capsize=3, lw=1.5, ms=5,
-                    label=curve_name or None, **curve(k),
-                )  # fmt: skip
-            )
+            drawn = ax.errorbar(
+                lam, scores.mean(axis=1), scores.std(axis=1), capsize=3, lw=1.5, ms=5,
+                label=curve_name or None, **curve(k),
+            )  # fmt: skip
+            self.errorbars_.append(drawn)
             failed = lam[np.isnan(scores).any(axis=1)]
             if len(failed):
                 self.failed_ += ax.plot(

@@ -80,12 +80,11 @@ class PlateauDisplay:
         for panel, (values, errors), what in zip(axes, curves, ("rate", "diffusion"), strict=True):
             unit = values[0] if relative else np.ones(len(found.names))
             for k, name in enumerate(found.names):
-                self.errorbars_.append(
-                    panel.errorbar(
-                        found.dts, values[:, k] / unit[k], errors[:, k] / abs(unit[k]), label=name,
-                        capsize=2, ms=5, lw=1.4, **curve(k),
-                    )  # fmt: skip
-                )
+                drawn = panel.errorbar(
+                    found.dts, values[:, k] / unit[k], errors[:, k] / abs(unit[k]), label=name,
+                    capsize=2, ms=5, lw=1.4, **curve(k),
+                )  # fmt: skip
+                self.errorbars_.append(drawn)
             if found.interval is not None:
                 self.spans_.append(
                     panel.axvspan(*found.interval, color=SHADE, lw=0, zorder=0, label="plateau")

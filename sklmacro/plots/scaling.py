@@ -120,11 +120,13 @@ class ScalingDisplay:
         check_choice(kind, "kind", KINDS)
         points = _Points.of(self.T, self.L, self.y, self.error)
         (ax,) = panels(ax, 1)
-        self.errorbars_, self.lines_ = [], []
-        self.exponent_ = self.residual_ = None
+        self.errorbars_: list = []
+        self.lines_: list = []
+        self.exponent_: Estimate | None = None
+        self.residual_: CollapseResidual | None = None
         if kind == "size":
-            rows = points.T == _one_temperature(points.T, temperature, self.Tc)
-            self._plot_size(ax, points.take(rows), name, style)
+            at = _one_temperature(points.T, temperature, self.Tc)
+            self._plot_size(ax, points.take(np.equal(points.T, at)), name, style)
         elif kind == "temperature":
             if self.Tc is not None:
                 self.lines_.append(ax.axvline(self.Tc, color=TRUE, ls=":", lw=1.2, zorder=0))
@@ -143,14 +145,12 @@ class ScalingDisplay:
         for k, size in enumerate(np.unique(points.L)):
             one = points.take(size == points.L)
             one = one.take(np.argsort(one.T, kind="stable"))
-            self.errorbars_.append(
-                ax.errorbar(
-                    one.T, one.y, one.error, ls=line, lw=1.0, ms=5, capsize=2,
-                    color=COLORS[k % len(COLORS)], marker=MARKERS[k % len(MARKERS)],
-                    fillstyle=FILLS[style % len(FILLS)],
-                    label=_label(size, name, style, first=k == 0),
-                )  # fmt: skip
-            )
+            drawn = ax.errorbar(
+                one.T, one.y, one.error, ls=line, lw=1.0, ms=5, capsize=2,
+                color=COLORS[k % len(COLORS)], marker=MARKERS[k % len(MARKERS)],
+                fillstyle=FILLS[style % len(FILLS)], label=_label(size, name, style, first=k == 0),
+            )  # fmt: skip
+            self.errorbars_.append(drawn)
 
     def _plot_collapse(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> None:
         Tc, nu, power = (self._needed(key) for key in ("Tc", "nu", "exponent"))
@@ -159,9 +159,7 @@ class ScalingDisplay:
         error = None if points.error is None else points.error * points.L**-power
         self._plot_curves(ax, _Points(x, points.L, scaled, error), name, style, "none")
         try:
-            self.residual_ = collapse_residual(
-                points.T, points.L, points.y, points.error, **theory
-            )
+            self.residual_ = collapse_residual(points.T, points.L, points.y, points.error, **theory)
         except ValueError:  # sizes whose scaled temperatures do not overlap
             self.residual_ = None
         if self.residual_ is not None and style == 0:
@@ -174,19 +172,18 @@ class ScalingDisplay:
         color, label = COLORS[style % len(COLORS)], name
         sizes = np.unique(points.L)
         if len(sizes) >= (3 if points.error is None else 2):
-            self.exponent_ = power_law(points.L, points.y, points.error)
-            label = f"{name}: " if name else ""
-            label += f"L^p, p = {_with_error(self.exponent_)}"
+            fitted = power_law(points.L, points.y, points.error)
+            label = (f"{name}: " if name else "") + f"L^p, p = {_with_error(fitted)}"
             self.lines_ += ax.plot(
-                sizes, points.power(sizes, self.exponent_.value), color=color, lw=1.2,
+                sizes, points.power(sizes, fitted.value), color=color, lw=1.2,
                 ls=LINES[style % len(LINES)],
             )  # fmt: skip
-        self.errorbars_.append(
-            ax.errorbar(
-                points.L, points.y, points.error, color=color, marker=MARKERS[style % len(MARKERS)],
-                ls="none", ms=5, capsize=3, label=label,
-            )  # fmt: skip
-        )
+            self.exponent_ = fitted
+        drawn = ax.errorbar(
+            points.L, points.y, points.error, color=color, marker=MARKERS[style % len(MARKERS)],
+            ls="none", ms=5, capsize=3, label=label,
+        )  # fmt: skip
+        self.errorbars_.append(drawn)
         if self.exponent is not None and style == 0:
             self.lines_ += ax.plot(
                 sizes, points.power(sizes, self.exponent), color=TRUE, ls=":", lw=1.2,
@@ -250,10 +247,12 @@ class _Points:
 def _one_temperature(T: np.ndarray, temperature: float | None, Tc: float | None) -> float:
     """Return the temperature whose points are drawn over size."""
     known = np.unique(T)
-    if temperature is None and (len(known) == 1 or Tc is not None):
-        return float(known[np.argmin(np.abs(known - (known[0] if Tc is None else Tc)))])
-    if temperature in known:
-        return float(temperature)
+    if temperature is None and Tc is not None:
+        return float(known[np.argmin(np.abs(known - Tc))])
+    if temperature is None and len(known) == 1:
+        return float(known[0])
+    if temperature is not None and temperature in known:
+        return temperature
     raise ValueError(
         f"Expected temperature to be one of {', '.join(f'{t:g}' for t in known)}, but got "
         f"{temperature!r}; choose one, or construct the display with Tc to take the nearest."

@@ -1,6 +1,6 @@
 """Snapshots: spins, fields and atoms, with the evolved patches outlined."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -224,8 +224,10 @@ class SnapshotDisplay:
                 f"Expected a name for each of the {len(fields)} fields, but got {names!r}; name "
                 "all of them."
             )
-        tiles = [] if self.patch is None else _tiles(self.lattice, self.patch)
-        self.images_, self.grid_lines_, self.outlines_ = [], [], []
+        self.images_: list = []
+        self.grid_lines_: list = []
+        self.outlines_: list = []
+        outline: Callable[[Box], np.ndarray]
         if self.lattice.ndim == 1:
             axes = panels(ax, 1, size=CHAIN[self.states is None])
             self.images_ += draw_chain(axes[0], fields, names, self.states)
@@ -233,16 +235,16 @@ class SnapshotDisplay:
         else:
             axes = panels(ax, len(fields), size=PLANE)
             plane = self._plane(axis, layer)
+            outline = plane.outline
             for panel, field, name in zip(axes, fields, names, strict=True):
                 self.images_.append(draw_plane(panel, plane, field, name, self.states))
-            outline = plane.outline
         for panel in axes:
-            for boxes, drawn, look in (
-                (tiles, self.grid_lines_, {"colors": GRID, "lw": 0.6}),
-                (self.windows, self.outlines_, {"colors": OUTLINE, "lw": 2.2, "zorder": 3}),
-            ):
-                if boxes:
-                    drawn.append(add_lines(panel, np.concatenate([outline(b) for b in boxes]), look))
+            if self.patch is not None:
+                edges = [outline(box) for box in _tiles(self.lattice, self.patch)]
+                self.grid_lines_.append(add_lines(panel, edges, colors=GRID, lw=0.6))
+            if len(self.windows):
+                edges = [outline(box) for box in self.windows]
+                self.outlines_.append(add_lines(panel, edges, colors=OUTLINE, lw=2.2, zorder=3))
         self.axes_ = np.array(axes, dtype=object)
         self.figure_ = axes[0].figure
         return self

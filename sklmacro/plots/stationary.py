@@ -52,10 +52,10 @@ class StationaryDisplay:
     >>> from sklmacro import PatchSDERegressor
     >>> from sklmacro.plots import StationaryDisplay
     >>> rng = np.random.default_rng(0)
-    >>> z = rng.uniform(-2, 2, (5000, 1))
+    >>> z = rng.uniform(-2, 2, (50_000, 1))
     >>> dz = -0.05 * z + np.sqrt(0.05) * rng.standard_normal(z.shape)
     >>> sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant", dt=0.05)
-    >>> y_true = np.sqrt(0.5) * rng.standard_normal(1000)
+    >>> y_true = np.sqrt(0.5) * rng.standard_normal(10_000)
     >>> display = StationaryDisplay.from_estimator(sde.fit(z, dz), y_true)
     >>> display.distance < 0.1
     True

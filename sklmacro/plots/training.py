@@ -96,7 +96,11 @@ class TrainingDisplay:
         self : TrainingDisplay
         """
         axes = panels(ax, len(self.histories))
-        self.train_lines_, self.valid_lines_, self.best_ = [], [], []
+        from matplotlib.ticker import MaxNLocator
+
+        self.train_lines_: list = []
+        self.valid_lines_: list = []
+        self.best_: list = []
         for panel, (name, runs) in zip(axes, self.histories.items(), strict=True):
             width = 1.8 if len(runs) == 1 else 1.0
             for k, history in enumerate(runs):
@@ -118,7 +122,7 @@ class TrainingDisplay:
                     ls="none", zorder=3, label=labels[2],
                 )  # fmt: skip
             panel.set(xlabel="epoch", ylabel="loss", title=name)
-            panel.xaxis.get_major_locator().set_params(integer=True)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             legend(panel)
         self.axes_ = np.array(axes, dtype=object)
         self.figure_ = axes[0].figure

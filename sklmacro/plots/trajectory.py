@@ -1,19 +1,21 @@
 """Macroscopic paths against time, predicted and true, with bands."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from sklmacro._validation import check_numbers, check_times
 from sklmacro.ensemble import SDEEnsemble
 from sklmacro.plots._axes import legend, panels, require_matplotlib
+from sklmacro.plots._bands import Band, band_title, check_band, draw_bands
 from sklmacro.plots._labels import component_labels, simulator_of
 from sklmacro.plots._style import COLORS, LINES, TRUE, TRUE_FILL
 from sklmacro.scoring import macrostates, time_steps
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+TRUTH = {
+    "color": TRUE, "fill": TRUE_FILL, "alpha": 0.5, "ls": "-", "zorder": 1.0, "label": "true",
+}  # fmt: skip
 
 
 class TrajectoryDisplay:
@@ -239,7 +241,7 @@ class TrajectoryDisplay:
         self,
         ax: Any = None,
         *,
-        band: str | tuple[float, float] | None = "std",
+        band: Band = "std",
         name: str = "predicted",
         style: int = 0,
     ) -> Self:
@@ -262,24 +264,32 @@ class TrajectoryDisplay:
         -------
         self : TrajectoryDisplay
         """
-        _check_band(band)
+        check_band(band)
         shown = (self.y_pred if self.y_true is None else self.y_true).shape[2]
         axes = panels(ax, shown)
-        self.true_lines_, self.true_bands_ = [], []
-        if self.y_true is not None:
-            self.true_lines_, self.true_bands_ = _draw(
-                axes, self.times, self.y_true, self.groups_true, None, band, label="true",
-                color=TRUE, fill=TRUE_FILL, alpha=0.5, line="-", zorder=1.0,
+        self.lines_: list = []
+        self.bands_: list = []
+        self.true_lines_: list = []
+        self.true_bands_: list = []
+        color, line = COLORS[style % len(COLORS)], LINES[(style + 1) % len(LINES)]
+        look = {"color": color, "fill": color, "alpha": 0.2, "ls": line, "zorder": 1.5}
+        for k, panel in enumerate(axes):
+            if self.y_true is not None:
+                lines, bands = draw_bands(
+                    panel, self.times, self.y_true[..., k], self.groups_true, None, band, TRUTH
+                )
+                self.true_lines_ += lines
+                self.true_bands_ += bands
+            lines, bands = draw_bands(
+                panel, self.times, self.y_pred[..., k], self.groups_pred, self.members, band,
+                look | {"label": name},
             )  # fmt: skip
-        color = COLORS[style % len(COLORS)]
-        self.lines_, self.bands_ = _draw(
-            axes, self.times, self.y_pred, self.groups_pred, self.members, band, label=name,
-            color=color, fill=color, alpha=0.2, line=LINES[(style + 1) % len(LINES)], zorder=1.5,
-        )  # fmt: skip
+            self.lines_ += lines
+            self.bands_ += bands
         labels = component_labels(shown, self.labels, None)
         for panel, label in zip(axes, labels, strict=True):
             panel.set(xlabel=self.time_label, ylabel=label)
-        legend(axes[0], title=_words(band) if self.bands_ or self.true_bands_ else None)
+        legend(axes[0], title=band_title(band) if self.bands_ or self.true_bands_ else None)
         self.axes_ = np.array(axes, dtype=object)
         self.figure_ = axes[0].figure
         return self
@@ -295,7 +305,9 @@ def _checked(
             f"Expected {name} of shape (n_paths, {len(times)}, n_components), one state at each of "
             f"the times, but got {paths.shape}; pass paths on these times."
         )
-    return paths, None if groups is None else _checked_groups(f"the groups of {name}", groups, paths)
+    if groups is not None:
+        groups = _checked_groups(f"the groups of {name}", groups, paths)
+    return paths, groups
 
 
 def _checked_groups(name: str, groups: Any, paths: np.ndarray) -> np.ndarray:
@@ -306,78 +318,3 @@ def _checked_groups(name: str, groups: Any, paths: np.ndarray) -> np.ndarray:
             f"{groups.shape}; pass the start or the member of every path."
         )
     return groups
-
-
-def _check_band(band: Any) -> None:
-    if band is None or (isinstance(band, str) and band in ("std", "error")):
-        return
-    if not isinstance(band, str) and len(band) == 2 and 0 <= band[0] < band[1] <= 1:
-        return
-    raise ValueError(
-        "Expected band to be 'std', 'error', None or a pair of quantiles 0 <= low < high <= 1, but "
-        f"got {band!r}; pass for instance (0.05, 0.95)."
-    )
-
-
-def _draw(
-    axes: "list[Axes]",
-    times: np.ndarray,
-    paths: np.ndarray,
-    groups: np.ndarray | None,
-    members: np.ndarray | None,
-    band: Any,
-    *,
-    label: str,
-    color: str,
-    fill: str,
-    alpha: float,
-    line: Any,
-    zorder: float,
-) -> tuple[list, list]:
-    """Draw one centre and one band for each group in each panel; return both."""
-    which = np.zeros(len(paths)) if groups is None else groups
-    lines: list = []
-    bands: list = []
-    for k, ax in enumerate(axes):
-        for group in np.unique(which):
-            rows = which == group
-            own = None if members is None else members[rows]
-            centre, low, high = _centre_and_band(paths[rows, :, k], own, band)
-            seen = None if lines else label
-            lines += ax.plot(
-                times, centre, color=color, ls=line, lw=1.8, label=seen, zorder=zorder + 1
-            )
-            if low is not None and high is not None:
-                bands.append(
-                    ax.fill_between(
-                        times, low, high, facecolor=fill, edgecolor=color, alpha=alpha, ls=line,
-                        lw=0.8, zorder=zorder,
-                    )  # fmt: skip
-                )
-    return lines, bands
-
-
-def _words(band: Any) -> str | None:
-    """Return what the lines and bands are."""
-    if band is None or isinstance(band, str):
-        return {"std": "mean and std", "error": "mean and standard error"}.get(band or "")
-    return f"median, {100 * band[0]:g} % to {100 * band[1]:g} %"
-
-
-def _centre_and_band(
-    paths: np.ndarray, members: np.ndarray | None, band: Any
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return centre and both edges (n_times,) of paths (n_paths, n_times) of one component."""
-    if band is not None and not isinstance(band, str):
-        low, centre, high = np.quantile(paths, [band[0], 0.5, band[1]], axis=0)
-        return centre, low, high
-    mean = paths.mean(axis=0)
-    if band is None or len(paths) < 2:
-        return mean, None, None
-    width = paths.std(axis=0, ddof=1)
-    if band == "error" and members is None:
-        width = width / np.sqrt(len(paths))
-    elif band == "error":
-        means = [paths[members == member].mean(axis=0) for member in np.unique(members)]
-        width = np.std(means, axis=0, ddof=1)
-    return mean, mean - width, mean + width
