@@ -232,7 +232,7 @@ def overlapping_origins(
     with the lattice.
     """
     axes = []
-    for axis, (cells, width, step) in enumerate(zip(lattice.cells, extent, stride, strict=True)):
+    for cells, width, step in zip(lattice.cells, extent, stride, strict=True):
         if width == cells:
             starts = np.zeros((n_passes, 1), np.int64)
         elif lattice.boundary == "periodic":

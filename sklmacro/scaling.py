@@ -117,6 +117,34 @@ def susceptibility(M2: Any, M_abs: Any, L: Any, T: Any, *, ndim: int = 2) -> np.
     return L**ndim / T * (M2 - M_abs**2)
 
 
+def value_at(T: Any, y: Any, error: Any = None, *, at: float, degree: int = 2) -> Estimate:
+    """Return y of one size at a temperature, from a weighted polynomial through all of them.
+
+    Neighbouring temperatures share their noise that way.
+
+    Parameters
+    ----------
+    T, y : array-like of shape (n_points,)
+        Temperatures, and what was found there.
+    error : array-like of shape (n_points,), default=None
+        Standard errors of y; None takes them from the scatter about the polynomial.
+    at : float
+        Temperature asked for.
+    degree : int, default=2
+        Degree of the polynomial.
+
+    Returns
+    -------
+    value : Estimate
+
+    Raises
+    ------
+    ValueError
+        If there are fewer different temperatures than the polynomial needs.
+    """
+    return _derivative(T, y, error, at, degree, order=0)
+
+
 def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 1) -> Estimate:
     """Return dU/dT at Tc of one size, from a weighted polynomial in T - Tc.
 
@@ -140,13 +168,18 @@ def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 
     ValueError
         If there are fewer different temperatures than the polynomial needs.
     """
-    T, U, error = _points(error, T=T, U=U)
-    degree = check_integer(degree, "degree", low=1)
-    Tc = check_real(Tc, "Tc")
+    return _derivative(T, U, error, Tc, check_integer(degree, "degree", low=1), order=1)
+
+
+def _derivative(T: Any, y: Any, error: Any, at: float, degree: int, order: int) -> Estimate:
+    """Return a coefficient of a weighted polynomial in T - at."""
+    T, y, error = _points(error, T=T, y=y)
+    degree, at = check_integer(degree, "degree", low=0), check_real(at, "temperature")
     _check_different(T, f"temperatures T, for degree {degree}", degree + 1 + (error is None))
-    width = np.abs(T - Tc).max()  # scaled to 1, lest powers be lost
-    coefficients, covariance = _weighted_fit((T - Tc) / width, U, error, degree)
-    return Estimate(float(coefficients[1] / width), float(np.sqrt(covariance[1, 1]) / width))
+    width = np.abs(T - at).max() or 1.0  # scaled to 1, lest powers be lost
+    coefficients, covariance = _weighted_fit((T - at) / width, y, error, degree)
+    spread = np.sqrt(covariance[order, order])
+    return Estimate(float(coefficients[order] / width**order), float(spread / width**order))
 
 
 def correlation_exponent(L: Any, slopes: Any, error: Any = None) -> Estimate:

@@ -18,10 +18,12 @@ ROOT = Path(sklmacro.__file__).parent
 ORDER = [
     "_validation",
     "_random",
+    "_set_output",
     "_elementary",
     "_discrepancy",
     "_jackknife",
     "_parallel",
+    "checkpoint",
     "lattice",
     "crystal",
     "patches",

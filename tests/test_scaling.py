@@ -12,6 +12,7 @@ from sklmacro.scaling import (
     correlation_exponent,
     power_law,
     susceptibility,
+    value_at,
 )
 
 TC, NU, BETA = 2.269, 1.0, 0.125
@@ -73,6 +74,20 @@ def test_error_bars_cover_the_exponent():
     scatter = [binder_slope(T, U + error * rng.normal(size=7), Tc=TC, degree=3) for _ in range(n)]
     mean = np.mean([f.error**2 for f in scatter])  # of 3 degrees of freedom each
     assert mean == pytest.approx(cubic[0].error ** 2, rel=4 * np.sqrt(2 / (3 * n)))
+
+
+def test_value_at_a_temperature_shares_the_noise_of_its_neighbours():
+    T = np.linspace(2.2, 2.3, 6)
+    parabola = 0.6 - 2 * (T - TC) + 30 * (T - TC) ** 2
+    exact = value_at(T, parabola, np.full(6, 0.01), at=TC)
+    assert exact.value == pytest.approx(0.6, abs=1e-12)
+    assert value_at(T, parabola, np.full(6, 0.01), at=TC, degree=0).error == pytest.approx(
+        0.01 / 6**0.5
+    )
+    rng, n = np.random.default_rng(0), 2000
+    found = [value_at(T, parabola + 0.01 * rng.normal(size=6), at=TC).value for _ in range(n)]
+    assert np.std(found) == pytest.approx(exact.error, rel=0.08)  # 5 standard deviations
+    assert exact.error < 0.007  # less than that of one temperature
 
 
 def test_moments_of_known_laws():

@@ -2,12 +2,17 @@
 
 The moments of M as dt -> 0 give the law of equilibrium exactly, and too fast kinetics: M alone is
 not Markov, a spin that has just flipped is the first to flip back. Within a time dt long enough to
-forget that, M moves by less than the SDE says,
+forget that, M moves as far as the SDE says it does in a shorter time c dt,
 
-    c(dt) = E Var(M(dt) - M(0) | x) / E Var_SDE(M(dt) - M(0) | M(x))
+    E Var(M(dt) | x) = E Var_SDE(M(c dt) | M(x))
 
-which falls from 1 to a plateau. Drift and diffusion times one constant c are the SDE in slower
-time: every law of equilibrium stays as it is, and all times grow by 1 / c.
+c falls from 1, as dt grows, and is taken where it matters: at the time in which the SDE forgets |M|
+within one of its two wells,
+
+    tau = 1 / Var |M|  int 2 / (Sigma p) ( int_{-1}^z (|z'| - <|M|>) p dz' )^2 dz
+
+(integrated autocorrelation time of a reversible diffusion). Drift and diffusion times one constant
+c are the SDE in slower time: every law of equilibrium stays as it is, and all times grow by 1 / c.
 """
 
 from dataclasses import dataclass
@@ -22,12 +27,13 @@ from sklmacro.stationary import passage_time, stationary_density
 
 GRID = np.linspace(-1.0, 1.0, 4001)  # of M
 N_MODEL_PATHS = 100  # of the SDE for each state, so that its variances are as good as known
-MODEL_STEP = 0.5  # sweeps
+N_MODEL_STEPS = 256  # of such a path, 1.5 tau long
+SHARES = (1 / 64, 1 / 16, 1 / 4, 1.0)  # of tau, at which c is measured; it is taken at the last
 
 
 @dataclass(frozen=True)
 class TimeScale:
-    """The ratio c(dt) and its standard error, both (n_dts,), at times `dts` (n_dts,)."""
+    """The constant c and its standard error, both (n_dts,), at times `dts` (n_dts,)."""
 
     dts: np.ndarray
     c: np.ndarray
@@ -35,28 +41,40 @@ class TimeScale:
     updates: float  # of sites, spent
 
 
+def forgetting_time(sde: PatchSDERegressor) -> float:
+    """Return the integrated autocorrelation time of |M| in the stationary state."""
+    p, sigma = stationary_density(sde, GRID), sde.diffusion(GRID[:, None])[:, 0, 0]
+    f = np.abs(GRID) - np.trapezoid(np.abs(GRID) * p, GRID)
+    inner = cumulative_trapezoid(f * p, GRID, initial=0)
+    seen = p > 1e-12 * p.max()  # beyond, both factors vanish
+    inner, p, sigma, grid = inner[seen], p[seen], sigma[seen], GRID[seen]
+    return float(
+        np.trapezoid(2 * inner**2 / (sigma * p), grid) / np.trapezoid(f[seen] ** 2 * p, grid)
+    )
+
+
 def time_scale(
-    ising: Ising,
-    sde: PatchSDERegressor,
-    X: np.ndarray,
-    dts: tuple[float, ...],
-    n_replicas: int,
-    seed: int,
-    n_jobs: int,
+    ising: Ising, sde: PatchSDERegressor, X: np.ndarray, n_replicas: int, seed: int, n_jobs: int
 ) -> TimeScale:
     """Return c(dt), from `n_replicas` evolutions of each snapshot; errors by the jackknife."""
-    M = ising.observe(X)[:, :1]
+    tau, M = forgetting_time(sde), ising.observe(X)[:, :1]
+    dts = tau * np.array(SHARES)
     paths = ising.simulate(
         np.repeat(X, n_replicas, axis=0), dts, observe=True, random_state=seed, n_jobs=n_jobs
     )[..., 0].reshape(len(X), n_replicas, -1)
-    places = np.round(np.array(dts) / MODEL_STEP).astype(int)
-    model = sde.simulate(M, int(places[-1]), MODEL_STEP, n_paths=N_MODEL_PATHS, random_state=seed)
-    model = model[:, places, 0].reshape(len(X), N_MODEL_PATHS, -1)
-    true, ours = (np.var(p, axis=1, ddof=1) for p in (paths, model))  # (n, n_dts)
-    without = (true.sum(axis=0) - true) / (ours.sum(axis=0) - ours)
-    c = true.sum(axis=0) / ours.sum(axis=0)
+    step = 1.5 * tau / N_MODEL_STEPS
+    model = sde.simulate(M, N_MODEL_STEPS, step, n_paths=N_MODEL_PATHS, random_state=seed)
+    model = model[..., 0].reshape(len(X), N_MODEL_PATHS, -1)
+    true, ours = (np.var(p, axis=1, ddof=1) for p in (paths, model))  # (n, n_dts), (n, n_steps + 1)
+    own_times = step * np.arange(N_MODEL_STEPS + 1)
+
+    def scale(true: np.ndarray, ours: np.ndarray) -> np.ndarray:
+        return np.interp(true, np.maximum.accumulate(ours), own_times) / dts
+
+    whole = true.sum(axis=0), ours.sum(axis=0)
+    without = np.stack([scale(whole[0] - a, whole[1] - b) for a, b in zip(true, ours, strict=True)])
     updates = X.size * n_replicas * float(dts[-1])
-    return TimeScale(np.array(dts), c, jackknife_error(without), updates)
+    return TimeScale(dts, scale(*whole), jackknife_error(without), updates)
 
 
 def densities(ensemble: SDEEnsemble) -> np.ndarray:

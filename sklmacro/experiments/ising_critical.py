@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from joblib import Parallel, delayed
 
-from sklmacro._random import Stage, stream
+from sklmacro._random import Stage, stream, stream_seed
 from sklmacro.experiments._critical import NAMES, criticality
 from sklmacro.experiments._magnet import (
     SMOKE,
@@ -35,6 +35,7 @@ from sklmacro.scaling import (
     correlation_exponent,
     power_law,
     susceptibility,
+    value_at,
 )
 from sklmacro.simulators import Ising
 
@@ -66,12 +67,15 @@ class Settings:
     sides: tuple[int, ...] = (16, 32, 48, 64)
     exponents_at: tuple[float, ...] = (2.27, TC)
     sides_there: tuple[int, ...] = (128,)
-    learning: Learning = field(default_factory=lambda: Learning(n_small=5000))
+    learning: Learning = field(default_factory=lambda: Learning(n_small=2500))
     n_wolff: int = 40_000
 
 
 def _case(temperature: float, side: int, settings: Settings, seed: int) -> dict[str, Any]:
-    """Learn one size at one temperature and simulate it directly; return both with errors."""
+    """Learn one size at one temperature and simulate it directly; return both with errors.
+
+    `seed` is that of the case: with one for all, neighbouring temperatures would share their noise.
+    """
     ising, learning = Ising(temperature), settings.learning
     X, upsampling = large_snapshots(ising, side, learning, seed, 1)
     pairs, relaxing = moments_along_relaxation(ising, X, learning, seed, 1)
@@ -79,7 +83,7 @@ def _case(temperature: float, side: int, settings: Settings, seed: int) -> dict[
     means = equilibrium_moments(fit_ensemble(ising, pairs, learning, seed), pairs).T
     m, m2, m4 = means
     each = np.stack([m, susceptibility(m2, m, side, temperature), binder(m2, m4)], axis=1)
-    rng = stream(seed, Stage.ADVANCE, side)
+    rng = stream(seed, Stage.ADVANCE)
     series = equilibrium_series(side, temperature, settings.n_wolff, max(side // 8, 4), rng)
     truth = criticality(series, side**2, temperature)
     return {
@@ -101,7 +105,10 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     places.sort(key=lambda place: -place[1])  # the longest first
     with run.stage("learn, and simulate directly"):
         jobs = Parallel(n_jobs=run.n_jobs, verbose=10 * run.verbose)
-        cases = jobs(delayed(_case)(*place, settings, run.seed) for place in places)
+        cases = jobs(
+            delayed(_case)(*place, settings, stream_seed(run.seed, Stage.SPLIT, k))
+            for k, place in enumerate(places)
+        )
     table = {key: np.array([case[key] for case in cases]) for key in cases[0]}
     T, L = table["temperature"], table["side"]
     numbers: dict[str, Any] = {
@@ -115,8 +122,7 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     nu = {source: correlation_exponent(settings.sides, *slopes[source].T) for source in SOURCES}
     numbers["nu"] = _compared(nu, AIMS["nu"])
     for at in settings.exponents_at:
-        here = np.equal(T, at)
-        found = {source: _exponents(table, source, here) for source in SOURCES}
+        found = {source: _exponents(table, source, at) for source in SOURCES}
         numbers[f"T = {at:.5f}"] = {
             name: _compared({source: found[source][name] for source in SOURCES}, AIMS[name])
             for name in ("beta/nu", "gamma/nu")
@@ -139,23 +145,35 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     return numbers, arrays | {f"slopes_{source}": slopes[source] for source in SOURCES}
 
 
+def _rows(table: dict[str, np.ndarray], side: int) -> tuple[np.ndarray, int]:
+    """Return the rows of one size, and the degree of the polynomial in T through them."""
+    here = table["side"] == side
+    return here, min(2, int(np.count_nonzero(here)) - 1)
+
+
 def _slopes(table: dict[str, np.ndarray], source: str, settings: Settings) -> np.ndarray:
     """Return dU/dT at Tc of each size with its error, (n_sides, 2)."""
     rows = []
     for side in settings.sides:
-        here = table["side"] == side
+        here, degree = _rows(table, side)
         U, error = table[source][here, 2], table[f"{source} error"][here, 2]
-        degree = min(2, int(np.count_nonzero(here)) - 1)
         slope = binder_slope(table["temperature"][here], U, error, Tc=TC, degree=degree)
         rows.append((slope.value, slope.error))
     return np.array(rows)
 
 
-def _exponents(table: dict[str, np.ndarray], source: str, here: np.ndarray) -> dict[str, Estimate]:
+def _exponents(table: dict[str, np.ndarray], source: str, at: float) -> dict[str, Estimate]:
     """Return beta/nu and gamma/nu from the sizes at one temperature (Eq. 27)."""
-    L = table["side"][here]
-    values, errors = table[source][here], table[f"{source} error"][here]
-    fitted = [power_law(L, values[:, k], errors[:, k]) for k in (0, 1)]
+    sides = np.unique(table["side"][table["temperature"] == at])
+    fitted = []
+    for k in (0, 1):
+        found = []
+        for side in sides:
+            here, degree = _rows(table, side)
+            y, error = table[source][here, k], table[f"{source} error"][here, k]
+            found.append(value_at(table["temperature"][here], y, error, at=at, degree=degree))
+        values, errors = np.array([(one.value, one.error) for one in found]).T
+        fitted.append(power_law(sides, values, errors))
     beta = Estimate(-fitted[0].value, fitted[0].error)
     return {"beta/nu": beta, "gamma/nu": fitted[1]}
 

@@ -54,10 +54,8 @@ class Settings:
 
     Attributes
     ----------
-    dts, dt_replicas : tuple of float, int
-        Times at which c is estimated, and the evolutions of each snapshot for that.
-    dt : float
-        That of `dts` whose c is taken, the same for both sizes.
+    dt_replicas : int
+        Evolutions of each snapshot for the time scale c.
     thresholds : tuple of float
         Of reversals; with the last one the time hardly depends on it any more.
     n_wolff : int
@@ -71,10 +69,8 @@ class Settings:
     """
 
     side_large: int = 64
-    learning: Learning = field(default_factory=lambda: Learning(n_states=800))
+    learning: Learning = field(default_factory=lambda: Learning(n_small=2000, n_states=800))
     n_states_small: int = 200
-    dts: tuple[float, ...] = (1.0, 4.0, 16.0, 32.0, 64.0)
-    dt: float = 64.0
     dt_replicas: int = 8
     thresholds: tuple[float, ...] = (0.3, 0.5)
     n_wolff: int = 40_000
@@ -94,13 +90,10 @@ def _learn(
     pairs, relaxing = moments_along_relaxation(ising, X, states, run.seed, run.n_jobs)
     pairs = magnetisation(pairs)
     member = fit_ensemble(ising, pairs, Learning(degree=learning.degree, n_members=2), run.seed)
-    scale = time_scale(
-        ising, member.members_[0], X, settings.dts, settings.dt_replicas, run.seed, run.n_jobs
-    )
-    chosen = settings.dts.index(settings.dt)
+    scale = time_scale(ising, member.members_[0], X, settings.dt_replicas, run.seed, run.n_jobs)
     return pairs, {
-        "dts": settings.dts, "c": scale.c, "c error": scale.error,
-        "c taken": scale.c[chosen], "error of c taken": scale.error[chosen],
+        "dts": scale.dts, "c": scale.c, "c error": scale.error,
+        "c taken": scale.c[-1], "error of c taken": scale.error[-1],
         "n_pairs": len(pairs), "site updates": upsampling + relaxing + scale.updates,
     }  # fmt: skip
 
@@ -235,7 +228,7 @@ EXPERIMENT = Experiment(
     presets={
         "paper": Settings(),
         "smoke": Settings(
-            side_large=16, n_states_small=10, dts=(1.0, 4.0), dt=4.0, dt_replicas=2, n_wolff=1000,
+            side_large=16, n_states_small=10, dt_replicas=2, n_wolff=1000,
             n_blocks=2, duration_small=200.0, duration_large=400.0, n_times=50,
             learning=SMOKE,
         ),

@@ -1,0 +1,207 @@
+"""Checkpoints: how far a piece of work has come, in a folder that outlives the process.
+
+The folder holds `checkpoint.json`, which says what work it is of, and one file for each part of it
+that is done: arrays, and a JSON object beside them (safetensors). Every file is written beside its
+place and moved there when it is on the disk, so that a process that is killed at any moment leaves
+each part whole or absent. Work that is taken up again asks for a part before it computes it.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from sklearn.base import BaseEstimator
+
+from sklmacro._random import resolve_entropy
+
+FORMAT = 1
+HEAD = "checkpoint.json"
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """The checkpoint of one piece of work.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is not there.
+    work : str
+        What is done, for example "simulate Ising".
+    settings : mapping of str to object
+        All that the result depends on but the seed; see `described`.
+    random_state : None, int, RandomState or Generator
+        Seed. With None, the entropy that is drawn at first serves whoever takes up the work.
+
+    Attributes
+    ----------
+    folder : Path
+    entropy : int
+        Of all random streams.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something else, or the checkpoint of other work or settings, which are
+        named. It is left as it is.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        work: str,
+        settings: Mapping[str, Any],
+        random_state: Any = None,
+    ):
+        self.folder = Path(folder)
+        head: dict[str, Any] = {"format": FORMAT, "work": work, "settings": described(settings)}
+        if random_state is not None:
+            head["entropy"] = str(resolve_entropy(random_state))
+        found = self._head()
+        if found is None:
+            head.setdefault("entropy", str(resolve_entropy(None)))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / HEAD, json.dumps(head, indent=2).encode())
+            self.entropy = int(head["entropy"])
+        else:
+            self._refuse_other(found, head)
+            self.entropy = int(found["entropy"])
+            logger.info("taking up %s from %s", work, self.folder)
+
+    def part(self, name: str) -> tuple[dict[str, np.ndarray], Any] | None:
+        """Return the arrays and the JSON object of a part, or None where it is not done."""
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as file:
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                return arrays, json.loads(file.metadata()["state"])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"Expected a part of a checkpoint in {str(path)!r}, but could not read it "
+                f"({error}); delete the file, and it is computed again."
+            ) from error
+
+    def keep(self, name: str, arrays: Mapping[str, np.ndarray], state: Any = None) -> None:
+        """Write the arrays and the JSON object of a part, in the place of an earlier one."""
+        tensors = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        data = save(tensors, metadata={"state": json.dumps(state)})
+        write_whole(self.folder / f"{name}.safetensors", data)
+
+    def _head(self) -> dict[str, Any] | None:
+        """Return what the folder says of itself, or None if it is new or empty."""
+        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+            return None
+        try:
+            head = json.loads((self.folder / HEAD).read_text())
+            return {key: head[key] for key in ("format", "work", "settings", "entropy")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                "Expected checkpoint_dir to be a new or empty folder, or a checkpoint, but got "
+                f"{str(self.folder)!r}, which holds something else; choose another folder."
+            ) from error
+
+    def _refuse_other(self, found: dict[str, Any], head: dict[str, Any]) -> None:
+        """Raise ValueError, naming what differs, unless the folder is of this work."""
+        others = [f"{name}={old!r}, not {new!r}" for name, old, new in _differences(found, head)]
+        if others:
+            raise ValueError(
+                f"Expected a checkpoint of the same work and settings in {str(self.folder)!r}, but "
+                f"it has {'; '.join(others)}; choose another checkpoint_dir, or delete this one."
+            )
+
+
+@contextmanager
+def resumable(folder: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Say where the work within can be taken up, if it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if folder is not None:
+            said = f"interrupted; the same call with checkpoint_dir={str(folder)!r} takes it up"
+            logger.warning(said)
+            interrupt.add_note(said)
+        raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is whole or absent at every moment, in the place of an earlier one."""
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def described(value: Any) -> Any:
+    """Return JSON that is equal for equal settings.
+
+    Of arrays it has the digest, of estimators the class and all parameters.
+
+    Raises
+    ------
+    ValueError
+        If a value is of a type that cannot be told apart in writing.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return repr(float(value))  # NaN is no JSON
+    if isinstance(value, np.ndarray):
+        return digest(value)
+    if isinstance(value, Mapping):
+        return {str(key): described(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [described(item) for item in value]
+    if isinstance(value, np.random.Generator):
+        return described(value.bit_generator.state)
+    if isinstance(value, BaseEstimator):
+        return {"class": type(value).__qualname__, **described(value.get_params(deep=False))}
+    raise ValueError(
+        f"Expected settings of numbers, texts, arrays and estimators with checkpoint_dir, but got "
+        f"a {type(value).__name__}; leave checkpoint_dir at None."
+    )
+
+
+def digest(array: np.ndarray) -> str:
+    """Return type, shape and SHA-256 of an array."""
+    array = np.asarray(array)
+    sha = hashlib.sha256()
+    for row in array if array.ndim else [array]:  # one at a time: it may be a memory map
+        sha.update(np.ascontiguousarray(row).tobytes())
+    shape = "x".join(map(str, array.shape))
+    return f"{array.dtype.str} {shape} sha256 {sha.hexdigest()}"
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    """Return the names of all that differs between two descriptions, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*new, *(key for key in old if key not in new)]
+        if not name:  # of the head, an entropy counts only where one is asked for
+            keys = [key for key in keys if key != "entropy" or key in new]
+        return [
+            difference
+            for key in keys
+            for difference in _differences(
+                old.get(key), new.get(key), key if name in ("", "settings") else f"{name}.{key}"
+            )
+        ]
+    return [] if old == new else [(name, old, new)]
