@@ -2,8 +2,8 @@
 
 Each display stores its data, draws them with `plot(ax=None)`, which returns the display, and offers
 class methods that compute the data, from an estimator or from predictions, and draw them at once.
-Colours, markers and lines can be told apart in grey and by colour-blind eyes. Drawing needs
-matplotlib (extra `plot`), which is imported when something is drawn.
+Colours, markers and lines (`sklmacro.plots.style`) can be told apart in grey and by colour-blind
+eyes. Drawing needs matplotlib (extra `plot`), which is imported when something is drawn.
 """
 
 from sklmacro.plots.drift import DriftDisplay

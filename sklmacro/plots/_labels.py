@@ -1,15 +1,9 @@
-"""Labels of axes: names of macroscopic quantities with their units."""
+"""Labels of the components of macrostates."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 from sklearn.pipeline import Pipeline
-
-
-def with_unit(name: str, unit: str | None) -> str:
-    """Return "name [unit]", or the name alone for a pure number."""
-    return name if unit in (None, "", "1") else f"{name} [{unit}]"
 
 
 def component_labels(n: int, labels: Sequence[str] | None, simulator: Any) -> tuple[str, ...]:
@@ -32,9 +26,8 @@ def component_labels(n: int, labels: Sequence[str] | None, simulator: Any) -> tu
     if labels is None and simulator is None:
         return tuple(f"z{k}" for k in range(n))
     if labels is None:
-        named = zip_longest(simulator.observable_names, simulator.observable_units)
-        labels = [with_unit(name, unit) for name, unit in named]
-        labels += [f"closure{k}" for k in range(n - len(labels))]
+        labels = simulator.observable_labels
+        labels = [*labels, *(f"closure{k}" for k in range(n - len(labels)))]
     labels = tuple(labels)
     if len(labels) < n:
         raise ValueError(
@@ -46,6 +39,6 @@ def component_labels(n: int, labels: Sequence[str] | None, simulator: Any) -> tu
 
 def simulator_of(estimator: Any) -> Any:
     """Return the simulator that gives a fitted Pipeline's observables, or None."""
-    if not isinstance(estimator, Pipeline):
+    if not isinstance(estimator, Pipeline) or len(estimator) < 2:
         return None
-    return getattr(estimator.steps[-2][1], "simulator_", None) if len(estimator) > 1 else None
+    return getattr(estimator[-2], "simulator_", None)

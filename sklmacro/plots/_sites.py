@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 
 from sklmacro.plots._axes import legend
 from sklmacro.plots._plane import Box, Plane, wrapped
-from sklmacro.plots._style import MAP, TRUE, curve, state_colors
+from sklmacro.plots.style import MAP, TRUE, curve, state_colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

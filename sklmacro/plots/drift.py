@@ -10,7 +10,7 @@ from sklmacro._validation import check_choice, check_finite, check_integer, chec
 from sklmacro.pairs import is_structured
 from sklmacro.plots._axes import panels, require_matplotlib
 from sklmacro.plots._labels import component_labels, simulator_of
-from sklmacro.plots._style import COLORS, TRUE, pale_map
+from sklmacro.plots.style import COLORS, TRUE, pale_map
 from sklmacro.potential import nearest_potential, thermodynamic_force
 from sklmacro.scoring import macrostates
 from sklmacro.stationary import stationary_density

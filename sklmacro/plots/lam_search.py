@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklmacro._validation import check_real
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.plots._axes import legend, panels, require_matplotlib
-from sklmacro.plots._style import TRUE, curve
+from sklmacro.plots.style import TRUE, curve
 from sklmacro.scoring import WORST_SCORE
 
 MOST_TICKS = 8

@@ -7,7 +7,7 @@ import numpy as np
 from sklmacro._validation import check_real
 from sklmacro.plateau import Plateau
 from sklmacro.plots._axes import legend, panels
-from sklmacro.plots._style import SHADE, TRUE, curve
+from sklmacro.plots.style import SHADE, TRUE, curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,5 +1,6 @@
 """Finite-size scaling near a critical point: curves of all sizes, powers of the size, collapse."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from sklmacro._validation import check_choice, check_finite, check_numbers, check_real
 from sklmacro.plots._axes import legend, panels
-from sklmacro.plots._style import COLORS, LINES, MARKERS, TRUE
+from sklmacro.plots.style import COLORS, LINES, MARKERS, TRUE
 from sklmacro.scaling import CollapseResidual, Estimate, collapse, collapse_residual, power_law
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class ScalingDisplay:
     lines_ : list of matplotlib Line2D
         Critical temperature; or the power law fitted, and that of theory.
     exponent_ : Estimate or None
-        Exponent fitted, over size, where the points determine it.
+        Exponent fitted, over size; None where too few or negative points leave it open.
     residual_ : CollapseResidual or None
         How far the collapse is from one curve; None where sizes do not overlap.
     ax_ : matplotlib Axes
@@ -158,10 +159,8 @@ class ScalingDisplay:
         x, scaled = collapse(points.T, points.L, points.y, **theory)
         error = None if points.error is None else points.error * points.L**-power
         self._plot_curves(ax, _Points(x, points.L, scaled, error), name, style, "none")
-        try:
+        with suppress(ValueError):  # of sizes whose scaled temperatures do not overlap
             self.residual_ = collapse_residual(points.T, points.L, points.y, points.error, **theory)
-        except ValueError:  # sizes whose scaled temperatures do not overlap
-            self.residual_ = None
         if self.residual_ is not None and style == 0:
             ax.set_title(_quality(self.residual_), fontsize="medium")
         ax.set(xlabel=_times("(T - Tc)", 1 / nu), ylabel=_times(self.label, -power))
@@ -171,20 +170,19 @@ class ScalingDisplay:
 
         color, label = COLORS[style % len(COLORS)], name
         sizes = np.unique(points.L)
-        if len(sizes) >= (3 if points.error is None else 2):
-            fitted = power_law(points.L, points.y, points.error)
+        fitted = self.exponent_ = points.fit()
+        if fitted is not None:
             label = (f"{name}: " if name else "") + f"L^p, p = {_with_error(fitted)}"
             self.lines_ += ax.plot(
                 sizes, points.power(sizes, fitted.value), color=color, lw=1.2,
                 ls=LINES[style % len(LINES)],
             )  # fmt: skip
-            self.exponent_ = fitted
         drawn = ax.errorbar(
             points.L, points.y, points.error, color=color, marker=MARKERS[style % len(MARKERS)],
             ls="none", ms=5, capsize=3, label=label,
         )  # fmt: skip
         self.errorbars_.append(drawn)
-        if self.exponent is not None and style == 0:
+        if self.exponent is not None and style == 0 and (points.y > 0).all():
             self.lines_ += ax.plot(
                 sizes, points.power(sizes, self.exponent), color=TRUE, ls=":", lw=1.2,
                 label=f"theory, p = {self.exponent:.4g}",
@@ -236,6 +234,13 @@ class _Points:
         """Return some of the points."""
         error = None if self.error is None else self.error[rows]
         return _Points(self.T[rows], self.L[rows], self.y[rows], error)
+
+    def fit(self) -> Estimate | None:
+        """Return the exponent of y ~ L^p; None where too few or negative points leave it open."""
+        try:
+            return power_law(self.L, self.y, self.error)
+        except ValueError:
+            return None
 
     def power(self, sizes: np.ndarray, exponent: float) -> np.ndarray:
         """Return a power law through the middle of the points, weighted as a fit weights them."""

@@ -13,7 +13,7 @@ from sklmacro.patches import PatchGrid
 from sklmacro.plots._axes import panels, require_matplotlib
 from sklmacro.plots._plane import Box, Plane
 from sklmacro.plots._sites import add_lines, chain_outline, draw_chain, draw_plane
-from sklmacro.plots._style import GRID, OUTLINE
+from sklmacro.plots.style import GRID, OUTLINE
 from sklmacro.simulators import Alloy, Simulator
 
 CHAIN = (7.5, 1.6), (7.5, 3.0)  # inches: discrete states, fields

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._validation import check_bounds, check_finite, check_integer, check_numbers
 from sklmacro.plots._axes import legend, panels, require_matplotlib
-from sklmacro.plots._style import COLORS, LINES, TRUE, TRUE_FILL
+from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
 from sklmacro.stationary import stationary_density, wasserstein
 
 N_GRID = 501

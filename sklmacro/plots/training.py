@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklmacro.plots._axes import legend, panels, require_matplotlib
-from sklmacro.plots._style import COLORS, TRUE
+from sklmacro.plots.style import COLORS, TRUE
 
 History = Sequence[Mapping[str, float]]
 

@@ -10,7 +10,7 @@ from sklmacro.ensemble import SDEEnsemble
 from sklmacro.plots._axes import legend, panels, require_matplotlib
 from sklmacro.plots._bands import Band, band_title, check_band, draw_bands
 from sklmacro.plots._labels import component_labels, simulator_of
-from sklmacro.plots._style import COLORS, LINES, TRUE, TRUE_FILL
+from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
 from sklmacro.scoring import macrostates, time_steps
 
 TRUTH = {
