@@ -1,5 +1,7 @@
 """A lattice seen in a plane: its sites, and the outlines of boxes of cells.
 
+Crystals are seen along an edge of their cells, so that boxes of cells are parallelograms.
+
 Shape vocabulary::
 
     place    (n, 2)       positions in the plane, in lattice constants
