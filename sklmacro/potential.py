@@ -22,6 +22,7 @@ import numpy as np
 from scipy.fft import dctn, idctn
 
 STEP = 1e-4  # of the spread of a component, for central differences
+SINGULAR = 1e-10  # part of the largest eigenvalue of Sigma below which there is no noise
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class EffectivePotential:
 def thermodynamic_force(sde: Any, z: np.ndarray, scale: np.ndarray, context: Any) -> np.ndarray:
     """Return F = Sigma^{-1} (2 mu - div Sigma) at macrostates.
 
+    Where components are bound together, so that Sigma is singular, the inverse is the
+    pseudo-inverse of Sigma in units of `scale`.
+
     Parameters
     ----------
     sde : PatchSDERegressor, OnsagerSDE or SDEEnsemble
@@ -62,8 +66,10 @@ def thermodynamic_force(sde: Any, z: np.ndarray, scale: np.ndarray, context: Any
         step[j] = h
         change = sde.diffusion(z + step, context) - sde.diffusion(z - step, context)
         divergence += change[:, :, j] / (2 * h)
-    right = 2 * sde.drift(z, context) - divergence
-    return np.linalg.solve(sde.diffusion(z, context), right[:, :, None])[:, :, 0]
+    right = (2 * sde.drift(z, context) - divergence) / scale
+    unit = sde.diffusion(z, context) / np.outer(scale, scale)
+    inverse = np.linalg.pinv(unit, rcond=SINGULAR, hermitian=True)
+    return np.einsum("nij,nj->ni", inverse, right) / scale
 
 
 def nearest_potential(force: np.ndarray, spacing: tuple[float, float]) -> EffectivePotential:

@@ -574,6 +574,10 @@ RESULTS = {"param_lam": [1.0, "K"], "split0_test_score": [0.0, 1.0]}
             lambda: TrajectoryDisplay.from_predictions(None, PATHS, times=TIMES, labels=["m"]),
             "a label for each of the 2 components",
         ),
+        (
+            lambda: TrajectoryDisplay.from_estimator(Exact(), [[0.0]], times=[1.0]),
+            r"at least 2 times, but got \[1.0\]",
+        ),
         (lambda: TrajectoryDisplay(TIMES, PATHS).plot(band=(0.9, 0.1)), "0 <= low < high <= 1"),
         (lambda: TrajectoryDisplay(TIMES, PATHS).plot(band="var"), "band to be 'std'.* got 'var'"),
         (lambda: LamSearchDisplay.from_cv_results(RESULTS), "'K' together with the number K"),

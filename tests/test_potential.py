@@ -107,3 +107,16 @@ def test_a_section_of_a_gaussian_and_the_density_of_one_component_agree():
     x = np.linspace(-1.5, 1.5, 61)
     density = -np.log(stationary_density(OneComponent(), x))
     assert np.allclose(found.values[:, 30], density - density.min())
+
+
+def test_components_that_are_bound_together_have_a_force_along_the_bond():
+    class Bound(Rotating):
+        def drift(self, z, context=None):
+            return -z.mean(axis=1, keepdims=True) * [1, 100]
+
+        def diffusion(self, z, context=None):
+            return np.tile([[1.0, 100.0], [100.0, 1e4]], (len(z), 1, 1))
+
+    z = np.array([[0.5, 0.5], [-1.0, 1.0]])
+    force = thermodynamic_force(Bound(), z, np.array([1.0, 100.0]), None)
+    assert np.allclose(force, [[-0.5, -0.005], [0.0, 0.0]])

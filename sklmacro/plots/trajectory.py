@@ -148,6 +148,10 @@ class TrajectoryDisplay:
         """
         require_matplotlib()
         times = check_times(times)
+        if len(times) < 2:
+            raise ValueError(
+                f"Expected at least 2 times, but got {times.tolist()}; pass those of whole paths."
+            )
         step, stride = time_steps(times, dt)
         sde, z0 = macrostates(estimator, X)
         common: dict[str, Any] = {
