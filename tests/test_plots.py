@@ -494,11 +494,23 @@ def test_points_that_determine_no_power_are_drawn_without_one():
     assert display.exponent_ is None
     assert display.lines_ == []
     assert len(display.errorbars_) == 1
+    T, L, y = scaling_points()
+    display = ScalingDisplay(T, L, y).plot(kind="size", temperature=2.2)
+    assert np.array_equal(display.errorbars_[0].lines[0].get_ydata(), y[np.equal(T, 2.2)])
 
 
 def test_collapse_of_sizes_that_do_not_overlap_has_no_residual():
-    display = ScalingDisplay([2.0, 2.1], [8, 16], [1.0, 2.0], Tc=2.2, nu=1.0, exponent=0.0)
+    display = ScalingDisplay([2.0, 2.1], [8, 16], [1.0, 2.0], Tc=2.2, nu=0.5, exponent=0.0)
     assert display.plot(kind="collapse").residual_ is None
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("(T - Tc) L^2", "y")
+
+
+def test_a_collapse_says_how_good_it_is_with_errors_and_without():
+    T, L, y = scaling_points()
+    theory = {"Tc": 2.269, "nu": 1.0, "exponent": -0.125}
+    for error, text in ((None, "relative distance"), (0.01 * y, "chi2 per point")):
+        display = ScalingDisplay(T, L, y, error, **theory).plot(kind="collapse")
+        assert display.ax_.get_title().startswith(text)
 
 
 # Training -----------------------------------------------------------------------------------------
@@ -545,6 +557,16 @@ def test_both_curves_the_plateau_and_the_dt_chosen():
     assert all(drawn.lines[0].get_ydata()[0] == 1 for drawn in display.errorbars_)
     none = PlateauDisplay(plateau(interval=None)).plot()
     assert none.spans_ == none.dt_lines_ == []
+
+
+def test_zero_has_a_place_on_the_axis_of_dt_where_there_is_one():
+    found = plateau()
+    assert [t.get_text() for t in PlateauDisplay(found).plot().axes_[0].get_xticklabels()] == [
+        "0", "0.1", "1",
+    ]  # fmt: skip
+    parts = (found.rate, found.rate_error, found.diffusion, found.diffusion_error)
+    later = Plateau(found.dts[1:], found.names, *(part[1:] for part in parts), found.interval)
+    assert PlateauDisplay(later).plot().axes_[0].get_xscale() == "log"
 
 
 # What is refused ----------------------------------------------------------------------------------
