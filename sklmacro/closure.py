@@ -28,7 +28,7 @@ from sklmacro._validation import (
     check_real,
     check_widths,
 )
-from sklmacro.codec import ENCODE_BATCH, fit_codec
+from sklmacro.codec import ENCODE_BATCH, PatchCodec, fit_codec
 from sklmacro.lattice import Lattice
 from sklmacro.moments import latent_moments
 from sklmacro.pairs import (
@@ -106,6 +106,13 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
     >>> closure.fit_transform(pairs)["z"].shape
     (50, 3)
     """
+
+    simulator_: Simulator
+    grid_: PatchGrid
+    n_latent_: int
+    codec_: PatchCodec
+    history_: list[dict[str, float]]
+    n_features_in_: int
 
     def __init__(
         self,

@@ -150,7 +150,7 @@ def cycle(graph):
 
 def within(name, other):
     """Whether both are modules of one package with no order of its own; cycles are found anyway."""
-    return name.split(".")[1] == other.split(".")[1] in ("crystal", "experiments")
+    return name.split(".")[1] == other.split(".")[1] in ("crystal", "experiments", "persistence")
 
 
 def wrong_way(graph):
