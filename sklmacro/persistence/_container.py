@@ -23,7 +23,7 @@ from sklmacro.persistence._hints import fits
 
 FORMAT, VERSION = "sklmacro", 1
 PACKAGES = ("sklmacro", "numpy", "scikit-learn", "torch")
-LARGEST_HEADER = 100_000_000  # bytes, of safetensors
+LARGEST_HEADER = 20_000_000  # bytes; as Python objects they are many times as large
 
 
 def pack(objects: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -36,10 +36,11 @@ def pack(objects: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
     }
     metadata["sha256"] = checksum(metadata, arrays)
     data = serialized(dict(arrays), metadata)
-    if int.from_bytes(data[:8], "little") > LARGEST_HEADER:
+    length = int.from_bytes(data[:8], "little")
+    if length > LARGEST_HEADER:
         raise ValueError(
-            f"Expected less than {LARGEST_HEADER / 1e6:g} MB of numbers and texts beside the "
-            "arrays, but got more; shorten lists, such as history_, or make arrays of them."
+            f"Expected at most {LARGEST_HEADER / 1e6:g} MB of numbers and texts beside the arrays, "
+            f"but got {length / 1e6:g} MB; shorten lists, such as history_, or make arrays of them."
         )
     return data
 
@@ -60,7 +61,13 @@ def unpack(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarray]]:
         raise IsADirectoryError(f"Expected a file, but got the folder {str(path)!r}.")
     if path.exists() and not path.is_file():
         raise ValueError(f"Expected a regular file, but got {str(path)!r}, which is none.")
-    path.open("rb").close()  # whoever may not read it, or has no such file, is told so
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if length > LARGEST_HEADER:
+        raise ValueError(
+            f"{_expected(path)}, but its header would be of {length / 1e6:g} MB, so that it is "
+            "something else, or damaged; save it anew. Nothing of it was run."
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -70,13 +77,13 @@ def unpack(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarray]]:
         raise
     except Exception as error:  # damaged bytes make the reader raise nearly anything
         raise ValueError(
-            f"Expected {path.name!r} to be a whole file that sklmacro.save wrote, but it cannot be "
-            f"read as safetensors ({error}); save it anew. Nothing of it was run."
+            f"{_expected(path)}, but it cannot be read as safetensors ({error}); save it anew. "
+            "Nothing of it was run."
         ) from error
     if metadata.get("sha256") != checksum(metadata, arrays):
         raise ValueError(
-            f"Expected {path.name!r} to be as sklmacro.save wrote it, but its checksum differs: it "
-            "was damaged or changed; take a copy that is not, or save it anew."
+            f"{_expected(path)}, but its checksum differs: it was damaged or changed; take a copy "
+            "that was not, or save it anew."
         )
     packages = _parsed(metadata["packages"])
     if not fits(packages, dict[str, str]):
@@ -84,21 +91,24 @@ def unpack(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarray]]:
     return packages, _parsed(metadata["objects"]), arrays
 
 
-def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
+def _expected(path: Path) -> str:
+    return f"Expected {path.name!r} to be a whole file that sklmacro.save wrote"
+
+
+def _check_format(path: Path, metadata: dict[str, str]) -> None:
     """Raise ValueError unless the header is one of this format, and not of a newer version."""
-    found, known = metadata.get("version", ""), {"packages", "objects", "sha256"} <= set(metadata)
-    if metadata.get("format") != FORMAT or not known or not found.isdecimal():
-        raise ValueError(
-            f"Expected {path.name!r} to be a file that sklmacro.save wrote, but its header is not "
-            "of this format; save the estimator by sklmacro.save."
-        )
-    if int(found) > VERSION:
+    found = metadata.get("version", "")
+    if metadata.get("format") == FORMAT and found.isdecimal() and int(found) > VERSION:
         raise ValueError(
             f"Expected format version {VERSION} or older, but {path.name!r} is of version {found}; "
             "upgrade sklmacro to read it."
         )
-    if int(found) < 1:
-        raise ValueError(f"Expected format version 1 or later, but got {found}; save it anew.")
+    texts = {"format": FORMAT, "version": str(VERSION)}
+    if metadata | texts != metadata or not {"packages", "objects", "sha256"} <= set(metadata):
+        raise ValueError(
+            f"{_expected(path)}, but its header is not of this format; save the estimator by "
+            "sklmacro.save."
+        )
 
 
 def _parsed(text: str) -> Any:

@@ -79,8 +79,8 @@ class Reader:
         if issubclass(cls, nn.Module):
             return _net(cls, arguments, state)
         built = cls(**arguments)
-        if state:
-            vars(built).update(state)
+        vars(built).update(state)
+        if any(attribute.endswith("_") for attribute in state):  # fitted
             check_consistent(built)
         return built
 
@@ -122,8 +122,13 @@ def _index(number: Any) -> int:
     raise ValueError(f"Expected the number of an object, but got {shortened(number)}.")
 
 
+MOST_ITEMS = 1000  # of an argument of a net: layers, or signs; many more take long to build
+
+
 def _net(cls: type[nn.Module], arguments: dict[str, Any], state: dict[str, Any]) -> nn.Module:
     """Build a net of the size that its weights have; nothing is allocated for it before."""
+    if any(isinstance(v, list | tuple) and len(v) > MOST_ITEMS for v in arguments.values()):
+        raise ValueError(f"Expected a {cls.__name__} of at most {MOST_ITEMS} layers, but got more.")
     with torch.device("meta"):
         net = cls(**arguments)
     wanted = {k: _form(tensor) for k, tensor in own_tensors(net, arguments).items()}
