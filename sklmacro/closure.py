@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import (
     check_cells,
     check_choice,
@@ -44,7 +45,7 @@ from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training import held_out_rows
 
 
-class PatchAutoencoder(TransformerMixin, BaseEstimator):
+class PatchAutoencoder(SetOutput, BaseEstimator):
     """Find closure variables beside the simulator's observables (Eqs. 1-3, 9-10).
 
     Parameters
@@ -196,12 +197,13 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         z : ndarray of shape (n_samples, n_latent_), or structured ndarray of latent pairs
+            With `set_output`, macrostates of snapshots are a data frame; pairs stay as they are.
         """
         check_is_fitted(self)
         snapshots = self._snapshots(X, reset=False)
         z = self._macrostates(snapshots)
         if not is_snapshot_pairs(X):
-            return z
+            return self._as_table(z, self.get_feature_names_out())
         if has_moments(X):
             dz, cov = self._moments(X)
             return latent_pairs(z, dz, cov=cov, **common_fields(X))
@@ -233,10 +235,13 @@ class PatchAutoencoder(TransformerMixin, BaseEstimator):
         return self.grid_.tile(self.codec_.decode(Z))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the components of z: the observables, then closure0, closure1 ..."""
+        """Return the names of the components of z: the observables, then closure0, closure1 ...
+
+        An observable with a unit has it behind its name, as in "length [nm]".
+        """
         check_is_fitted(self)
         closures = [f"closure{k}" for k in range(self.n_closure)]
-        return np.array([*self.simulator_.observable_names, *closures], dtype=object)
+        return np.array([*self.simulator_.observable_labels, *closures], dtype=object)
 
     # Macrostates and increments -------------------------------------------------------------------
 

@@ -11,12 +11,13 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, Streams, choose, resolve_entropy, stream
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
 from sklmacro.joint import estimate_lam
 from sklmacro.lattice import Lattice
@@ -27,7 +28,7 @@ from sklmacro.surroundings import Surroundings
 from sklmacro.symmetry import Augmentation
 
 
-class PartialEvolutionSampler(TransformerMixin, BaseEstimator):
+class PartialEvolutionSampler(SetOutput, BaseEstimator):
     """Evolve patches of large snapshots for a short time.
 
     Parameters

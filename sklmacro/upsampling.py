@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import (
     check_cells,
     check_choice,
@@ -52,7 +53,7 @@ class _Step:
     n_events: int | None
 
 
-class HierarchicalUpsampler(TransformerMixin, BaseEstimator):
+class HierarchicalUpsampler(SetOutput, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters

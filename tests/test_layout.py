@@ -18,6 +18,7 @@ ROOT = Path(sklmacro.__file__).parent
 ORDER = [
     "_validation",
     "_random",
+    "_set_output",
     "_elementary",
     "_discrepancy",
     "_jackknife",

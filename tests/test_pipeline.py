@@ -10,7 +10,8 @@ import sklearn
 import torch
 from joblib import Parallel, delayed, parallel_config
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.model_selection import GridSearchCV, GroupKFold, HalvingGridSearchCV
 from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController
 
@@ -75,6 +76,22 @@ def results(fitted):
 
 
 # --- search --------------------------------------------------------------------------------------
+
+
+def test_successive_halving_finds_the_same_lam(small, reference):
+    options = {"scoring": PathScorer(reference), "cv": GroupKFold(2), "error_score": "raise"}
+    found = HalvingGridSearchCV(
+        pipeline(),
+        {"sde__lam": ["K", 0.01, 400.0]},
+        factor=2,
+        min_resources=20,
+        random_state=0,
+        **options,
+    ).fit(small, groups=GROUPS)
+    assert found.n_iterations_ == 2
+    assert found.best_params_ == {"sde__lam": "K"}
+    rows = found.cv_results_["iter"] == 0
+    assert found.cv_results_["n_resources"][rows].tolist() == [20, 20, 20]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,12 @@ class Simulator(Hooks):
         """Number of observables."""
         return len(self.observable_names)
 
+    @property
+    def observable_labels(self) -> tuple[str, ...]:
+        """Names of the observables, with units but for pure numbers, as in "length [nm]"."""
+        pairs = zip(self.observable_names, self.observable_units, strict=True)
+        return tuple(name if unit == "1" else f"{name} [{unit}]" for name, unit in pairs)
+
     def lattice(self, snapshot_shape: Sequence[int]) -> Lattice:
         """Return the lattice of snapshots of shape `(*site_shape[, n_fields])`.
 
