@@ -226,7 +226,7 @@ def test_everything_public_has_a_docstring():
     assert not missing
 
 
-@pytest.mark.parametrize("name", sklmacro.__all__)
+@pytest.mark.parametrize("name", [name for name in sklmacro.__all__ if name[0].isupper()])
 def test_estimators_document_every_parameter(name):
     estimator = getattr(sklmacro, name)
     text = inspect.getdoc(estimator)

@@ -1,78 +1,43 @@
-"""Estimators in files: nothing is lost, nothing but what is declared comes back."""
+"""Estimators in files: they come back as they were, in other processes and in later versions."""
 
+import json
 import os
+import re
 import subprocess
 import sys
-from dataclasses import dataclass, fields, is_dataclass
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn
-from sklearn.base import BaseEstimator, clone
+from safetensors import safe_open
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
 import sklmacro as skm
-from sklmacro.persistence._schema import argument_hints, attribute_hints, own_tensors
-from sklmacro.simulators import BarrierModel, LinearChain
+from sklmacro.persistence import VersionWarning, _container, _files
+from sklmacro.persistence._classes import CLASSES
+from sklmacro.persistence._schema import argument_hints, attribute_hints
+from sklmacro.simulators import Alloy, BarrierModel, Ising, LinearChain, PredatorPrey
 from tests.fitted import (
     DZ,
     FIELDS,
     FITS,
     SIMULATORS,
+    SMALL,
     Flips,
-    PredatorPrey,
     Z,
     fitted,
     pipeline,
     predictions,
 )
+from tests.round_trips import round_trip, same
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "data"
-
-
-def same(one, other):
-    """Whether two values are equal in all that they hold, types and bits included."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, np.ndarray | np.generic):
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return False
-        bits = "tolist" if one.dtype == object else "tobytes"
-        return getattr(one, bits)() == getattr(other, bits)()
-    if isinstance(one, float):
-        return repr(one) == repr(other)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict):
-        return [*one] == [*other] and all(map(same, one.values(), other.values()))
-    if isinstance(one, np.random.Generator):
-        return same(one.bit_generator.state, other.bit_generator.state)
-    if isinstance(one, nn.Module):
-        arguments = {name: getattr(one, name) for name in argument_hints(type(one))}
-        tensors = own_tensors(one, arguments), own_tensors(other, arguments)
-        return not other.training and all(
-            same(*({k: t.numpy() for k, t in own.items()} for own in tensors))
-            if k is None
-            else same(getattr(one, k), getattr(other, k))
-            for k in (None, *arguments)
-        )
-    if is_dataclass(one):
-        return all(same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
-    if isinstance(one, BaseEstimator):
-        return same(dict(sorted(vars(one).items())), dict(sorted(vars(other).items())))
-    if isinstance(one, BarrierModel):
-        return all(same(getattr(one, k), getattr(other, k)) for k in argument_hints(type(one)))
-    return one == other
-
-
-def round_trip(estimator, folder, **options):
-    skm.save(estimator, folder / "estimator.safetensors")
-    return skm.load(folder / "estimator.safetensors", **options)
-
 
 # --- all estimators and simulators ----------------------------------------------------------------
 
@@ -190,94 +155,127 @@ def test_all_fitted_attributes_are_declared_and_documented():
         assert undocumented <= {"mean_", "scale_"}, name
 
 
-# --- values ---------------------------------------------------------------------------------------
+# --- classes of one's own -------------------------------------------------------------------------
 
 
-class Holder(BaseEstimator):
-    """An estimator of one's own that holds anything."""
-
-    def __init__(self, value=None):
-        self.value = value
-
-
-@dataclass
-class Record:
-    name: str
-    values: np.ndarray
+class OwnBarriers(BarrierModel):
+    def __init__(self, height=0.5):
+        super().__init__("bcc", 1.0, 3)
+        self.height = height
 
 
-PAIR = np.dtype([("x", np.int8, (2, 2)), ("t", np.float64), ("in", [("a", "<u2"), ("b", "?")])])
-VALUES = {
-    "nothing": None,
-    "truth": [True, False],
-    "integers": (0, -1, 2**200, -(2**63)),
-    "floats": [0.1, -0.0, 1e-320, float("inf"), float("-inf"), float("nan"), 1e300],
-    "texts": ["", "é\n\x00", "\ud800", '"quoted"'],
-    "lists and tuples": [(), [], ([1], (2,)), {"a": (1, [2])}],
-    "dictionaries": {1: "one", (2, 3): "pair", None: {}, "b": {"array": "x"}},
-    "scalars": [np.float32(0.1), np.int8(-3), np.bool_(True), np.str_("a"), np.uint64(2**63)],
-    "empty array": np.zeros((0, 3)),
-    "array of no axes": np.array(3.0),
-    "strided": np.arange(24.0).reshape(2, 3, 4)[:, ::2, ::-1],
-    "transposed": np.arange(6.0).reshape(2, 3).T,
-    "structured": np.zeros(3, PAIR),
-    "structured record": np.ones((), PAIR)[()],
-    "texts in an array": np.array([["a", "bc"]]),
-    "objects that are texts": np.array(["magnetisation", "walls"], object),
-    "generator": np.random.default_rng(3),
-    "dataclass": Record("r", np.arange(3)),
-    **{f"array of {name}": np.array([[0, 1], [1, 0]], name) for name in (*"?bBhHiIqQefd", ">f8")},
+class Scaler(TransformerMixin, BaseEstimator):
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def fit(self, X, y=None):
+        self.largest_ = np.abs(X).max(axis=0)
+        return self
+
+    def transform(self, X):
+        return self.factor * X / self.largest_
+
+
+def test_classes_of_ones_own_are_named_to_load_them(tmp_path):
+    pipe = Pipeline([("scale", Scaler(2.0)), ("sde", skm.PatchSDERegressor(**SMALL))]).fit(Z, DZ)
+    with pytest.raises(ValueError, match=r"a 'Scaler'; .*allow=\(Scaler,\)\), else do not trust"):
+        round_trip(pipe, tmp_path)
+    assert same(pipe.predict(Z), round_trip(pipe, tmp_path, allow=[Scaler]).predict(Z))
+
+
+def test_barriers_of_ones_own(tmp_path):
+    alloy = Alloy(barriers=OwnBarriers(0.7))
+    assert round_trip(alloy, tmp_path, allow=(OwnBarriers,)).barriers.height == 0.7
+
+
+def test_estimators_of_scikit_learn(tmp_path):
+    pca = PCA(1).fit(Z)
+    assert same(pca.transform(Z), round_trip(pca, tmp_path, allow=(PCA,)).transform(Z))
+
+
+@pytest.mark.parametrize(
+    ("allow", "message"),
+    [
+        (("Flips",), "allow to hold classes of estimators.*but got 'Flips'"),
+        ((os.system,), "allow to hold classes of estimators"),
+        ((dict,), "allow to hold classes of estimators"),
+        ((type("Ising", (Ising,), {}),), "different names, but got another Ising; rename it"),
+        ((type("Generator", (Ising,), {}),), "different names, but got another Generator"),
+    ],
+)
+def test_allow_takes_classes_of_other_names(allow, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        round_trip(Ising(), tmp_path, allow=allow)
+
+
+# --- versions -------------------------------------------------------------------------------------
+
+# `python -c "from tests.test_persistence import write_fixtures; write_fixtures()"` wrote the files,
+# with the sklmacro of that time. They stay as they are; a new format version gets files of its own.
+FIXTURES = {
+    "polynomial": lambda: pipeline(PredatorPrey(), FIELDS),
+    "nets": lambda: fitted("ensemble"),
+    "onsager": lambda: fitted("onsager, odd"),
+    "alloy": lambda: skm.PartialEvolutionSampler(Alloy(temperature=900.0), random_state=[]),
 }
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_values_come_back(name, tmp_path):
-    value = VALUES[name]
-    loaded = round_trip(Holder(value), tmp_path, allow=(Holder, Record)).value
-    if name == "array of >f8":
-        value = value.astype("<f8")
-    assert same(value, loaded)
-    if isinstance(value, np.ndarray) and value.ndim > 1 and name != "strided":
-        assert value.flags.c_contiguous == loaded.flags.c_contiguous  # BLAS may tell
-    if isinstance(loaded, np.ndarray):
-        assert loaded.flags.writeable
-        assert not np.shares_memory(value, loaded)
+def write_fixtures():
+    """Write a file of each kind, of the present version, and what it predicts."""
+    DATA.mkdir(exist_ok=True)
+    for name, make in FIXTURES.items():
+        path = DATA / f"format-{_container.VERSION}-{name}.safetensors"
+        skm.save(make(), path)
+        numbers = {k: v.tolist() for k, v in predictions(skm.load(path)).items()}
+        path.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n")
 
 
-@pytest.mark.parametrize("kind", ["MT19937", "PCG64", "PCG64DXSM", "SFC64", "Philox"])
-def test_a_generator_goes_on_where_it_stood(kind, tmp_path):
-    generator = np.random.Generator(getattr(np.random, kind)(5))
-    generator.integers(2**31, size=3, dtype=np.uint32)
-    loaded = round_trip(Holder(generator), tmp_path, allow=(Holder,)).value
-    assert same(generator, loaded)
-    assert same(generator.normal(size=700), loaded.normal(size=700))
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_files_of_every_version_are_read(path):
+    found = predictions(skm.load(path))
+    expected = json.loads(path.with_suffix(".json").read_text())
+    assert expected.keys() == found.keys()
+    for method, numbers in expected.items():
+        np.testing.assert_allclose(found[method], numbers, rtol=1e-9, atol=1e-12)
 
 
-def test_a_legacy_generator_goes_on_where_it_stood(tmp_path):
-    generator = np.random.RandomState(5)
-    generator.normal()
-    sde = skm.PatchSDERegressor(random_state=generator)
-    loaded = round_trip(sde, tmp_path).random_state
-    assert same(generator.normal(size=700), loaded.normal(size=700))
+def test_there_are_files_of_every_version():
+    versions = [re.match(r"format-(\d+)-", path.name)[1] for path in DATA.glob("*.safetensors")]
+    assert set(map(int, versions)) == set(range(1, _container.VERSION + 1))
+    assert all(path.stat().st_size < 20_000 for path in DATA.iterdir())
 
 
-def test_output_and_requests_come_back(tmp_path):
-    with sklearn.config_context(enable_metadata_routing=True):
-        sampler = skm.PartialEvolutionSampler().set_transform_request(groups="trajectory")
-        loaded = round_trip(sampler, tmp_path)
-        assert loaded.get_metadata_routing().transform.requests == {"groups": "trajectory"}
-        assert same(vars(clone(loaded)).keys(), vars(clone(sampler)).keys())
-    closure = skm.PatchAutoencoder().set_output(transform="default")
-    assert round_trip(closure, tmp_path)._sklearn_output_config == {"transform": "default"}
+def test_a_newer_format_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(_container, "VERSION", 2)
+    skm.save(Ising(), tmp_path / "new.safetensors")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"'new\.safetensors' is of version 2; upgrade sklmacro"):
+        skm.load(tmp_path / "new.safetensors")
 
 
-def test_feature_names_come_back(tmp_path):
-    sde = clone(fitted("linear")).fit(Z, DZ)
-    sde.feature_names_in_ = np.array(["magnetisation", "walls"], object)
-    assert same(sde, round_trip(sde, tmp_path))
+@pytest.mark.parametrize(("written", "warned"), [("0.0.9", True), ("1.1.0", True), ("", False)])
+def test_another_version_of_sklmacro_is_warned_of(written, warned, tmp_path, monkeypatch):
+    here = _files.version("sklmacro")
+    written = written or ".".join([*here.split(".")[:2], "99"])
+    monkeypatch.setattr(_container, "version", lambda name: written)
+    skm.save(Ising(), tmp_path / "old.safetensors")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        skm.load(tmp_path / "old.safetensors")
+    assert [w.category for w in caught] == [VersionWarning] * warned
+    if warned:
+        assert f"was written by sklmacro {written}, and this is {here}" in str(caught[0].message)
+        assert caught[0].filename == __file__
 
 
-def test_callbacks_belong_to_the_session(tmp_path):
-    sde = clone(fitted("linear"))
-    sde._skl_callbacks = [print]
-    assert not hasattr(round_trip(sde, tmp_path), "_skl_callbacks")
+def test_the_header_tells_what_the_file_holds(tmp_path):
+    skm.save(fitted("linear"), tmp_path / "linear.safetensors")
+    with safe_open(tmp_path / "linear.safetensors", "numpy") as file:
+        metadata, names = file.metadata(), set(file.keys())
+    assert metadata["format"] == "sklmacro"
+    assert metadata["version"] == "1"
+    assert set(json.loads(metadata["packages"])) == {"sklmacro", "numpy", "scikit-learn", "torch"}
+    classes = [entry["class"] for entry in json.loads(metadata["objects"])]
+    assert classes == ["PolynomialSDE", "PatchSDERegressor"]
+    assert set(classes) <= set(CLASSES)
+    assert "PatchSDERegressor.model_.B" in names

@@ -32,8 +32,8 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : BaseEstimator
-        Any of this package's estimators and simulators, or of your own that follow scikit-learn's
-        conventions: the constructor keeps its arguments, fitted attributes end with an underscore.
+        Any of this package's estimators and simulators, or one of your own whose constructor keeps
+        its arguments under their own names, as scikit-learn asks for.
     path : str or PathLike
         File to write, in a folder that is there; an earlier file is replaced.
 

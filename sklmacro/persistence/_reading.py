@@ -6,6 +6,7 @@ can be wrong is a ValueError, and nothing is allocated that is larger than the a
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
@@ -35,6 +36,7 @@ class Reader:
             "float": lambda name: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[name],
             "tuple": lambda items: tuple(map(self._value, items)),
             "dict": lambda pairs: {self._value(key): self._value(item) for key, item in pairs},
+            "path": Path,
             "array": self._array,
             "transposed": lambda array: self._value(array).T,
             "scalar": lambda array: self._value(array)[()],
@@ -79,7 +81,8 @@ class Reader:
         if issubclass(cls, nn.Module):
             return _net(cls, arguments, state)
         built = cls(**arguments)
-        vars(built).update(state)
+        if state:
+            vars(built).update(state)
         if any(attribute.endswith("_") for attribute in state):  # fitted
             check_consistent(built)
         return built

@@ -71,11 +71,11 @@ def check_parts(cls: type, arguments: Mapping[str, Any], state: Mapping[str, Any
         *((name, value, argument_hints(cls)) for name, value in arguments.items()),
         *((name, value, attribute_hints(cls)) for name, value in attributes.items()),
     ):
-        fitted = name in attributes and name[0] != "_" and name[-1] == "_" and not _is_own(cls)
-        if name not in hints and not fitted:
+        foreign = name in attributes and not _is_own(cls) and not hasattr(cls, name)
+        if name not in hints and not foreign:
             raise ValueError(
-                f"Expected arguments and fitted attributes that {cls.__name__} declares, but got "
-                f"{name!r}; fitted attributes end with an underscore, as in scikit-learn."
+                f"Expected arguments and attributes that {cls.__name__} declares, but got {name!r}; "
+                "of classes of your own, attributes have names that the class itself does not use."
             )
         hint = hints.get(name, Any)
         if not fits(value, hint):

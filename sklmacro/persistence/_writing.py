@@ -6,7 +6,8 @@ they refer to those before them, so that what was one object stays one.
 
     object   {"class": name, "arguments": {name: value}, "state": {name: value}}
     value    null, true, 1, 0.5, "text", [value, ...]        as in JSON
-             {"float": "nan"}, {"tuple": [value, ...]}, {"dict": [[key, value], ...]}
+             {"float": "nan"}, {"path": "text"}
+             {"tuple": [value, ...]}, {"dict": [[key, value], ...]}
              {"array": name}, {"transposed": array}, {"scalar": array}
              {"strings": {"shape", "items", "object"}}, {"fields": {"shape", "items"}}
              {"object": number}
@@ -18,6 +19,7 @@ types that it declares (see `_hints`), in writing and in reading.
 
 import math
 from collections.abc import Mapping
+from pathlib import PurePath
 from reprlib import repr as shortened
 from typing import Any
 
@@ -67,7 +69,9 @@ class Writer:
             return items if kind is list else {"tuple": items}
         if kind is dict:
             pairs = [(key, item, f"{where}[{key!r}]") for key, item in value.items()]
-            return {"dict": [[self.value(k, at), self.value(v, at)] for k, v, at in pairs]}
+            return {"dict": [[self.value(k, f"{at} key"), self.value(v, at)] for k, v, at in pairs]}
+        if isinstance(value, PurePath):
+            return {"path": str(value)}
         if isinstance(value, np.generic):
             return {"scalar": self._array(np.asarray(value), where)}
         if kind in (np.ndarray, np.memmap):
@@ -89,7 +93,14 @@ class Writer:
             arguments = FOREIGN[cls.__name__].take(value)
         else:
             self._check_class(cls, value, where)
-            arguments = {name: getattr(value, name) for name in argument_hints(cls)}
+            hints = argument_hints(cls)
+            missing = [name for name in hints if not hasattr(value, name)]
+            if missing:
+                raise ValueError(
+                    f"Expected {cls.__name__} to keep the arguments of its constructor under their "
+                    f"own names, but got no {', '.join(missing)}; assign them in __init__."
+                )
+            arguments = {name: getattr(value, name) for name in hints}
             state = _state(value, arguments)
             check_parts(cls, arguments, state)
         return {
