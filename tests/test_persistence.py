@@ -48,7 +48,8 @@ def test_a_fitted_estimator_comes_back(name, tmp_path):
     loaded = round_trip(estimator, tmp_path, allow=(Flips,))
     assert same(estimator, loaded)
     check_is_fitted(loaded)
-    assert repr(loaded) == repr(estimator)
+    texts = [re.sub(r" at 0x\w+", "", repr(e)) for e in (loaded, estimator)]  # of generators
+    assert texts[0] == texts[1]
     copy = clone(loaded)
     assert [*copy.get_params()] == [*estimator.get_params()]
     with pytest.raises(sklearn.exceptions.NotFittedError):
@@ -216,7 +217,7 @@ FIXTURES = {
     "polynomial": lambda: pipeline(PredatorPrey(), FIELDS),
     "nets": lambda: fitted("ensemble"),
     "onsager": lambda: fitted("onsager, odd"),
-    "alloy": lambda: skm.PartialEvolutionSampler(Alloy(temperature=900.0), random_state=[]),
+    "alloy": lambda: SIMULATORS["alloy"],
 }
 
 

@@ -169,7 +169,7 @@ REFUSED = {
     ),
     "an attribute that is not declared": (
         lambda: with_attribute(guess_=1.0),
-        "PatchSDERegressor declares, but got 'guess_'",
+        "what PatchSDERegressor declares .*, but got 'guess_'",
     ),
     "an attribute of another type": (
         lambda: with_attribute(n_state_="2"),
@@ -177,7 +177,7 @@ REFUSED = {
     ),
     "what the class says otherwise": (
         lambda: vars(simulator := Flips()).update(n_fields=2) or simulator,
-        "Flips declares, but got 'n_fields'; of classes of your own, attributes have names",
+        "what Flips declares .*, but got 'n_fields'; in a class of your own, take names that",
     ),
 }
 

@@ -98,7 +98,8 @@ def _expected(path: Path) -> str:
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
     """Raise ValueError unless the header is one of this format, and not of a newer version."""
     found = metadata.get("version", "")
-    if metadata.get("format") == FORMAT and found.isdecimal() and int(found) > VERSION:
+    number = int(found) if found.isdecimal() and len(found) < 10 else 0
+    if metadata.get("format") == FORMAT and number > VERSION:
         raise ValueError(
             f"Expected format version {VERSION} or older, but {path.name!r} is of version {found}; "
             "upgrade sklmacro to read it."

@@ -41,6 +41,8 @@ def fits(value: object, hint: Any) -> bool:
             return False
         if origin is tuple and Ellipsis not in inner:
             return len(value) == len(inner) and all(map(fits, value, inner))
+        if get_origin(inner[0]) is None:  # of a million numbers, one of each type will do
+            value = {type(item): item for item in value}.values()
         return all(fits(item, inner[0]) for item in value)
     if origin in (dict, Mapping):
         if not isinstance(value, dict):

@@ -74,8 +74,8 @@ def check_parts(cls: type, arguments: Mapping[str, Any], state: Mapping[str, Any
         foreign = name in attributes and not _is_own(cls) and not hasattr(cls, name)
         if name not in hints and not foreign:
             raise ValueError(
-                f"Expected arguments and attributes that {cls.__name__} declares, but got {name!r}; "
-                "of classes of your own, attributes have names that the class itself does not use."
+                f"Expected what {cls.__name__} declares as arguments and attributes, but got "
+                f"{name!r}; in a class of your own, take names that the class does not use itself."
             )
         hint = hints.get(name, Any)
         if not fits(value, hint):
