@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import os
 import time
 import warnings
 
@@ -18,6 +19,7 @@ from tests.fitted import predictions
 from tests.hostile import estimator, sealed, whole
 from tests.round_trips import same
 
+EXAMPLES = int(os.environ.get("FUZZED_FILES", "200"))  # of each test
 NAMES = ["linear", "mlp, odd", "onsager", "sampler", "pipeline with scikit-learn"]
 
 
@@ -71,7 +73,7 @@ def changed(data, changes):
     return bytes(data)
 
 
-@settings(max_examples=400)
+@settings(max_examples=EXAMPLES)
 @given(name=st.sampled_from(NAMES), changes=CHANGES)
 @example(name="linear", changes=[("insert", 0, b"")])  # the control: nothing is changed
 def test_changed_bytes_give_the_same_predictions_or_a_value_error(path, name, changes):
@@ -136,7 +138,7 @@ ARRAYS = {
 RESHAPED = st.lists(st.tuples(st.integers(0, 2**8), st.sampled_from([*ARRAYS])), max_size=2)
 
 
-@settings(max_examples=600)
+@settings(max_examples=EXAMPLES)
 @given(name=st.sampled_from(NAMES), replaced=REPLACED, reshaped=RESHAPED)
 @example(name="linear", replaced=[], reshaped=[])
 def test_changed_objects_are_consistent_or_a_value_error(path, name, replaced, reshaped):

@@ -8,6 +8,7 @@ import numbers
 import re
 from collections.abc import Mapping, Sequence
 from inspect import formatannotation
+from reprlib import Repr
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -37,7 +38,7 @@ def fits(value: object, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, one) for one in inner)
     if origin in (list, tuple, Sequence):
-        if not isinstance(value, list | tuple | np.ndarray) or np.shape(value)[:1] == ():
+        if not isinstance(value, list | tuple | np.ndarray) or getattr(value, "shape", 1) == ():
             return False
         if origin is tuple and Ellipsis not in inner:
             return len(value) == len(inner) and all(map(fits, value, inner))
@@ -51,6 +52,18 @@ def fits(value: object, hint: Any) -> bool:
     if hint in (int, float) and isinstance(value, bool | np.bool_):
         return False
     return isinstance(value, NUMBERS.get(hint, origin or hint))
+
+
+class _Shown(Repr):
+    """Texts of values for errors: of objects the type alone, for their own may take forever."""
+
+    def repr_instance(self, x: object, level: int) -> str:
+        """Return the type of an object, and the shape of an array."""
+        shape = f" of shape {x.shape}" if isinstance(x, np.ndarray) else ""
+        return f"{x!r}" if isinstance(x, float | np.number) else f"a {type(x).__name__}{shape}"
+
+
+shown = _Shown().repr
 
 
 def text(hint: Any) -> str:

@@ -7,7 +7,6 @@ can be wrong is a ValueError, and nothing is allocated that is larger than the a
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from torch import nn
 
 from sklmacro.persistence._consistency import check_consistent
 from sklmacro.persistence._foreign import FOREIGN
-from sklmacro.persistence._hints import fits
-from sklmacro.persistence._schema import check_parts, own_tensors
+from sklmacro.persistence._hints import fits, shown
+from sklmacro.persistence._schema import MOST_LETTERS, check_parts, own_tensors
 
 
 class Reader:
@@ -31,7 +30,7 @@ class Reader:
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], classes: Mapping[str, type]):
-        self._arrays, self._classes, self._done = arrays, classes, list[Any]()
+        self._arrays, self._classes, self._done = dict(arrays), classes, list[Any]()
         self._values: dict[str, Callable[[Any], Any]] = {
             "float": lambda name: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[name],
             "tuple": lambda items: tuple(map(self._value, items)),
@@ -56,7 +55,7 @@ class Reader:
         try:
             for entry in objects:
                 self._done.append(self._object(entry["class"], entry["arguments"], entry["state"]))
-            return self._done[-1]
+            last = self._done[-1]
         except (ValueError, MemoryError):
             raise
         except Exception as error:  # malformed JSON and nets make readers raise nearly anything
@@ -64,6 +63,9 @@ class Reader:
                 f"Expected objects that go together, but got one, number {len(self._done)}, that "
                 f"cannot be built ({type(error).__name__}: {error}); save it anew."
             ) from error
+        if self._arrays:
+            raise ValueError(f"Expected arrays in use, but got others: {shown([*self._arrays])}.")
+        return last
 
     def _object(self, name: str, arguments: Any, state: Any) -> Any:
         arguments = {key: self._value(value) for key, value in arguments.items()}
@@ -96,7 +98,11 @@ class Reader:
         return self._values[tag](content)
 
     def _array(self, name: str) -> np.ndarray:
-        array = self._arrays[name]
+        if name not in self._arrays:  # each has one place: none is copied any number of times
+            raise ValueError(
+                f"Expected arrays that are there once, but got a second or no {name!r}."
+            )
+        array = self._arrays.pop(name)
         if array.dtype == bool and (array.view(np.uint8) > 1).any():
             raise ValueError(f"Expected truth values to be 0 or 1, but got others in {name}.")
         return array
@@ -104,7 +110,9 @@ class Reader:
     def _strings(self, code: Any) -> np.ndarray:
         items = code["items"]
         if not fits(items, list[str]):
-            raise ValueError(f"Expected texts, but got {shortened(items)}.")
+            raise ValueError(f"Expected texts, but got {shown(items)}.")
+        if not code["object"] and len(items) * max(map(len, items), default=0) > MOST_LETTERS:
+            raise ValueError(f"Expected at most {MOST_LETTERS} letters, but got an array of more.")
         return np.array(items, object if code["object"] else str).reshape(code["shape"])
 
     def _fields(self, code: Any) -> np.ndarray:
@@ -122,7 +130,7 @@ class Reader:
 def _index(number: Any) -> int:
     if type(number) is int and number >= 0:
         return number
-    raise ValueError(f"Expected the number of an object, but got {shortened(number)}.")
+    raise ValueError(f"Expected the number of an object, but got {shown(number)}.")
 
 
 MOST_ITEMS = 1000  # of an argument of a net: layers, or signs; many more take long to build
@@ -135,12 +143,12 @@ def _net(cls: type[nn.Module], arguments: dict[str, Any], state: dict[str, Any])
     with torch.device("meta"):
         net = cls(**arguments)
     wanted = {k: _form(tensor) for k, tensor in own_tensors(net, arguments).items()}
-    given = {k: torch.as_tensor(array) for k, array in state.items()}
+    given = {k: torch.tensor(array) for k, array in state.items()}  # aligned as torch does
     found = {k: _form(tensor) for k, tensor in given.items()}
     if found != wanted:
         raise ValueError(
-            f"Expected weights of {cls.__name__} of the shapes {shortened(wanted)}, but got "
-            f"{shortened(found)}; save it anew."
+            f"Expected weights of {cls.__name__} of the shapes {shown(wanted)}, but got "
+            f"{shown(found)}; save it anew."
         )
     net.load_state_dict(given, strict=False, assign=True)
     return net.eval().requires_grad_(False)

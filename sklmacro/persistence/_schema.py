@@ -7,7 +7,6 @@ of this package's classes. Files are checked against them in writing and in read
 import inspect
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 from torch import nn
 
-from sklmacro.persistence._hints import fits, text
+from sklmacro.persistence._hints import fits, shown, text
 from sklmacro.simulators import BarrierModel
 
 # What scikit-learn sets in any estimator.
@@ -27,6 +26,7 @@ ATTRIBUTES = {
     "_sklearn_output_config": dict[str, str],
     "_metadata_request": MetadataRequest,
 }
+MOST_LETTERS = 10_000_000  # of an array of texts, as many times its length as the longest has
 # A cache on disk belongs to a machine, and joblib reads pickles from it.
 ARGUMENTS: dict[type, dict[str, Any]] = {Pipeline: {"memory": None}}
 
@@ -64,24 +64,27 @@ def _is_own(cls: type) -> bool:
 
 def check_parts(cls: type, arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Raise ValueError unless a class has these arguments and attributes, of these types."""
-    attributes = {} if issubclass(cls, nn.Module) else state
     if state and not issubclass(cls, BaseEstimator | nn.Module):
         raise ValueError(f"Expected no state of a {cls.__name__}, but got {', '.join(state)}.")
-    for name, value, hints in (
-        *((name, value, argument_hints(cls)) for name, value in arguments.items()),
-        *((name, value, attribute_hints(cls)) for name, value in attributes.items()),
-    ):
-        foreign = name in attributes and not _is_own(cls) and not hasattr(cls, name)
-        if name not in hints and not foreign:
+    _check(cls, arguments, argument_hints(cls))
+    if issubclass(cls, BaseEstimator):
+        # A class of one's own may have any attributes, but for those that the class itself uses.
+        free = () if _is_own(cls) else [name for name in state if not hasattr(cls, name)]
+        _check(cls, state, dict.fromkeys(free, Any) | attribute_hints(cls))
+
+
+def _check(cls: type, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Raise ValueError unless all values are named, and fit, in the hints."""
+    for name, value in values.items():
+        if name not in hints:
             raise ValueError(
                 f"Expected what {cls.__name__} declares as arguments and attributes, but got "
                 f"{name!r}; in a class of your own, take names that the class does not use itself."
             )
-        hint = hints.get(name, Any)
-        if not fits(value, hint):
+        if not fits(value, hints[name]):
             raise ValueError(
-                f"Expected {name} of {cls.__name__} to be {text(hint)}, but got "
-                f"{shortened(value)}; change it by set_params, or fit anew."
+                f"Expected {name} of {cls.__name__} to be {text(hints[name])}, but got "
+                f"{shown(value)}; change it by set_params, or fit anew."
             )
 
 

@@ -20,7 +20,6 @@ types that it declares (see `_hints`), in writing and in reading.
 import math
 from collections.abc import Mapping
 from pathlib import PurePath
-from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,14 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from sklmacro.persistence._foreign import FOREIGN
-from sklmacro.persistence._schema import argument_hints, check_parts, own_tensors, storable
+from sklmacro.persistence._hints import shown
+from sklmacro.persistence._schema import (
+    MOST_LETTERS,
+    argument_hints,
+    check_parts,
+    own_tensors,
+    storable,
+)
 
 DTYPES = {"bool", "float16", "float32", "float64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -115,7 +121,7 @@ class Writer:
         if not storable(cls):
             raise ValueError(
                 "Expected numbers, texts, arrays, lists, tuples, dictionaries, generators and "
-                f"estimators, which a file can hold, but got {shortened(value)} for {where}; leave "
+                f"estimators, which a file can hold, but got {shown(value)} for {where}; leave "
                 "it out, or put something of these in its place."
             )
         if cls.__name__ in self._classes or cls.__name__ in FOREIGN:
@@ -130,6 +136,11 @@ class Writer:
             at = {name: f"{where}[{name!r}]" for name in array.dtype.names}
             items = [[name, self._array(array[name], path)] for name, path in at.items()]
             return {"fields": {"shape": list(array.shape), "items": items}}
+        if array.dtype.kind == "U" and array.nbytes > 4 * MOST_LETTERS:
+            raise ValueError(
+                f"Expected at most {MOST_LETTERS} letters, but got an array of "
+                f"{array.nbytes // 4} for {where}; convert it to objects."
+            )
         flat = array.ravel().tolist() if array.dtype.kind in "OU" else [None]
         if all(type(item) is str for item in flat):
             mixed = array.dtype.kind == "O"
