@@ -4,6 +4,7 @@ from sklmacro.closure import PatchAutoencoder
 from sklmacro.ensemble import SDEEnsemble
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.onsager import OnsagerSDE
+from sklmacro.persistence import load, save
 from sklmacro.regressor import PatchSDERegressor
 from sklmacro.upsampling import HierarchicalUpsampler
 
@@ -14,5 +15,7 @@ __all__ = [
     "PatchAutoencoder",
     "PatchSDERegressor",
     "SDEEnsemble",
+    "load",
+    "save",
 ]
 __version__ = "0.1.0"

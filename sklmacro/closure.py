@@ -29,8 +29,7 @@ from sklmacro._validation import (
     check_real,
     check_widths,
 )
-from sklmacro.codec import ENCODE_BATCH, fit_codec
-from sklmacro.lattice import Lattice
+from sklmacro.codec import ENCODE_BATCH, PatchCodec, fit_codec
 from sklmacro.moments import latent_moments
 from sklmacro.pairs import (
     common_fields,
@@ -39,6 +38,7 @@ from sklmacro.pairs import (
     is_structured,
     latent_pairs,
     patch_cells,
+    patches_before,
 )
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator, resolve_simulator
@@ -107,6 +107,13 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
     >>> closure.fit_transform(pairs)["z"].shape
     (50, 3)
     """
+
+    simulator_: Simulator
+    grid_: PatchGrid
+    n_latent_: int
+    codec_: PatchCodec
+    history_: list[dict[str, float]]
+    n_features_in_: int
 
     def __init__(
         self,
@@ -273,7 +280,7 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
                 if naive:
                     before = z[rows, -self.n_closure :]
                 else:
-                    before = self.codec_.encode(_patches_before(pairs[rows], q, lattice, cells))
+                    before = self.codec_.encode(patches_before(pairs[rows], q, lattice))
                 d_closure[rows] += (after - before) / n_evolved
         return np.hstack([d_obs, d_closure])
 
@@ -302,18 +309,10 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
 
     def _patch_observables(self, pairs: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
         """Return phi*(x_{t,I}), mean over the evolved patches."""
-        return np.array(
-            [
-                np.mean(
-                    [
-                        self.simulator_.observe_window(x, (tuple(origin.tolist()), cells))
-                        for origin in origins
-                    ],
-                    axis=0,
-                )
-                for x, origins in zip(pairs["x"], pairs["origin"], strict=True)
-            ]
-        )
+        observe = self.simulator_.observe_window
+        rows = zip(pairs["x"], pairs["origin"].tolist(), strict=True)
+        found = [[observe(x, (tuple(o), cells)) for o in origins] for x, origins in rows]
+        return np.mean(found, axis=1)
 
     def _train(self, snapshots: np.ndarray, groups: np.ndarray) -> None:
         """Draw patches at random and train encoder and decoder on them."""
@@ -382,15 +381,3 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64"]
         return tags
-
-
-def _patches_before(
-    pairs: np.ndarray, q: int, lattice: Lattice, cells: tuple[int, ...]
-) -> np.ndarray:
-    """Return the q-th evolved patch of every pair as it was before."""
-    return np.stack(
-        [
-            x[lattice.mesh(tuple(origin), cells)]
-            for x, origin in zip(pairs["x"], pairs["origin"][:, q].tolist(), strict=True)
-        ]
-    )

@@ -31,6 +31,7 @@ the cells of a patch, in the place of ``x_next``.
 import numpy as np
 
 from sklmacro._validation import check_numbers
+from sklmacro.lattice import Lattice
 
 LATTICE_FIELDS = ("x", "x_next", "origin", "d_obs")
 MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs")
@@ -133,6 +134,13 @@ def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:
             f"{', '.join(str(tuple(e)) for e in extents.tolist())} cells; keep them apart."
         )
     return tuple(extents[0].tolist())
+
+
+def patches_before(pairs: np.ndarray, q: int, lattice: Lattice) -> np.ndarray:
+    """Return the q-th evolved patch (n_samples, *patch shape) of snapshot pairs, at time t."""
+    cells = patch_cells(pairs, lattice.ndim)
+    boxes = zip(pairs["x"], pairs["origin"][:, q].tolist(), strict=True)
+    return np.stack([x[lattice.mesh(tuple(origin), cells)] for x, origin in boxes])
 
 
 def context_of(pairs: np.ndarray) -> np.ndarray | None:

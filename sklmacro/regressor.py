@@ -85,6 +85,8 @@ class PatchSDERegressor(PatchSDE):
     (array([[-0.5]]), array([[[0.04]]]))
     """
 
+    degree_: int
+
     def __init__(
         self,
         *,
