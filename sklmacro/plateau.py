@@ -238,7 +238,7 @@ def _sampled(
     index: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance (n_dts, n_observables) of a patch's increments given `x`."""
-    key = Streams(entropy, Stage.PLATEAU, index, index + 1).keys[:, 0]
+    key = Streams(entropy, Stage.PLATEAU, [index]).keys[:, 0]
     origin = grid.origins[choose(grid.n_patches, 1, key)[0, 0]]
     window, steps = (tuple(origin.tolist()), grid.cells), np.diff(times, prepend=0.0)
     rng = stream(entropy, Stage.PLATEAU, index)
