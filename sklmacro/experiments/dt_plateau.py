@@ -163,19 +163,24 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     """Study every system."""
     numbers: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
-    for name, build in CASES.items():
+    for name in CASES:
         with run.stage(name):
-            case = build(settings, run)
-            plateau = dt_plateau(
-                case.simulator, case.X, np.multiply(case.dts, case.unit), patch=case.patch,
-                boundary="buffer" if case.buffer else "ghost", buffer=case.buffer,
-                n_replicas=settings.n_replicas, random_state=run.seed, n_jobs=run.n_jobs,
-            )  # fmt: skip
-        numbers[name] = _numbers(plateau, case, CHOSEN[name])
+            numbers[name] = run.once(name, _study, name, settings, run)
         for key in ("rate", "rate_error", "diffusion", "diffusion_error"):
             arrays[f"{name}: {key}"] = np.array(numbers[name][key])
         arrays[f"{name}: dts"] = np.array(numbers[name]["dts"])
     return numbers, arrays
+
+
+def _study(name: str, settings: Settings, run: Run) -> dict[str, Any]:
+    """Return the plateau of one system."""
+    case = CASES[name](settings, run)
+    plateau = dt_plateau(
+        case.simulator, case.X, np.multiply(case.dts, case.unit), patch=case.patch,
+        boundary="buffer" if case.buffer else "ghost", buffer=case.buffer,
+        n_replicas=settings.n_replicas, random_state=run.seed, n_jobs=run.n_jobs,
+    )  # fmt: skip
+    return _numbers(plateau, case, CHOSEN[name])
 
 
 def _numbers(plateau: Plateau, case: Case, chosen: tuple[float, ...]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from sklmacro._random import Stage, stream, stream_seed
 from sklmacro.experiments._critical import NAMES, criticality
@@ -104,11 +103,11 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     places += [(t, side) for side in settings.sides_there for t in settings.exponents_at]
     places.sort(key=lambda place: -place[1])  # the longest first
     with run.stage("learn, and simulate directly"):
-        jobs = Parallel(n_jobs=run.n_jobs, verbose=10 * run.verbose)
-        cases = jobs(
-            delayed(_case)(*place, settings, stream_seed(run.seed, Stage.SPLIT, k))
-            for k, place in enumerate(places)
-        )
+        pieces = {
+            f"T = {t:.5f}, L = {L}": (t, L, settings, stream_seed(run.seed, Stage.SPLIT, k))
+            for k, (t, L) in enumerate(places)
+        }
+        cases = run.each(_case, pieces)
     table = {key: np.array([case[key] for case in cases]) for key in cases[0]}
     T, L = table["temperature"], table["side"]
     numbers: dict[str, Any] = {
