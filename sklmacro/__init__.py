@@ -6,7 +6,9 @@ from sklmacro.closure import PatchAutoencoder
 from sklmacro.ensemble import SDEEnsemble
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.onsager import OnsagerSDE
+from sklmacro.persistence import load, save
 from sklmacro.regressor import PatchSDERegressor
+from sklmacro.streaming import StreamedPairs
 from sklmacro.upsampling import HierarchicalUpsampler
 
 __all__ = [
@@ -16,6 +18,9 @@ __all__ = [
     "PatchAutoencoder",
     "PatchSDERegressor",
     "SDEEnsemble",
+    "StreamedPairs",
+    "load",
+    "save",
 ]
 __version__ = "0.1.0"
 

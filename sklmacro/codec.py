@@ -22,6 +22,10 @@ from sklmacro.nets import PatchAutoencoderNet
 from sklmacro.training import train
 
 ENCODE_BATCH = 8192  # patches encoded at a time
+# Patches are encoded by multiples of so many. Vector kernels treat what is left over in another way
+# (products by tiles of up to 48 rows, tanh by 32 numbers), so that the last bits of a closure would
+# depend on what is encoded with it.
+ROWS = 96
 
 
 @dataclass
@@ -94,9 +98,13 @@ class PatchCodec:
         return self.fields.backward(patches)
 
     def _raw(self, patches: np.ndarray) -> np.ndarray:
+        n = len(patches)
+        if n % ROWS:
+            patches = np.concatenate([patches, np.repeat(patches[-1:], -n % ROWS, axis=0)])
         with torch.no_grad(), single_threaded():
             inputs = _tensor(self.net, _channels(self.fields.forward(patches), self.n_axes))
-            return self.net.encoder(inputs).cpu().numpy().astype(float)  # type: ignore[operator]
+            raw = self.net.encoder(inputs)  # type: ignore[operator]
+        return raw[:n].cpu().numpy().astype(float)
 
 
 def fit_codec(
@@ -135,11 +143,11 @@ def fit_codec(
         Passed to `train`.
     """
     if two_valued:
-        fields = Standardizer(np.zeros(1), np.ones(1))
+        fields = Standardizer(np.zeros(n_fields), np.ones(n_fields))
     else:
         fields = Standardizer.of(patches.reshape(-1, n_fields))
-        if n_fields == 1:
-            fields = Standardizer(fields.mean[0], fields.scale[0])
+    if n_fields == 1:
+        fields = Standardizer(fields.mean.reshape(()), fields.scale.reshape(()))
     inputs = _channels(fields.forward(patches), n_axes)
     seen = Standardizer.of(observables)
 

@@ -6,8 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from sklmacro import PatchSDERegressor
-from sklmacro import checkpoint as checkpoints
+from sklmacro import PatchSDERegressor, _validation
 from sklmacro.checkpoint import Checkpoint, described, digest, resumable, write_whole
 from sklmacro.simulators import Ising
 
@@ -53,7 +52,7 @@ def test_other_settings_are_refused_and_named(tmp_path, changes, named):
 
 def test_a_head_that_was_never_whole_is_no_hindrance(tmp_path):
     """A process was killed while it wrote it."""
-    (tmp_path / ".checkpoint.json-k3x_").write_text('{"form')
+    (tmp_path / ".checkpoint.json-k3x_.partial").write_text('{"form')
     assert checkpoint(tmp_path).part("part") is None
     checkpoint(tmp_path)
 
@@ -134,7 +133,7 @@ def test_a_digest_does_not_depend_on_how_many_rows_are_read_at_once(monkeypatch)
     X = np.arange(24.0).reshape(6, 4)
     whole = digest(X)
     for n_bytes in (1, 64, 100):
-        monkeypatch.setattr(checkpoints, "AT_A_TIME", n_bytes)
+        monkeypatch.setattr(_validation, "PIECE", n_bytes)
         assert digest(X) == whole
     assert digest(X[:0]).startswith("<f8 0x4")
     assert digest(np.array(2.0)) != digest(np.array(3.0))

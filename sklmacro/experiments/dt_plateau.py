@@ -18,7 +18,8 @@ from sklmacro.experiments._run import Experiment, Run
 from sklmacro.experiments._wolff import equilibrium_snapshots
 from sklmacro.experiments.curie_weiss import SIMULATOR as CURIE_WEISS
 from sklmacro.experiments.nbmota_direct import alloy_of, pair_names
-from sklmacro.plateau import COLORS, Plateau, dt_plateau
+from sklmacro.plateau import Plateau, dt_plateau
+from sklmacro.plots.style import curve
 from sklmacro.simulators import Alloy, Ising, LinearChain, PredatorPrey, Simulator
 
 if TYPE_CHECKING:
@@ -227,8 +228,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
                 known = errors < abs(unit)
                 ax.errorbar(
                     dts[known], values[known] / unit, errors[known] / abs(unit), capsize=2, ms=3.5,
-                    lw=1.2,
-                    color=COLORS[k % len(COLORS)], marker="osD^vP*"[k % 7], label=label,
+                    lw=1.2, label=label, **curve(k),
                 )  # fmt: skip
             _axis(ax, found, dts, what)
         pair[0].set_title(name, fontsize="medium")

@@ -44,7 +44,7 @@ from sklmacro.experiments._spins import (
 )
 from sklmacro.experiments.ising import SIMULATOR
 from sklmacro.joint import N_REPLICAS, N_SETS
-from sklmacro.plateau import COLORS
+from sklmacro.plots.style import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

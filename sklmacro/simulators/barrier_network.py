@@ -109,7 +109,7 @@ class BarrierNetwork(BarrierModel):
     ):
         super().__init__("bcc", CUTOFF / LATTICE_CONSTANT, len(species))
         self.species = tuple(species)
-        arrays = _check_weights(weights)
+        self.weights = arrays = _check_weights(weights)
         w, c = zip(*(_fold(arrays, i) for i in range(N_HIDDEN)), strict=True)
         displacement = 2 * self.offsets[0, :, :3] + self.offsets[0, :, 3:]  # in half constants
         voxel = np.ravel_multi_index(tuple((displacement + BOX // 2).T), (BOX,) * 3)
@@ -144,6 +144,10 @@ class BarrierNetwork(BarrierModel):
             If the file is neither, is damaged, or lacks an array.
         """
         return cls(read_arrays(path), **options)
+
+    def described(self) -> dict[str, Any]:
+        """Return the weights, all that the barriers depend on."""
+        return self._layers
 
     def compiled(self) -> tuple[Callable, Layers]:
         """Return the kernel and its arrays; working memory belongs to the calling thread."""
