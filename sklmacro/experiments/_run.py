@@ -105,7 +105,7 @@ def run_experiment(
     checkpoint = None
     if checkpoint_dir is not None:
         of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
-        checkpoint = Checkpoint(checkpoint_dir, f"run {experiment.name}", of)
+        checkpoint = Checkpoint(checkpoint_dir, f"run {experiment.name}", of, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     run = Run(seed, n_jobs, verbose, checkpoint)
     start = run.clock()
