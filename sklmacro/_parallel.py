@@ -22,6 +22,9 @@ def map_batches(
     work: Callable[[int, int], Any],
     n_samples: int,
     *,
+    first: int = 0,
+    largest: int = LARGEST_BATCH,
+    longest: float | None = None,
     n_jobs: int | None = None,
     verbose: bool = False,
     desc: str = "",
@@ -33,31 +36,44 @@ def map_batches(
     compiled kernels, which every process would have to load, copy and compile anew. Where a sample
     takes less than `WORTH_A_THREAD`, little but the GIL is at work, and threads would only wait for
     one another: then one is used. `joblib.parallel_config` chooses another backend.
+
+    Samples before `first` are left out. Batches have at most `largest` samples, and, unless one
+    sample takes longer, do not take much more than `longest` seconds.
     """
     n_workers = effective_n_jobs(n_jobs)
-    size = max(1, min(LARGEST_BATCH, -(-n_samples // (N_BATCHES * n_workers))))
-    with tqdm(total=n_samples, desc=desc, disable=not verbose, leave=False) as bar:
-        for (start, stop), result in _run(work, n_samples, size, n_jobs):
+    size = max(1, min(largest, -(-(n_samples - first) // (N_BATCHES * n_workers))))
+    with tqdm(total=n_samples, initial=first, desc=desc, disable=not verbose, leave=False) as bar:
+        batches = _run(work, first, n_samples, size, largest, longest, n_jobs)
+        for (start, stop), result in batches:
             yield slice(start, stop), result
             bar.update(stop - start)
 
 
 def _run(
-    work: Callable[[int, int], Any], n_samples: int, size: int, n_jobs: int | None
+    work: Callable[[int, int], Any],
+    done: int,
+    n_samples: int,
+    size: int,
+    largest: int,
+    longest: float | None,
+    n_jobs: int | None,
 ) -> Iterator[tuple[tuple[int, int], Any]]:
     """Yield all batches in order with their results, from as many workers as are worth it."""
     backend, _ = get_active_backend(prefer="threads")
-    threads = getattr(backend, "supports_sharedmem", False)
-    done = 0
-    if effective_n_jobs(n_jobs) > 1 and threads and size >= 2 * sum(PROBE):
+    threads = effective_n_jobs(n_jobs) > 1 and getattr(backend, "supports_sharedmem", False)
+    if size < 2 * sum(PROBE):
+        size = size if longest is None else 1
+    elif threads or longest is not None:
         for n in PROBE:
             before = time.perf_counter()
             result = work(done, done + n)
-            seconds = time.perf_counter() - before
+            seconds = (time.perf_counter() - before) / n
             yield (done, done + n), result
             done += n
-        if seconds / n < WORTH_A_THREAD:
-            n_jobs, size = 1, LARGEST_BATCH
+        if threads and seconds < WORTH_A_THREAD:
+            n_jobs, size = 1, largest
+        if longest is not None:
+            size = max(1, min(size, int(longest / seconds)))
     starts = range(done, n_samples, size)
     batches = [(start, min(start + size, n_samples)) for start in starts]
     if effective_n_jobs(n_jobs) == 1:

@@ -71,7 +71,7 @@ def stream(entropy: int, stage: Stage, index: int = 0) -> np.random.Generator:
 
 
 class Streams(Sequence):
-    """The streams of samples `start` to `stop` at one stage, made when asked for.
+    """The streams of samples `indices` (n_samples,) at one stage, made when asked for.
 
     Attributes
     ----------
@@ -81,16 +81,16 @@ class Streams(Sequence):
         `choose`.
     """
 
-    def __init__(self, entropy: int, stage: Stage, start: int, stop: int):
-        self._entropy, self._stage, self._indices = entropy, stage, range(start, stop)
-        words = _seed_words(entropy, stage, np.arange(start, stop, dtype=np.uint32), 8)
+    def __init__(self, entropy: int, stage: Stage, indices: Sequence[int] | np.ndarray):
+        self._entropy, self._stage, self._indices = entropy, stage, indices
+        words = _seed_words(entropy, stage, np.asarray(indices, np.uint32), 8)
         self.words, self.keys = words[:, :4].copy(), words[:, 4:]
 
     def __len__(self) -> int:
         return len(self._indices)
 
     def __getitem__(self, k):  # type: ignore[no-untyped-def]
-        return stream(self._entropy, self._stage, self._indices[k])
+        return stream(self._entropy, self._stage, int(self._indices[k]))
 
 
 # Constants of numpy's SeedSequence, after M. E. O'Neill's seed_seq_fe.

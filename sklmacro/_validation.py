@@ -5,9 +5,11 @@ Every message says what was expected, what came and what to do about it.
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+PIECE = 1 << 24  # bytes that are looked at together
 
 
 def check_real(
@@ -85,15 +87,28 @@ def check_range(value: Sequence[float], name: str) -> tuple[float, float]:
 
 def check_finite(array: np.ndarray, name: str) -> np.ndarray:
     """Return `array` if it holds neither NaN nor infinity."""
-    if np.issubdtype(array.dtype, np.inexact):
+    inexact = np.issubdtype(array.dtype, np.inexact)
+    if inexact and not all(np.isfinite(piece).all() for piece in pieces(array)):
         wrong = ~np.isfinite(array)
-        if wrong.any():
-            first = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise ValueError(
-                f"Expected finite {name}, but got {int(wrong.sum())} values that are NaN or "
-                f"infinity, the first at index {first}; remove or repair these samples."
-            )
+        first = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"Expected finite {name}, but got {int(wrong.sum())} values that are NaN or "
+            f"infinity, the first at index {first}; remove or repair these samples."
+        )
     return array
+
+
+def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the parts of an array in C order, each small enough to be copied."""
+    row = math.prod(array.shape[1:]) * array.itemsize
+    if array.nbytes <= PIECE or array.ndim == 0:
+        yield array
+    elif row > PIECE:
+        for part in array:
+            yield from pieces(part)
+    else:
+        step = PIECE // row
+        yield from (array[start : start + step] for start in range(0, len(array), step))
 
 
 def check_numbers(values: object, name: str) -> np.ndarray:

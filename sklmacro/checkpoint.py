@@ -4,29 +4,38 @@ The folder holds `checkpoint.json`, which says what work it is of, and one file 
 that is done: arrays, and a JSON object beside them (safetensors). Every file is written beside its
 place and moved there when it is on the disk, so that a process that is killed at any moment leaves
 each part whole or absent. Work that is taken up again asks for a part before it computes it.
+
+Workers write parts, too: with workers on several machines the folder is one that all of them see.
 """
 
 import hashlib
 import json
 import logging
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
 from sklmacro._random import resolve_entropy
+from sklmacro._validation import pieces
 
 FORMAT = 1
 HEAD = "checkpoint.json"
+# Parameters that change no bit of a result; of the device, only the kind does.
+WITHOUT_EFFECT = ("checkpoint_dir", "device", "memory", "n_jobs", "out", "verbose")
+PARTIAL = ".partial"  # how the names of files end that are not whole yet
 
 logger = logging.getLogger(__name__)
+_said: ContextVar[bool] = ContextVar("_said", default=False)  # by the work around this one
 
 
 class Checkpoint:
@@ -95,13 +104,23 @@ class Checkpoint:
 
     def keep(self, name: str, arrays: Mapping[str, np.ndarray], state: Any = None) -> None:
         """Write the arrays and the JSON object of a part, in the place of an earlier one."""
-        tensors = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-        data = save(tensors, metadata={"state": json.dumps(state)})
-        write_whole(self.folder / f"{name}.safetensors", data)
+        tensors = {key: np.asarray(array, order="C") for key, array in arrays.items()}
+        with whole_file(self.folder / f"{name}.safetensors") as beside:
+            save_file(tensors, beside, metadata={"state": json.dumps(state)})
+
+    def forget(self, name: str) -> None:
+        """Delete a part, if it is there."""
+        (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Delete what a killed process has left half-written. No other process must be writing."""
+        for left in self.folder.glob(f".*{PARTIAL}"):
+            left.unlink(missing_ok=True)
 
     def _head(self) -> dict[str, Any] | None:
         """Return what the folder says of itself, or None if it is new or empty."""
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+        is_folder = not self.folder.exists() or self.folder.is_dir()
+        if is_folder and all(path.suffix == PARTIAL for path in self.folder.glob("*")):
             return None
         try:
             head = json.loads((self.folder / HEAD).read_text())
@@ -122,37 +141,103 @@ class Checkpoint:
             )
 
 
+def checkpoint_of(
+    folder: str | os.PathLike[str] | None,
+    work: str,
+    settings: Mapping[str, Any],
+    random_state: Any = None,
+) -> tuple[Checkpoint | None, int]:
+    """Return the checkpoint in a folder, or None without a folder, and the entropy of the work.
+
+    Parameters are those of `Checkpoint`.
+    """
+    if folder is None:
+        return None, resolve_entropy(random_state)
+    checkpoint = Checkpoint(folder, work, settings, random_state)
+    return checkpoint, checkpoint.entropy
+
+
+def of_method(estimator: BaseEstimator, method: str, **data: Any) -> tuple[Checkpoint | None, int]:
+    """Return the checkpoint of a method of an estimator, by its `checkpoint_dir`, and the entropy.
+
+    It has a folder of its own there. The settings are those of `of_fit`, with `data` what the
+    method is given, and what it takes from the fit.
+    """
+    folder = estimator.checkpoint_dir
+    work = f"{method} {type(estimator).__name__}"
+    settings = {**_material(estimator), **data}
+    own = None if folder is None else Path(folder) / method
+    return checkpoint_of(own, work, settings, estimator.random_state)
+
+
+def of_fit(estimator: BaseEstimator, data: Mapping[str, Any]) -> Checkpoint | None:
+    """Return the checkpoint of a fit to `data`, or None where there is no `checkpoint_dir`.
+
+    Its settings are all parameters of the estimator but those of `WITHOUT_EFFECT` and the seed,
+    and the kind of device, since another one rounds otherwise.
+    """
+    folder, work = estimator.checkpoint_dir, f"fit {type(estimator).__name__}"
+    if folder is None:
+        return None
+    return Checkpoint(folder, work, {**_material(estimator), "data": data}, estimator.random_state)
+
+
+def _material(estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the parameters of an estimator that its results depend on, but for the seed."""
+    params = estimator.get_params(deep=False)
+    settings = {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
+    settings.pop("random_state", None)
+    if "device" in params:
+        settings["device"] = str(params["device"]).partition(":")[0]
+    return settings
+
+
 @contextmanager
 def resumable(folder: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Say where the work within can be taken up, if it is interrupted."""
+    """Say where the work within can be taken up, if it is interrupted.
+
+    Of work within work, the outermost is named.
+    """
+    outermost = folder is not None and not _said.get()
+    token = _said.set(outermost or _said.get())
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if folder is not None:
+        if outermost:
             said = f"interrupted; the same call with checkpoint_dir={str(folder)!r} takes it up"
             logger.warning(said)
             interrupt.add_note(said)
+        raise
+    finally:
+        _said.reset(token)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to; it takes the place of `path` once the block has ended well."""
+    beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}{PARTIAL}")
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
         raise
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is whole or absent at every moment, in the place of an earlier one."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as beside:
+        beside.write_bytes(data)
 
 
 def described(value: Any) -> Any:
     """Return JSON that is equal for equal settings.
 
-    Of arrays it has the digest, of estimators the class and all parameters.
+    Of arrays it has the digest, of estimators the class and all parameters but `WITHOUT_EFFECT`, of
+    functions of a module the name. An object of another class has a method `described`, which
+    returns all that tells it apart.
 
     Raises
     ------
@@ -161,6 +246,8 @@ def described(value: Any) -> Any:
     """
     if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, np.bool_):
+        return bool(value)
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
@@ -174,7 +261,13 @@ def described(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return described(value.bit_generator.state)
     if isinstance(value, BaseEstimator):
-        return {"class": type(value).__qualname__, **described(value.get_params(deep=False))}
+        params = value.get_params(deep=False).items()
+        own = {name: item for name, item in params if name not in WITHOUT_EFFECT}
+        return {"class": type(value).__qualname__, **described(own)}
+    if hasattr(type(value), "described"):
+        return {"class": type(value).__qualname__, **described(value.described())}
+    if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
+        return f"{value.__module__}.{value.__qualname__}"
     raise ValueError(
         f"Expected settings of numbers, texts, arrays and estimators with checkpoint_dir, but got "
         f"a {type(value).__name__}; leave checkpoint_dir at None."
@@ -185,8 +278,8 @@ def digest(array: np.ndarray) -> str:
     """Return type, shape and SHA-256 of an array."""
     array = np.asarray(array)
     sha = hashlib.sha256()
-    for row in array if array.ndim else [array]:  # one at a time: it may be a memory map
-        sha.update(np.ascontiguousarray(row).tobytes())
+    for piece in pieces(array):  # it may be a memory map
+        sha.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
     shape = "x".join(map(str, array.shape))
     return f"{array.dtype.str} {shape} sha256 {sha.hexdigest()}"
 

@@ -10,6 +10,7 @@ squared error gives way to the cross entropy. `increments="naive"` is the publis
 dz = phi(x_{t+dt,I}) - phi(x_t) (Eq. 9).
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._callbacks import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._set_output import SetOutput
 from sklmacro._validation import (
@@ -29,6 +31,7 @@ from sklmacro._validation import (
     check_real,
     check_widths,
 )
+from sklmacro.checkpoint import of_fit
 from sklmacro.codec import ENCODE_BATCH, PatchCodec, fit_codec
 from sklmacro.moments import latent_moments
 from sklmacro.pairs import (
@@ -45,7 +48,7 @@ from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training import held_out_rows
 
 
-class PatchAutoencoder(SetOutput, BaseEstimator):
+class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
     """Find closure variables beside the simulator's observables (Eqs. 1-3, 9-10).
 
     Parameters
@@ -80,6 +83,8 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         Seed of patches, weights and batches.
     verbose : bool, default=False
         Show progress with the time left.
+    checkpoint_dir : str or Path, default=None
+        Folder in which the training keeps its state, as in `PatchSDERegressor`.
 
     Attributes
     ----------
@@ -134,6 +139,7 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         device: str = "cpu",
         random_state: Any = None,
         verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.simulator = simulator
         self.patch = patch
@@ -151,7 +157,9 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint_dir = checkpoint_dir
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> "PatchAutoencoder":
         """Train the autoencoder on patches (Eq. 2).
 
@@ -168,7 +176,8 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is neither, the patches do not tile the snapshots, or a parameter does not fit.
+            If X is neither, the patches do not tile the snapshots, a parameter does not fit, or
+            `checkpoint_dir` has another fit.
         """
         self._validate_parameters()
         self.simulator_ = resolve_simulator(self.simulator)
@@ -181,9 +190,11 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
             cells = patch_cells(X, lattice.ndim)
         self.grid_ = PatchGrid(lattice, cells)
         self.n_latent_ = self.simulator_.n_observables + self.n_closure
+        task = begin_fit(self, X, y, n_tasks=self.max_epochs if self.n_closure else 0)
         if self.n_closure:
             groups = X["group"] if is_snapshot_pairs(X) else np.arange(len(snapshots))
-            self._train(snapshots, np.asarray(groups))
+            self._train(snapshots, np.asarray(groups), task)
+        task.end(fitted=dict)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -314,10 +325,11 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
         found = [[observe(x, (tuple(o), cells)) for o in origins] for x, origins in rows]
         return np.mean(found, axis=1)
 
-    def _train(self, snapshots: np.ndarray, groups: np.ndarray) -> None:
+    def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:
         """Draw patches at random and train encoder and decoder on them."""
         simulator, grid = self.simulator_, self.grid_
-        entropy = resolve_entropy(self.random_state)
+        checkpoint = of_fit(self, {"X": snapshots, "groups": groups})
+        entropy = checkpoint.entropy if checkpoint else resolve_entropy(self.random_state)
         rng = stream(entropy, Stage.SPLIT)
         n_all = len(snapshots) * grid.n_patches
         chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))
@@ -338,7 +350,7 @@ class PatchAutoencoder(SetOutput, BaseEstimator):
             n_fields=simulator.n_fields, hidden=tuple(self.hidden),
             seed=stream_seed(entropy, Stage.TRAIN), max_epochs=self.max_epochs,
             batch_size=self.batch_size, lr=self.lr, patience=self.patience, device=self.device,
-            verbose=self.verbose,
+            verbose=self.verbose, checkpoint=checkpoint, task=task,
         )  # fmt: skip
         self.history_ = self.codec_.history
 

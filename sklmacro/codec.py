@@ -8,7 +8,8 @@ out with mean 0 and standard deviation 1 over the training patches.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from sklmacro.nets import PatchAutoencoderNet
 from sklmacro.training import train
 
 ENCODE_BATCH = 8192  # patches encoded at a time
+# Patches are encoded by multiples of so many. Vector kernels treat what is left over in another way
+# (products by tiles of up to 48 rows, tanh by 32 numbers), so that the last bits of a closure would
+# depend on what is encoded with it.
+ROWS = 96
 
 
 @dataclass
@@ -93,9 +98,13 @@ class PatchCodec:
         return self.fields.backward(patches)
 
     def _raw(self, patches: np.ndarray) -> np.ndarray:
+        n = len(patches)
+        if n % ROWS:
+            patches = np.concatenate([patches, np.repeat(patches[-1:], -n % ROWS, axis=0)])
         with torch.no_grad(), single_threaded():
             inputs = _tensor(self.net, _channels(self.fields.forward(patches), self.n_axes))
-            return self.net.encoder(inputs).cpu().numpy().astype(float)  # type: ignore[operator]
+            raw = self.net.encoder(inputs)  # type: ignore[operator]
+        return raw[:n].cpu().numpy().astype(float)
 
 
 def fit_codec(
@@ -152,15 +161,18 @@ def fit_codec(
             return functional.binary_cross_entropy_with_logits(outputs, (target + 1) / 2)
         return functional.mse_loss(outputs, target)
 
-    net, history = train(
+    def codec(net: nn.Module, history: list[dict[str, float]]) -> PatchCodec:
+        unit = Standardizer(np.zeros(n_closure), np.ones(n_closure))
+        shape, net = patches.shape[1:], deepcopy(net).eval().requires_grad_(False)
+        found = PatchCodec(net, shape, n_axes, two_valued, seen, fields, unit, history)
+        return replace(found, closures=Standardizer.of(found.encode(patches)))
+
+    trained, history = train(
         build, loss, [inputs, seen.forward(observables)], [inputs.reshape(len(inputs), -1)], rows,
         dtype=torch.float64 if kind == "dense" else torch.float32, desc="fit closure",
-        device=device, **training,
+        device=device, fitted=lambda net: {"codec_": codec(net, [])}, **training,
     )  # fmt: skip
-    unit = Standardizer(np.zeros(n_closure), np.ones(n_closure))
-    codec = PatchCodec(net, patches.shape[1:], n_axes, two_valued, seen, fields, unit, history)
-    codec.closures = Standardizer.of(codec.encode(patches))
-    return codec
+    return codec(trained, history)
 
 
 def _channels(patches: np.ndarray, n_axes: int) -> np.ndarray:

@@ -13,6 +13,7 @@ the truth is within theta +- t error sqrt(1 + 1/n), t Student's quantile for n -
 """
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -23,14 +24,16 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._callbacks import CallbackSupportMixin, begin_fit, with_callbacks
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._validation import check_integer, check_numbers, check_real
+from sklmacro.checkpoint import of_fit, resumable
 from sklmacro.pairs import is_structured
 from sklmacro.regressor import PatchSDERegressor
 from sklmacro.sde import PatchSDE
 
 
-class SDEEnsemble(RegressorMixin, BaseEstimator):
+class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Macroscopic SDEs fitted to bootstrap samples of the trajectories, for error bars.
 
     It stands where an SDE stands: last in a Pipeline, in `PathScorer`, in a search over `sde__lam`.
@@ -52,6 +55,9 @@ class SDEEnsemble(RegressorMixin, BaseEstimator):
         Seed of the bootstrap samples, and of the members in the place of their own.
     n_jobs : int, default=None
         Processes over which the fits are spread; the result does not depend on it.
+    checkpoint_dir : str or Path, default=None
+        Folder with one for the training of each member, as in `PatchSDERegressor`; that of `sde`
+        is not used.
 
     Attributes
     ----------
@@ -91,13 +97,16 @@ class SDEEnsemble(RegressorMixin, BaseEstimator):
         bootstrap: bool = True,
         random_state: Any = None,
         n_jobs: int | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.sde = sde
         self.n_members = n_members
         self.bootstrap = bootstrap
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.checkpoint_dir = checkpoint_dir
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the members.
 
@@ -115,7 +124,8 @@ class SDEEnsemble(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than 2 members or groups, or X and y are not what the SDE takes.
+            If there are fewer than 2 members or groups, X and y are not what the SDE takes, or
+            `checkpoint_dir` has another fit.
         """
         n_members = check_integer(self.n_members, "n_members", low=2)
         sde = PatchSDERegressor() if self.sde is None else self.sde
@@ -132,23 +142,32 @@ class SDEEnsemble(RegressorMixin, BaseEstimator):
                 f"1 sample or group of {len(X)} rows; pass the groups on with the pairs, or set "
                 "bootstrap=False."
             )
-        entropy = resolve_entropy(self.random_state)
+        checkpoint = of_fit(self, {"X": np.asarray(X), "y": y})
+        entropy = checkpoint.entropy if checkpoint else resolve_entropy(self.random_state)
+        told = X["dz"] if is_structured(X) else y
+        task = begin_fit(self, X, told, n_tasks=n_members, in_order=False)
 
         def fit_member(k: int) -> PatchSDE:
             rng = stream(entropy, Stage.BOOTSTRAP, k)
-            member = clone(sde).set_params(random_state=int(rng.integers(2**31 - 1)))
-            if not self.bootstrap:
-                return member.fit(X, y)
-            drawn = rng.integers(len(rows_of), size=len(rows_of))
-            rows = np.concatenate([rows_of[g] for g in drawn])
-            return member.fit(X[rows], None if y is None else y[rows])
+            folder = checkpoint.folder / f"member {k}" if checkpoint else None
+            member = clone(sde).set_params(
+                random_state=int(rng.integers(2**31 - 1)), checkpoint_dir=folder
+            )
+            with task.member(member, k):
+                if not self.bootstrap:
+                    return member.fit(X, y)
+                drawn = rng.integers(len(rows_of), size=len(rows_of))
+                rows = np.concatenate([rows_of[g] for g in drawn])
+                return member.fit(X[rows], None if y is None else y[rows])
 
         # Processes: a fit holds the thread counts of its process for itself.
-        run = Parallel(n_jobs=self.n_jobs)
-        self.members_ = run(delayed(fit_member)(k) for k in range(n_members))
+        with resumable(self.checkpoint_dir):
+            run = Parallel(n_jobs=self.n_jobs)
+            self.members_ = run(delayed(fit_member)(k) for k in range(n_members))
         self.lam_ = float(np.mean([member.lam_ for member in self.members_]))
         self.n_state_ = self.members_[0].n_state_
         self.n_features_in_ = self.members_[0].n_features_in_
+        task.end(fitted=dict)
         return self
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:

@@ -6,7 +6,8 @@ evolved patches are all that the macroscopic dynamics is learned from. As dt -> 
 increment is known: pairs of moments carry its mean and its covariance in the place of a sample.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -15,20 +16,25 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklmacro._parallel import map_batches
-from sklmacro._random import Stage, Streams, choose, resolve_entropy, stream
+from sklmacro._callbacks import CallbackSupportMixin, as_one_task
+from sklmacro._random import Stage, Streams, choose
+from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
-from sklmacro.joint import estimate_lam
+from sklmacro.checkpoint import Checkpoint, of_method, resumable
+from sklmacro.joint import check_joint, estimate_lam, joint_rows
 from sklmacro.lattice import Lattice
-from sklmacro.pairs import snapshot_pair_dtype
+from sklmacro.mapped import check_out, mapped
+from sklmacro.pairs import check_groups, snapshot_pair_dtype
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
 from sklmacro.symmetry import Augmentation
 
+MADE = ("x_next", "extent", "origin", "d_obs", "cov_obs", "dt")  # some of them
 
-class PartialEvolutionSampler(SetOutput, BaseEstimator):
+
+class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     """Evolve patches of large snapshots for a short time.
 
     Parameters
@@ -71,6 +77,11 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
         Workers over the snapshots; the result does not depend on it.
     verbose : bool, default=False
         Show progress with the time left.
+    out : str or Path, default=None
+        File (.npy) in which transform puts the pairs, and from which it returns them mapped.
+    checkpoint_dir : str or Path, default=None
+        Folder in which pairs and joint evolutions that are ready are kept, so that an interrupted
+        call goes on from there when it is made again. It is for one X each of fit and transform.
 
     Attributes
     ----------
@@ -130,6 +141,8 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
+        out: str | os.PathLike[str] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.simulator = simulator
         self.patch = patch
@@ -146,7 +159,10 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.out = out
+        self.checkpoint_dir = checkpoint_dir
 
+    @as_one_task
     def fit(self, X: Any, y: Any = None) -> "PartialEvolutionSampler":
         """Check the parameters against large snapshots, and estimate lam where `n_joint` says so.
 
@@ -166,16 +182,22 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
             If X is not a batch of snapshots of the simulator, the patches do not tile it, or a
             parameter does not fit.
         """
+        X = self._prepare(X)
+        if check_integer(self.n_joint, "n_joint", low=0):
+            self._fit_lam(len(X), lambda chosen: X[chosen], X=X)
+        return self
+
+    def _prepare(self, X: Any) -> np.ndarray:
+        """Return large snapshots, checked together with the parameters."""
         self.simulator_ = resolve_simulator(self.simulator)
-        X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
+        check_out(self.out)
+        X = self._large(X, reset=True)
         lattice = self.simulator_.lattice(X.shape[1:])
         self.grid_ = self._grid(lattice)
         self.n_patches_ = self.grid_.n_patches
         self.dt_ = self._duration()
         self._check_parameters(lattice)
-        if check_integer(self.n_joint, "n_joint", low=0):
-            self._estimate_lam(X)
-        return self
+        return X
 
     def _check_parameters(self, lattice: Lattice) -> None:
         """Raise ValueError for parameters that do not fit the simulator or a lattice."""
@@ -212,46 +234,75 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
             See `sklmacro.pairs`.
         """
         check_is_fitted(self)
-        simulator = self.simulator_
-        X = simulator.check_snapshots(validate_data(self, X, reset=False, allow_nd=True))
-        lattice = simulator.lattice(X.shape[1:])
-        grid = self._grid(lattice)
-        n_evolved = self.n_patches_evolved
-        entropy = resolve_entropy(self.random_state)
-        dtype = snapshot_pair_dtype(
-            X.shape[1:], (*grid.patch_shape, *X.shape[1 + len(lattice.site_shape) :]), X.dtype,
-            n_axes=lattice.ndim, n_evolved=n_evolved, n_observables=simulator.n_observables,
+        X = self._large(X, reset=False)
+        groups = np.arange(len(X)) if groups is None else check_groups(groups, len(X))
+        lam = getattr(self, "lam_", None), self.n_patches_
+        with resumable(self.checkpoint_dir):
+            checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, lam=lam)
+            return mapped(
+                self.out, (self._copies(X.shape[1:]) * len(X),), self._dtype(X),
+                lambda pairs: self._fill(X, np.arange(len(X)), groups, entropy, pairs, checkpoint),
+            )  # fmt: skip
+
+    def _large(self, X: Any, reset: bool) -> np.ndarray:
+        """Return large snapshots, checked; those of a memory map of their type are not copied."""
+        return self.simulator_.check_snapshots(validate_data(self, X, reset=reset, allow_nd=True))
+
+    def _copies(self, shape: tuple[int, ...]) -> int:
+        """Return the number of pairs of each snapshot of a shape."""
+        if not self.augment:
+            return 1
+        return Augmentation(self.simulator_, self.simulator_.lattice(shape)).copies
+
+    def _dtype(self, X: np.ndarray) -> np.dtype:
+        """Return the dtype of the pairs of large snapshots."""
+        lattice = self.simulator_.lattice(X.shape[1:])
+        tail = X.shape[1 + len(lattice.site_shape) :]
+        return snapshot_pair_dtype(
+            X.shape[1:], (*self._grid(lattice).patch_shape, *tail), X.dtype, n_axes=lattice.ndim,
+            n_evolved=self.n_patches_evolved, n_observables=self.simulator_.n_observables,
             n_context=len(self.context), moments=self.moments, estimated_lam=self.n_joint > 0,
         )  # fmt: skip
-        images = Augmentation(simulator, lattice, entropy) if self.augment else None
-        copies = images.copies if images else 1
-        pairs = np.empty(copies * len(X), dtype)
-        pairs["n_patches"], pairs["n_evolved"] = grid.n_patches, n_evolved
-        groups = np.arange(len(X)) if groups is None else _check_groups(groups, len(X))
+
+    def _fill(
+        self,
+        X: np.ndarray,
+        numbers: np.ndarray,
+        groups: np.ndarray,
+        entropy: int,
+        pairs: np.ndarray,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Fill the pairs of snapshots X (n, ...) of given numbers (n,) and groups (n,)."""
+        lattice = self.simulator_.lattice(X.shape[1:])
+        grid, copies = self._grid(lattice), len(pairs) // len(X)
+        if self.augment:
+            Augmentation(self.simulator_, lattice, entropy).fill(pairs["x"], X, numbers)
+        else:
+            pairs["x"] = X
+        pairs["n_patches"], pairs["n_evolved"] = grid.n_patches, self.n_patches_evolved
         pairs["group"] = np.repeat(groups, copies)
         if self.context:
             pairs["context"] = self._context()
         if self.n_joint:
             share = grid.n_patches / self.n_patches_  # 1, unless of lattices of another size
             pairs["lam"], pairs["lam_error"] = self.lam_ * share, self.lam_error_ * share
+        source = pairs["x"] if self.augment else X
+        rows = (copies * numbers[:, np.newaxis] + np.arange(copies)).ravel()
 
-        def work(start: int, stop: int) -> np.ndarray:
-            batch = pairs[start:stop].copy()
-            batch["x"] = images.rows(X, start, stop) if images else X[start:stop]
-            streams = Streams(entropy, Stage.EVOLVE, start, stop)
-            origins = batch["origin"] = self._places(lattice, grid, streams.keys)
+        def work(start: int, stop: int) -> dict[str, np.ndarray]:
+            x = np.ascontiguousarray(source[start:stop])
+            streams = Streams(entropy, Stage.EVOLVE, rows[start:stop])
+            origins = self._places(lattice, grid, streams.keys)
             if self.moments:
-                self._find_moments(batch, lattice, grid, origins)
-            else:
-                self._evolve(batch, lattice, grid, origins, streams)
-            return batch
+                return {"origin": origins, **self._find_moments(x, lattice, grid, origins)}
+            return {"origin": origins, **self._evolve(x, lattice, grid, origins, streams)}
 
-        batches = map_batches(
-            work, len(pairs), n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve"
-        )
-        for rows, batch in batches:
-            pairs[rows] = batch
-        return pairs
+        out = {name: pairs[name] for name in MADE if name in (pairs.dtype.names or ())}
+        fill_rows(
+            work, len(pairs), checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose,
+            desc="evolve",
+        )  # fmt: skip
 
     def _places(self, lattice: Lattice, grid: PatchGrid, keys: np.ndarray) -> np.ndarray:
         """Draw origins (n, p, ndim) of different patches of each snapshot."""
@@ -264,33 +315,34 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
 
     def _evolve(
         self,
-        batch: np.ndarray,
+        x: np.ndarray,
         lattice: Lattice,
         grid: PatchGrid,
         origins: np.ndarray,
         streams: Streams,
-    ) -> None:
-        """Evolve the chosen patches of each snapshot; fill the pairs."""
-        around = Surroundings(self.boundary, self.buffer)
-        batch["x_next"], elapsed, d_obs = around.evolve_apart(
-            self.simulator_, batch["x"], lattice, origins, grid.cells, self.dt_, self.n_events,
-            streams,
-        )  # fmt: skip
-        batch["d_obs"], batch["dt"] = d_obs.mean(axis=1), elapsed.mean(axis=1)
+    ) -> dict[str, np.ndarray]:
+        """Evolve the chosen patches of each snapshot; return what the pairs have of it."""
+        patches, elapsed, d_obs = Surroundings(self.boundary, self.buffer).evolve_apart(
+            self.simulator_, x, lattice, origins, grid.cells, self.dt_, self.n_events, streams
+        )
+        return {"x_next": patches, "d_obs": d_obs.mean(axis=1), "dt": elapsed.mean(axis=1)}
 
     def _find_moments(
-        self, batch: np.ndarray, lattice: Lattice, grid: PatchGrid, origins: np.ndarray
-    ) -> None:
-        """Fill the pairs with the moments of the mean over the chosen patches.
+        self, x: np.ndarray, lattice: Lattice, grid: PatchGrid, origins: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Return the moments of the mean over the chosen patches.
 
         Patches change independently as dt -> 0, so that the covariances of p of them add up, and
         that of their mean is the mean of the covariances over p.
         """
-        b, A = self.simulator_._moments_apart(batch["x"], lattice, origins, grid.cells)
+        b, A = self.simulator_._moments_apart(x, lattice, origins, grid.cells)
         n_s, p = grid.sites_per_patch, self.n_patches_evolved
-        batch["extent"], batch["dt"] = grid.cells, self.dt_
-        batch["d_obs"] = b.mean(axis=1) / n_s * self.dt_
-        batch["cov_obs"] = A.mean(axis=1) / (p * n_s**2) * self.dt_
+        return {
+            "extent": np.tile(grid.cells, (len(x), 1)),
+            "dt": np.full(len(x), self.dt_),
+            "d_obs": b.mean(axis=1) / n_s * self.dt_,
+            "cov_obs": A.mean(axis=1) / (p * n_s**2) * self.dt_,
+        }
 
     def _check_moments(self) -> None:
         """Raise ValueError for parameters that ask for an evolution."""
@@ -302,26 +354,21 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
                 "moments, so leave both at their defaults, or set moments=False."
             )
 
-    def _estimate_lam(self, X: np.ndarray) -> None:
-        """Estimate lam for p evolved patches from joint evolutions of `n_joint` snapshots."""
-        if self.moments:
-            raise ValueError(
-                "Expected n_joint=0 with moments=True, but got "
-                f"n_joint={self.n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
-            )
-        fewest = self.simulator_.n_observables + 3
-        if not fewest <= self.n_joint <= len(X):
-            raise ValueError(
-                f"Expected n_joint of 0, or of {fewest} to {len(X)}, the number of snapshots, but "
-                f"got {self.n_joint}; pass more snapshots or change n_joint."
-            )
-        entropy = resolve_entropy(self.random_state)
-        chosen = stream(entropy, Stage.SPLIT).permutation(len(X))[: self.n_joint]
-        self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
-            self.simulator_, X[chosen], self.grid_, Surroundings(self.boundary, self.buffer),
-            self.n_patches_evolved, self.dt_, self.n_events, entropy, n_jobs=self.n_jobs,
-            verbose=self.verbose,
-        )  # fmt: skip
+    def _fit_lam(
+        self, n_samples: int, take: Callable[[np.ndarray], np.ndarray], **data: Any
+    ) -> None:
+        """Estimate lam for p evolved patches from joint evolutions of some of the snapshots.
+
+        `take` returns those of given numbers; `data` is what they are made from.
+        """
+        check_joint(self.n_joint, n_samples, self.simulator_.n_observables, self.moments)
+        with resumable(self.checkpoint_dir):
+            checkpoint, entropy = of_method(self, "fit", **data)
+            self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
+                self.simulator_, take(joint_rows(self.n_joint, n_samples, entropy)), self.grid_,
+                Surroundings(self.boundary, self.buffer), self.n_patches_evolved, self.dt_,
+                self.n_events, entropy, checkpoint, n_jobs=self.n_jobs, verbose=self.verbose,
+            )  # fmt: skip
 
     def _context(self) -> list[float]:
         """Return the values of the simulator's parameters that `context` names."""
@@ -365,14 +412,3 @@ class PartialEvolutionSampler(SetOutput, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _check_groups(groups: Any, n_samples: int) -> np.ndarray:
-    """Return `groups`, one integer for each of `n_samples` snapshots."""
-    array = np.asarray(groups)
-    if array.shape != (n_samples,) or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"Expected groups to be {n_samples} integers, one for each snapshot, but got an array "
-            f"of shape {array.shape} and dtype {array.dtype}; number the source trajectories."
-        )
-    return array

@@ -29,8 +29,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sklmacro._jackknife import jackknife_error
-from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, Streams, choose, stream
+from sklmacro._rows import fill_rows
+from sklmacro.checkpoint import Checkpoint
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Simulator
 from sklmacro.simulators._windows import whole
@@ -76,7 +77,7 @@ def increments(
         replicas.
     """
     lattice = grid.lattice
-    streams = Streams(entropy, Stage.LAM, 2 * index, 2 * index + 1)
+    streams = Streams(entropy, Stage.LAM, [2 * index])
     n_sets = min(N_SETS, grid.n_patches // n_evolved)
     chosen = grid.origins[choose(grid.n_patches, n_sets * n_evolved, streams.keys[:, 0])]
     _, _, d_obs = around.evolve_apart(
@@ -95,6 +96,26 @@ def increments(
     return found
 
 
+def check_joint(n_joint: int, n_samples: int, n_observables: int, moments: bool) -> None:
+    """Raise ValueError unless lam can be estimated from `n_joint` of `n_samples` snapshots."""
+    if moments:
+        raise ValueError(
+            "Expected n_joint=0 with moments=True, but got "
+            f"n_joint={n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
+        )
+    fewest = n_observables + 3
+    if not fewest <= n_joint <= n_samples:
+        raise ValueError(
+            f"Expected n_joint of 0, or of {fewest} to {n_samples}, the number of snapshots, but "
+            f"got {n_joint}; pass more snapshots or change n_joint."
+        )
+
+
+def joint_rows(n_joint: int, n_samples: int, entropy: int) -> np.ndarray:
+    """Return which of the snapshots are evolved jointly, (n_joint,)."""
+    return stream(entropy, Stage.SPLIT).permutation(n_samples)[:n_joint]
+
+
 def estimate_lam(
     simulator: Simulator,
     X: np.ndarray,
@@ -104,6 +125,7 @@ def estimate_lam(
     duration: float | None,
     n_events: int | None,
     entropy: int,
+    checkpoint: Checkpoint | None = None,
     *,
     n_jobs: int | None = None,
     verbose: bool = False,
@@ -125,6 +147,8 @@ def estimate_lam(
         Evolution of one patch; the lattice has K times the events.
     entropy : int
         Entropy of the random streams.
+    checkpoint : Checkpoint, default=None
+        Keeps the evolutions that are done.
     n_jobs : int, default=None
         Workers over the snapshots; the result does not depend on it.
     verbose : bool, default=False
@@ -141,17 +165,19 @@ def estimate_lam(
         If no observable ever changed.
     """
 
-    def work(start: int, stop: int) -> list[np.ndarray]:
-        return [
+    def work(start: int, stop: int) -> dict[str, np.ndarray]:
+        found = [
             increments(
                 simulator, X[k], grid, around, n_evolved, duration, n_events, entropy, k
             )
             for k in range(start, stop)
         ]  # fmt: skip
+        return {"found": np.array(found)}
 
-    batches = map_batches(work, len(X), n_jobs=n_jobs, verbose=verbose, desc="evolve jointly")
-    found = np.array([one for _, batch in batches for one in batch])
-    return ratio_of_variances(simulator.observe(X), found)
+    found = fill_rows(
+        work, len(X), checkpoint, n_jobs=n_jobs, verbose=verbose, desc="evolve jointly"
+    )
+    return ratio_of_variances(simulator.observe(X), found["found"])
 
 
 def ratio_of_variances(z: np.ndarray, found: np.ndarray) -> EstimatedLam:

@@ -10,6 +10,7 @@ dt). The loss is `likelihood.expected_nll`, whose last term passes no derivative
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,12 +153,15 @@ def fit_neural(
         drift = EquivariantDrift(drift, signs, d) if build_drift is None else drift
         return Loss(SDENet(drift, EquivariantDiffusion(n_in, d, hidden, diffusion, signs)))
 
+    def model(loss: Any, history: list[dict[str, float]]) -> NeuralSDE:
+        net = deepcopy(loss.trained()).eval().requires_grad_(False)
+        return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
+
     trained, history = train(
-        build, _itself, inputs, [], rows, device=device, desc="fit SDE", **training
-    )
-    assert isinstance(trained, FusedLikelihood | Likelihood | MomentLikelihood)
-    net = trained.trained().eval().requires_grad_(False)
-    return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
+        build, _itself, inputs, [], rows, device=device, desc="fit SDE",
+        fitted=lambda loss: {"model_": model(loss, [])}, **training,
+    )  # fmt: skip
+    return model(trained, history)
 
 
 def _positive(scale: np.ndarray) -> np.ndarray:

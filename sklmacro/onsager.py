@@ -6,11 +6,13 @@ M symmetric positive definite (dissipation), W skew-symmetric (conservation), V 
 below, f an external force. Without f, dV/dt = -grad V . M grad V <= 0 along the noise-free flow.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from sklmacro._callbacks import FitTask
 from sklmacro.equivariant import EquivariantOnsagerDrift
 from sklmacro.likelihood import Increments
 from sklmacro.nets import OnsagerDrift
@@ -50,6 +52,8 @@ class OnsagerSDE(PatchSDE):
         Seed of weights, batches and held-out groups.
     verbose : bool, default=False
         Show progress with the time left.
+    checkpoint_dir : str or Path, default=None
+        Folder in which the training keeps its state, as in `PatchSDERegressor`.
 
     Attributes
     ----------
@@ -91,6 +95,7 @@ class OnsagerSDE(PatchSDE):
         device: str = "cpu",
         random_state: Any = None,
         verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.lam = lam
         self.forcing = forcing
@@ -108,9 +113,18 @@ class OnsagerSDE(PatchSDE):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint_dir = checkpoint_dir
+
+    def _n_epochs(self) -> int:
+        return self.max_epochs
 
     def _fit_model(
-        self, u: np.ndarray, increments: Increments, groups: np.ndarray, parity: np.ndarray
+        self,
+        u: np.ndarray,
+        increments: Increments,
+        groups: np.ndarray,
+        parity: np.ndarray,
+        task: FitTask,
     ) -> NeuralSDE:
         d = self.n_state_
         options = d, u.shape[1] - d, tuple(self.hidden), self.forcing
@@ -120,7 +134,7 @@ class OnsagerSDE(PatchSDE):
                 return OnsagerDrift(*options)
             return EquivariantOnsagerDrift(*options, parity.tolist())
 
-        return self._neural(u, increments, groups, parity, build_drift, self.scale_[:d])
+        return self._neural(u, increments, groups, parity, task, build_drift, self.scale_[:d])
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""

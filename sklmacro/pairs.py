@@ -28,6 +28,8 @@ and ``cov`` (d, d) its conditional covariance, A dt. Snapshot pairs then have ``
 the cells of a patch, in the place of ``x_next``.
 """
 
+from typing import Any
+
 import numpy as np
 
 from sklmacro._validation import check_numbers
@@ -115,6 +117,17 @@ def _has_fields(X: object, fields: tuple[str, ...]) -> bool:
 def is_structured(X: object) -> bool:
     """Tell whether `X` is a structured array of any kind."""
     return getattr(getattr(X, "dtype", None), "names", None) is not None
+
+
+def check_groups(groups: Any, n_samples: int) -> np.ndarray:
+    """Return `groups`, one integer for each of `n_samples` snapshots."""
+    array = np.asarray(groups)
+    if array.shape != (n_samples,) or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"Expected groups to be {n_samples} integers, one for each snapshot, but got an array "
+            f"of shape {array.shape} and dtype {array.dtype}; number the source trajectories."
+        )
+    return array
 
 
 def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """Macroscopic SDE with a net, a linear or a polynomial drift (Eqs. 4, 7, 31)."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from sklmacro._callbacks import FitTask
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._validation import check_choice, check_integer
 from sklmacro.degree import choose_degree
@@ -54,6 +56,10 @@ class PatchSDERegressor(PatchSDE):
         Seed of weights, batches and held-out groups.
     verbose : bool, default=False
         Show progress with the time left.
+    checkpoint_dir : str or Path, default=None
+        Folder in which the training of nets keeps its state every few seconds. The same fit goes
+        on from there, with the same result to the last bit, and is over at once when it was
+        finished. Fits in closed form keep nothing.
 
     Attributes
     ----------
@@ -107,6 +113,7 @@ class PatchSDERegressor(PatchSDE):
         device: str = "cpu",
         random_state: Any = None,
         verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.lam = lam
         self.drift_model = drift_model
@@ -125,6 +132,7 @@ class PatchSDERegressor(PatchSDE):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint_dir = checkpoint_dir
 
     def _validate_parameters(self) -> None:
         super()._validate_parameters()
@@ -132,11 +140,19 @@ class PatchSDERegressor(PatchSDE):
         if self.degree != "auto":
             check_integer(self.degree, "degree", low=1, remedy="pass an integer or 'auto'")
 
+    def _n_epochs(self) -> int:
+        return self.max_epochs if self.drift_model == "mlp" else 0
+
     def _fit_model(
-        self, u: np.ndarray, increments: Increments, groups: np.ndarray, parity: np.ndarray
+        self,
+        u: np.ndarray,
+        increments: Increments,
+        groups: np.ndarray,
+        parity: np.ndarray,
+        task: FitTask,
     ) -> PolynomialSDE | NeuralSDE:
         if self.drift_model == "mlp":
-            return self._neural(u, increments, groups, parity, build_drift=None)
+            return self._neural(u, increments, groups, parity, task, build_drift=None)
         options: dict[str, Any] = {"diffusion": self.diffusion_model, "parity": parity}
         if self.drift_model == "linear":
             self.degree_ = 1

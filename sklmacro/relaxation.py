@@ -27,8 +27,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, stream
+from sklmacro._rows import fill_rows
+from sklmacro.checkpoint import Checkpoint
 from sklmacro.lattice import Lattice
 from sklmacro.simulators import Simulator
 
@@ -87,6 +88,7 @@ def relax_pilot(
     grow: Callable[[int, np.ndarray, int, np.random.Generator], np.ndarray],
     relax: Callable[[int, np.ndarray, int, np.random.Generator], None],
     entropy: int,
+    checkpoint: Checkpoint | None = None,
     *,
     max_passes: int,
     tolerance: float,
@@ -108,6 +110,8 @@ def relax_pilot(
         (iteration, x, number of passes, rng), relaxes a large snapshot in place.
     entropy : int
         Of the random streams; every row has one of its own for each record.
+    checkpoint : Checkpoint, default=None
+        Keeps the pilot's snapshots of each record.
     max_passes : int
         Passes of an iteration at most.
     tolerance : float
@@ -137,7 +141,7 @@ def relax_pilot(
             def work(
                 start: int, stop: int, i: int = i, part: int = part, further: int = further,
                 current: np.ndarray = current,
-            ) -> np.ndarray:  # fmt: skip
+            ) -> dict[str, np.ndarray]:  # fmt: skip
                 rows = []
                 for k in range(start, stop):
                     rng = stream(entropy, Stage.PILOT, 1 + part * len(current) + k)
@@ -145,9 +149,9 @@ def relax_pilot(
                     if further:
                         relax(i, x, further, rng)
                     rows.append(x)
-                return np.stack(rows)
+                return {"X": np.stack(rows)}
 
-            X = np.concatenate([batch for _, batch in map_batches(work, len(X), n_jobs=n_jobs)])
+            X = fill_rows(work, len(X), checkpoint, part=f"pilot-{part}", n_jobs=n_jobs)["X"]
             n_passes, before, z = target, z, simulator.observe(X)
             change = _mean(unexplained_change(before, z, fast)) if n_passes else (nothing, nothing)
             if not n_passes:

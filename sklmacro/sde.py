@@ -6,6 +6,7 @@ What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation an
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
+from sklmacro._callbacks import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
 from sklmacro._parallel import single_threaded
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._validation import (
@@ -27,6 +29,7 @@ from sklmacro._validation import (
     check_real,
     check_widths,
 )
+from sklmacro.checkpoint import of_fit
 from sklmacro.likelihood import Increments, log_likelihood
 from sklmacro.neural import NeuralSDE, fit_neural
 from sklmacro.pairs import context_of, has_moments, is_latent_pairs, is_structured
@@ -38,7 +41,7 @@ from sklmacro.training import held_out_rows
 DIFFUSIONS = ("full", "diagonal", "constant")
 
 
-class PatchSDE(RegressorMixin, BaseEstimator):
+class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
 
     dt: float
@@ -56,10 +59,20 @@ class PatchSDE(RegressorMixin, BaseEstimator):
     _flat_output: bool
 
     def _fit_model(
-        self, u: np.ndarray, increments: Increments, groups: np.ndarray, parity: np.ndarray
+        self,
+        u: np.ndarray,
+        increments: Increments,
+        groups: np.ndarray,
+        parity: np.ndarray,
+        task: FitTask,
     ) -> PolynomialSDE | NeuralSDE:
         raise NotImplementedError
 
+    def _n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit, 0 where none is trained."""
+        raise NotImplementedError
+
+    @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit drift and diffusion by maximum likelihood (Eq. 7).
 
@@ -81,7 +94,8 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is neither latent pairs nor an array with y, or a parameter does not fit.
+            If X is neither latent pairs nor an array with y, a parameter does not fit, or
+            `checkpoint_dir` has another fit.
         """
         self._validate_parameters()
         columns, increments, groups = self._training_data(X, y)
@@ -107,9 +121,12 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
         self.lam_ = float(np.mean(increments.lam))
         self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
+        told = X["dz"] if is_structured(X) else y
+        task = begin_fit(self, X, told, n_tasks=self._n_epochs())
         with single_threaded():
             u = (columns - self.mean_) / self.scale_
-            self.model_ = self._fit_model(u, increments.in_own_time(), groups, parity)
+            self.model_ = self._fit_model(u, increments.in_own_time(), groups, parity, task)
+        task.end(fitted=dict)
         return self
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
@@ -330,17 +347,21 @@ class PatchSDE(RegressorMixin, BaseEstimator):
         increments: Increments,
         groups: np.ndarray,
         parity: np.ndarray,
+        task: FitTask,
         build_drift: Callable[[], nn.Module] | None,
         state_scale: np.ndarray | None = None,
     ) -> NeuralSDE:
         params = self.get_params(deep=False)
-        entropy = resolve_entropy(params["random_state"])
+        own = {f.name: getattr(increments, f.name) for f in fields(increments)}
+        checkpoint = of_fit(self, {"u": u, "groups": groups, **own})
+        entropy = checkpoint.entropy if checkpoint else resolve_entropy(params["random_state"])
         rows = held_out_rows(groups, params["validation_fraction"], stream(entropy, Stage.SPLIT))
         names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device", "verbose")
         model = fit_neural(
             u, increments, rows, parity=parity, build_drift=build_drift, state_scale=state_scale,
             hidden=tuple(params["hidden"]), diffusion=params["diffusion_model"],
-            seed=stream_seed(entropy, Stage.TRAIN), **{name: params[name] for name in names},
+            seed=stream_seed(entropy, Stage.TRAIN), checkpoint=checkpoint, task=task,
+            **{name: params[name] for name in names},
         )  # fmt: skip
         self.history_ = model.history
         return model

@@ -100,18 +100,17 @@ class Augmentation:
         """Number of rows that a snapshot gives: 2 with a mirror image, 1 without."""
         return 1 if self.simulator.parity is None else 2
 
-    def rows(self, X: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """Return rows `start` to `stop` of the augmented snapshots.
+    def fill(self, rows: np.ndarray, X: np.ndarray, numbers: np.ndarray) -> None:
+        """Fill `rows` (copies * n_samples, ...) with the images of X (n_samples, ...).
 
-        Snapshot k is turned by a random element of the point group and gives row k, or rows 2 k and
-        2 k + 1, the second the mirror image of the first.
+        Snapshot k is turned by a random element of the point group, drawn from the stream that its
+        number of `numbers` (n_samples,) names. It gives row k, or rows 2 k and 2 k + 1, the second
+        the mirror image of the first.
         """
-        first, last = start // self.copies, -(-stop // self.copies)
-        keys = Streams(self.entropy, Stage.AUGMENT, first, last).keys[:, 0]
+        keys = Streams(self.entropy, Stage.AUGMENT, numbers).keys[:, 0]
         drawn = choose(len(self.elements), 1, keys)[:, 0]
-        rows = np.empty((stop - start, *X.shape[1:]), X.dtype)
-        for r in range(start, stop):
-            k, mirrored = divmod(r, self.copies)
-            x = turned(X[k], self.elements[drawn[k - first]])
-            rows[r - start] = -x if mirrored else x
-        return rows
+        for k, (x, element) in enumerate(zip(X, drawn, strict=True)):
+            image = turned(x, self.elements[element])
+            rows[self.copies * k] = image
+            if self.copies == 2:
+                rows[2 * k + 1] = -image

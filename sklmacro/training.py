@@ -7,18 +7,20 @@ the weights of the epoch with the smallest held-out loss are the result.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import LRScheduler
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
-from tqdm.auto import tqdm
 
+from sklmacro._callbacks import FitTask
 from sklmacro._parallel import single_threaded
+from sklmacro.checkpoint import Checkpoint, resumable
+from sklmacro.epochs import BestEpoch, Keeper, Progress, Told
 
 BATCHES_AT_A_TIME = 16  # gathered together, so that one pass through memory serves them all
 
@@ -57,24 +59,6 @@ class InMemoryBatches:
         return tensor.index_select(0, order[start:stop].to(tensor.device))
 
 
-class _Progress(Callback):
-    """Bar over the epochs, with the held-out loss and the time left."""
-
-    def __init__(self, desc: str, total: int):
-        self.desc = desc
-        self.total = total
-
-    def on_train_begin(self, net: Any, *args: Any, **kwargs: Any) -> None:
-        self.bar_ = tqdm(total=self.total, desc=self.desc, leave=False)
-
-    def on_epoch_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
-        self.bar_.set_postfix(valid_loss=f"{net.history[-1, 'valid_loss']:.5f}")
-        self.bar_.update()
-
-    def on_train_end(self, net: Any, *args: Any, **kwargs: Any) -> None:
-        self.bar_.close()
-
-
 class _Unpacked(nn.Module):
     """Call a module with the inputs of a batch as its arguments."""
 
@@ -101,8 +85,20 @@ class _Net(NeuralNet):
     """skorch's loop over epochs, with a plain loop over batches.
 
     No callback here listens to single batches, whose losses are therefore only summed; telling all
-    callbacks about each, and recording it, takes as long as a step of a small net.
+    callbacks about each, and recording it, takes as long as a step of a small net. Callbacks end
+    the training by `stopped_`; an interrupt ends it for good, where skorch takes it for a wish to
+    stop early.
     """
+
+    stopped_ = False
+
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Self:
+        """Train until all epochs are over, those of an earlier process included, or stopped."""
+        self.notify("on_train_begin", X=X, y=y)
+        while len(self.history) < self.max_epochs and not self.stopped_:
+            self.fit_loop(X, y, epochs=1, **fit_params)
+        self.notify("on_train_end", X=X, y=y)
+        return self
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
@@ -157,6 +153,9 @@ def train(
     dtype: torch.dtype = torch.float64,
     verbose: bool = False,
     desc: str = "train",
+    checkpoint: Checkpoint | None = None,
+    task: FitTask | None = None,
+    fitted: Callable[[nn.Module], dict[str, Any]] = lambda module: {},
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Build a module and train it.
 
@@ -170,6 +169,12 @@ def train(
         Arrays with samples first; `build()(*inputs)` gives the outputs.
     rows : (ndarray, ndarray)
         Training and held-out rows.
+    checkpoint : Checkpoint, default=None
+        Where the state of the training is kept, and taken up.
+    task : FitTask, default=None
+        The fit, for scikit-learn's callbacks.
+    fitted : callable, default=None
+        Attributes of a fitted estimator, from the module with the weights of an epoch.
 
     Returns
     -------
@@ -182,14 +187,19 @@ def train(
     fit_rows, held_rows = (torch.as_tensor(r, device=device) for r in rows)
     train_set = TensorDataset(*(t[fit_rows] for t in tensors))
     held_set: Dataset = TensorDataset(*(t[held_rows] for t in tensors))
-    stopping = EarlyStopping(patience=patience, threshold=0.0, load_best=True, sink=_silent)
+    best, generator = BestEpoch(patience), torch.Generator().manual_seed(seed)
     schedule = LRScheduler(
         policy=torch.optim.lr_scheduler.CosineAnnealingLR, T_max=max_epochs, eta_min=lr * 1e-3
     )
-    callbacks: list = [("stopping", stopping), ("schedule", schedule)]
+    callbacks: list = [best, schedule]
+    if checkpoint is not None:
+        callbacks.append(Keeper(checkpoint, generator, best, schedule))
+    if task is not None:
+        callbacks.append(Told(task, fitted))
     if verbose:
-        callbacks.append(("progress", _Progress(desc, max_epochs)))
-    with single_threaded(), torch.random.fork_rng(devices=[]):
+        callbacks.append(Progress(desc))
+    folder = checkpoint.folder if checkpoint else None
+    with resumable(folder), single_threaded(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build().to(device=device, dtype=dtype)
         net = _Net(
@@ -203,7 +213,7 @@ def train(
             batch_size=batch_size,
             iterator_train=InMemoryBatches,
             iterator_train__n_inputs=len(inputs),
-            iterator_train__generator=torch.Generator().manual_seed(seed),
+            iterator_train__generator=generator,
             iterator_valid=InMemoryBatches,
             iterator_valid__n_inputs=len(inputs),
             iterator_valid__batch_size=max(batch_size, 8192),
@@ -218,7 +228,3 @@ def train(
         net.fit(train_set, None)
     history = [{k: float(e[k]) for k in ("train_loss", "valid_loss")} for e in net.history]
     return net.module_.module.eval().requires_grad_(False), history
-
-
-def _silent(message: str) -> None:
-    """Take skorch's messages; what they say stands in the history."""

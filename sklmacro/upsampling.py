@@ -9,6 +9,7 @@ walls, so that LocalRelax has to be long enough: several sweeps a visit.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,18 +19,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklmacro._parallel import map_batches
-from sklmacro._random import Stage, resolve_entropy, stream
+from sklmacro._callbacks import CallbackSupportMixin, as_one_task
+from sklmacro._random import Stage, stream
+from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
-from sklmacro._validation import (
-    check_cells,
-    check_choice,
-    check_integer,
-    check_range,
-    check_real,
-)
+from sklmacro._validation import check_cells, check_choice, check_integer, check_real
+from sklmacro.checkpoint import Checkpoint, of_method, resumable
 from sklmacro.enlarge import METHODS, enlarge
 from sklmacro.lattice import Lattice
+from sklmacro.mapped import check_out, mapped
 from sklmacro.relaxation import (
     LEAST_ROWS,
     PassRecord,
@@ -39,6 +37,7 @@ from sklmacro.relaxation import (
 )
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.surroundings import Surroundings
+from sklmacro.visits import visit_lengths, visited
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class _Step:
     n_events: int | None
 
 
-class HierarchicalUpsampler(SetOutput, BaseEstimator):
+class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters
@@ -106,6 +105,12 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
         Workers over the snapshots; the result does not depend on it.
     verbose : bool, default=False
         Show progress with the time left.
+    out : str or Path, default=None
+        File (.npy) in which transform puts the snapshots, and from which it returns them mapped.
+    checkpoint_dir : str or Path, default=None
+        Folder in which large snapshots that are ready are kept, and the pilot's, so that an
+        interrupted call goes on from there when it is made again. It is for one X each of fit and
+        transform.
 
     Attributes
     ----------
@@ -158,6 +163,8 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
+        out: str | os.PathLike[str] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.simulator = simulator
         self.factor = factor
@@ -178,7 +185,10 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.out = out
+        self.checkpoint_dir = checkpoint_dir
 
+    @as_one_task
     def fit(self, X: Any, y: Any = None) -> "HierarchicalUpsampler":
         """Check the parameters against small snapshots, and find the passes if they are asked for.
 
@@ -203,7 +213,8 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
             If `max_relax_passes` were not enough for `relax_passes="converged"`.
         """
         self.simulator_ = resolve_simulator(self.simulator)
-        X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
+        check_out(self.out)
+        X = self._small(X, reset=True)
         small = self.simulator_.lattice(X.shape[1:])
         check_integer(self.n_iter, "n_iter", low=0)
         check_choice(self.method, "method", ("simulator", *METHODS))
@@ -217,9 +228,9 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
             check_integer(
                 self.relax_passes, "relax_passes", low=1, remedy="pass a number or 'converged'"
             )
-        patch, _ = self._relax_window(small)
+        patch, _ = visited(small, self.relax_patch, self.relax_stride)
         Surroundings(self.relax_boundary, self.relax_buffer).check(self.simulator_, small, patch)
-        self._relax_amount(small.n_sites)
+        self._lengths(small.n_sites)
         steps = self._steps(small)
         self.lattice_ = steps[-1].lattice if steps else small
         self.relaxation_ = []
@@ -242,41 +253,65 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
         X_large : ndarray of shape (n_samples * n_repeats, *large snapshot shape)
         """
         check_is_fitted(self)
-        X = self.simulator_.check_snapshots(validate_data(self, X, reset=False, allow_nd=True))
-        small = self.simulator_.lattice(X.shape[1:])
-        steps = self._steps(small)
-        shape = steps[-1].lattice.cells if steps else small.cells
-        entropy = resolve_entropy(self.random_state)
+        X = self._small(X, reset=False)
         n_out = len(X) * self.n_repeats
-        out = np.empty((n_out, *shape, *X.shape[1 + small.ndim :]), X.dtype)
+        with resumable(self.checkpoint_dir):
+            checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
+            return mapped(
+                self.out, (n_out, *self._large_shape(X)), X.dtype,
+                lambda out: self._fill(X, np.arange(n_out), entropy, out, checkpoint),
+            )  # fmt: skip
 
-        def work(start: int, stop: int) -> np.ndarray:
-            return np.stack(
-                [
-                    self._grow(X, k // self.n_repeats, steps, stream(entropy, Stage.UPSAMPLE, k))
-                    for k in range(start, stop)
-                ]
-            )
+    def _large_shape(self, X: np.ndarray) -> tuple[int, ...]:
+        """Return the shape of the large snapshots made of X."""
+        small = self.simulator_.lattice(X.shape[1:])
+        lattice = ([small] + [step.lattice for step in self._steps(small)])[-1]
+        return (*lattice.site_shape, *X.shape[1 + len(small.site_shape) :])
 
-        batches = map_batches(
-            work, n_out, n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample"
-        )
-        for rows, batch in batches:
-            out[rows] = batch
-        return out
+    def _small(self, X: Any, reset: bool) -> np.ndarray:
+        """Return small snapshots, checked; those of a memory map of their type are not copied."""
+        return self.simulator_.check_snapshots(validate_data(self, X, reset=reset, allow_nd=True))
+
+    def _fill(
+        self,
+        X: np.ndarray,
+        numbers: np.ndarray,
+        entropy: int,
+        out: np.ndarray,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Fill `out` with the large snapshots (n, ...) of given numbers (n,)."""
+        steps = self._steps(self.simulator_.lattice(X.shape[1:]))
+
+        def work(start: int, stop: int) -> dict[str, np.ndarray]:
+            batch = np.empty((stop - start, *shape), dtype)
+            for x, k in zip(batch, numbers[start:stop].tolist(), strict=True):
+                x[...] = self._grow(
+                    X, k // self.n_repeats, steps, stream(entropy, Stage.UPSAMPLE, k)
+                )
+            return {"X": batch}
+
+        shape, dtype = out.shape[1:], out.dtype
+        fill_rows(
+            work, len(out), checkpoint, {"X": out}, n_jobs=self.n_jobs, verbose=self.verbose,
+            desc="upsample",
+        )  # fmt: skip
 
     def _steps(self, small: Lattice) -> list["_Step"]:
         """Return what is done in each iteration to snapshots of a small lattice."""
         factor = check_cells(self.factor, "factor", small.ndim)
-        patch, stride = self._relax_window(small)
+        patch, stride = visited(small, self.relax_patch, self.relax_stride)
         steps, cells = [], small.cells
         for _ in range(self.n_iter):
             cells = tuple(c * f for c, f in zip(cells, factor, strict=True))
             lattice = Lattice(small.kind, cells, small.boundary)
             extent = tuple(min(p, c) for p, c in zip(patch, cells, strict=True))
-            durations, n_events = self._relax_amount(math.prod(extent) * lattice.n_basis)
+            durations, n_events = self._lengths(math.prod(extent) * lattice.n_basis)
             steps.append(_Step(lattice, factor, extent, stride, durations, n_events))
         return steps
+
+    def _lengths(self, n_sites: int) -> tuple[tuple[float, float], int | None]:
+        return visit_lengths(self.simulator_, self.relax_duration, self.relax_events, n_sites)
 
     def _grow(
         self, X: np.ndarray, row: int, steps: list["_Step"], rng: np.random.Generator
@@ -331,8 +366,6 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
                 f"relax_passes='converged', but got {len(X)} and "
                 f"relax_duration={self.relax_duration!r}; change them, or pass a number of passes."
             )
-        entropy = resolve_entropy(self.random_state)
-        rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
 
         def grown(i: int, x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
             return self._enlarge(x, steps[i], rng, self._around(X, rows[k]) if i == 0 else None)
@@ -340,55 +373,18 @@ class HierarchicalUpsampler(SetOutput, BaseEstimator):
         def relaxed(i: int, x: np.ndarray, n_passes: int, rng: np.random.Generator) -> None:
             self._relax(x, steps[i], n_passes, 0.0, rng)
 
-        self.relaxation_ = relax_pilot(
-            self.simulator_, X[rows], len(steps), grown, relaxed, entropy,
-            max_passes=self.max_relax_passes, tolerance=self.relax_tolerance, n_jobs=self.n_jobs,
-        )  # fmt: skip
+        with resumable(self.checkpoint_dir):
+            checkpoint, entropy = of_method(self, "fit", X=X)
+            rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
+            self.relaxation_ = relax_pilot(
+                self.simulator_, X[rows], len(steps), grown, relaxed, entropy, checkpoint,
+                max_passes=self.max_relax_passes, tolerance=self.relax_tolerance,
+                n_jobs=self.n_jobs,
+            )  # fmt: skip
         return tuple(
             max(r.n_passes for r in self.relaxation_ if r.iteration == i)
             for i in range(1, len(steps) + 1)
         )
-
-    def _relax_window(self, small: Lattice) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the cells of a LocalRelax patch and the stride between patches."""
-        patch = small.cells
-        if self.relax_patch is not None:
-            patch = check_cells(self.relax_patch, "relax_patch", small.ndim)
-        if self.relax_stride is None:
-            return patch, tuple(max(1, p // 2) for p in patch)
-        stride = check_cells(self.relax_stride, "relax_stride", small.ndim)
-        if any(s > p for s, p in zip(stride, patch, strict=True)):
-            raise ValueError(
-                f"Expected relax_stride of at most the patch's {patch} cells, but got {stride}; "
-                "cells between the patches would never relax, so use a smaller stride."
-            )
-        return patch, stride
-
-    def _relax_amount(self, n_sites: int) -> tuple[tuple[float, float], int | None]:
-        """Return the range of durations, or the number of events, of a visit to `n_sites`."""
-        simulator = self.simulator_
-        if self.relax_events is not None:
-            if self.relax_duration not in ("auto", None):
-                raise ValueError(
-                    "Expected either relax_duration or relax_events, but got "
-                    f"relax_duration={self.relax_duration!r} and "
-                    f"relax_events={self.relax_events!r}; leave one at its default."
-                )
-            per_site = check_real(self.relax_events, "relax_events", low=0.0)
-            n_events = round(per_site * n_sites)
-            simulator.check_evolution(None, n_events)
-            return (0.0, 0.0), n_events
-        if isinstance(self.relax_duration, Sequence) and not isinstance(self.relax_duration, str):
-            shortest, longest = check_range(self.relax_duration, "relax_duration")
-        else:
-            if isinstance(self.relax_duration, str):
-                check_choice(self.relax_duration, "relax_duration", ("auto",))
-                longest = simulator.relax_time
-            else:
-                longest = check_real(self.relax_duration or 0.0, "relax_duration", low=0.0)
-            shortest = longest
-        simulator.check_evolution(longest, None)
-        return (shortest, longest), None
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

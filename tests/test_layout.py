@@ -23,7 +23,10 @@ ORDER = [
     "_discrepancy",
     "_jackknife",
     "_parallel",
+    "_callbacks",
     "checkpoint",
+    "_rows",
+    "mapped",
     "lattice",
     "crystal",
     "patches",
@@ -37,13 +40,16 @@ ORDER = [
     "fidelity",
     "joint",
     "plateau",
+    "visits",
     "upsampling",
     "evolution",
     "nets",
+    "epochs",
     "training",
     "codec",
     "moments",
     "closure",
+    "streaming",
     "likelihood",
     "perceptron",
     "fused",
@@ -60,6 +66,7 @@ ORDER = [
     "scoring",
     "scaling",
     "stationary",
+    "potential",
     "persistence",
     "plots",
     "sklmacro",  # the public names
@@ -71,6 +78,7 @@ SIMULATORS = [
     "_windows",
     "_events",
     "_hooks",
+    "_trajectories",
     "_base",
     "_kmc",
     "_word_blocks",
@@ -80,6 +88,7 @@ SIMULATORS = [
     "_glauber_patches",
     "_glauber_bits",
     "_glauber_replicas",
+    "_replicas",
     "_glauber_tables",
     "_glauber_classes",
     "_glauber_rates",
@@ -98,6 +107,7 @@ SIMULATORS = [
     "nbmota",
     "_vacancy_windows",
     "_walk",
+    "_vacancy_trajectory",
     "_orders",
     "alloy",
     "_choice",
@@ -151,7 +161,8 @@ def cycle(graph):
 
 def within(name, other):
     """Whether both are modules of one package with no order of its own; cycles are found anyway."""
-    return name.split(".")[1] == other.split(".")[1] in ("crystal", "experiments", "persistence")
+    groups = ("crystal", "persistence", "plots", "experiments")
+    return name.split(".")[1] == other.split(".")[1] in groups
 
 
 def wrong_way(graph):
@@ -193,6 +204,27 @@ def test_a_wrong_import_is_found():
 @pytest.mark.parametrize("name", MODULES)
 def test_files_are_short(name):
     assert len(MODULES[name].read_text().splitlines()) <= 400
+
+
+def prints(source):
+    """Lines on which a module prints, by the name `print` or by writing to a stream."""
+    for node in ast.walk(ast.parse(source)):
+        names = isinstance(node, ast.Name) and node.id == "print"
+        streams = isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr")
+        if names or streams:
+            yield node.lineno
+
+
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"sklmacro.cli"}))
+def test_the_library_logs_and_does_not_print(name):
+    assert not list(prints(MODULES[name].read_text()))
+
+
+def test_what_prints_is_found():
+    """Negative control."""
+    source = "import sys\nprint(1)\nsink = print\nsys.stderr.write('2')\nlogger.info('3')\n"
+    assert sorted(prints(source)) == [2, 3, 4]
+    assert list(prints(MODULES["sklmacro.cli"].read_text()))
 
 
 def test_nothing_is_a_drawer():

@@ -11,7 +11,7 @@ from sklmacro.simulators._kmc import poisson
 
 @pytest.mark.parametrize("entropy", [0, 5, 2**32, 2**40 + 3, 2**128 + 17, 2**200 + 1])
 def test_words_are_those_of_the_seed_sequence(entropy):
-    streams = Streams(entropy, Stage.EVOLVE, 3, 9)
+    streams = Streams(entropy, Stage.EVOLVE, range(3, 9))
     for k, rng in enumerate(streams):
         sequence = np.random.SeedSequence(entropy, spawn_key=(int(Stage.EVOLVE), 3 + k))
         words = sequence.generate_state(8, np.uint64)
@@ -22,7 +22,7 @@ def test_words_are_those_of_the_seed_sequence(entropy):
 
 
 def test_choices_are_different_and_uniform():
-    chosen = choose(5, 2, Streams(0, Stage.EVOLVE, 0, 20_000).keys[:, 0])
+    chosen = choose(5, 2, Streams(0, Stage.EVOLVE, range(20_000)).keys[:, 0])
     assert (chosen[:, 0] != chosen[:, 1]).all()
     pairs = np.bincount(5 * chosen[:, 0] + chosen[:, 1], minlength=25)
     assert stats.chisquare(pairs[np.arange(25) % 6 > 0]).pvalue > 1e-3
@@ -35,7 +35,7 @@ def test_poisson_numbers(mean):
     def draw(n, state):
         return np.array([poisson(mean, state) for _ in range(n)])
 
-    drawn = draw(20_000, Streams(1, Stage.ADVANCE, 0, 1).words[0])
+    drawn = draw(20_000, Streams(1, Stage.ADVANCE, [0]).words[0])
     edges = np.unique(stats.poisson.ppf(np.linspace(0.05, 0.95, 19), mean))
 
     def pvalue(law):

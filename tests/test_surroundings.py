@@ -333,7 +333,7 @@ def test_patches_evolve_apart(name, kind):
     origins = np.random.default_rng(0).integers(high, size=(3, 4, len(cells)))
     around = Surroundings(kind, int(kind == "buffer"))
     X.flags.writeable = False
-    streams = Streams(0, Stage.EVOLVE, 0, 3)
+    streams = Streams(0, Stage.EVOLVE, range(3))
     patches, elapsed, d_obs = around.evolve_apart(
         simulator, X, lattice, origins, extent, 0.6, None, streams
     )
@@ -357,7 +357,7 @@ def test_patches_of_a_batch_have_the_law_of_a_window():
     x, lattice = start_of(simulator, cells)
     n, window = 20_000, ((2, 5), (3, 3))
     X, origins = np.repeat(x[np.newaxis], n, axis=0), np.tile(window[0], (n, 1, 1))
-    streams = Streams(0, Stage.EVOLVE, 0, n)
+    streams = Streams(0, Stage.EVOLVE, range(n))
     patches, _, _ = simulator._advance_apart(X, lattice, origins, extent, 0.6, None, streams)
     one_by_one, _ = simulator.advance(X, duration=0.6, window=window, random_state=1)
     longer, _ = simulator.advance(X, duration=0.75, window=window, random_state=2)

@@ -10,16 +10,26 @@ A simulator of one's own derives from `Simulator` and writes three methods in pl
 moments of increments it writes `_events`, or `_one_step` where it is a diffusion.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from sklmacro._parallel import map_batches
 from sklmacro._random import Stage, resolve_entropy, stream
-from sklmacro._validation import check_cells, check_finite, check_integer, check_real, check_times
+from sklmacro._rows import fill_rows
+from sklmacro._validation import (
+    check_cells,
+    check_finite,
+    check_integer,
+    check_real,
+    check_times,
+    pieces,
+)
+from sklmacro.checkpoint import checkpoint_of, resumable
 from sklmacro.lattice import Lattice, n_axes
 from sklmacro.simulators._hooks import Hooks
+from sklmacro.simulators._trajectories import Trajectory, simulate_rows
 from sklmacro.simulators._windows import Window, check_window, whole
 
 
@@ -115,7 +125,7 @@ class Simulator(Hooks):
             )
         self.lattice(X.shape[1:])
         check_finite(X, "snapshots")
-        if self.two_valued and not (np.abs(X) == 1).all():
+        if self.two_valued and not all((np.abs(piece) == 1).all() for piece in pieces(X)):
             wrong = X[np.abs(X) != 1].ravel()[0]
             raise ValueError(
                 f"Expected the states of {type(self).__name__} to be -1 or +1, but got {wrong!r}; "
@@ -161,6 +171,7 @@ class Simulator(Hooks):
         window: Window | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Evolve every snapshot for a time or for a number of events.
 
@@ -178,6 +189,9 @@ class Simulator(Hooks):
             Seed; snapshot k has its own stream.
         n_jobs : int, default=None
             Workers over the snapshots; the result does not depend on it.
+        checkpoint_dir : str or Path, default=None
+            Folder in which snapshots that are ready are kept; a call that was interrupted goes on
+            from there when it is made again, with the same result.
 
         Returns
         -------
@@ -189,25 +203,25 @@ class Simulator(Hooks):
         self.check_evolution(duration, n_events)
         lattice = self.lattice(X.shape[1:])
         window = whole(lattice) if window is None else check_window(lattice, window)
-        entropy = resolve_entropy(random_state)
+        settings = {
+            "simulator": self, "X": X, "duration": duration, "n_events": n_events, "window": window,
+        }  # fmt: skip
+        name = f"advance {type(self).__name__}"
+        with resumable(checkpoint_dir):
+            checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
 
-        def work(start: int, stop: int) -> tuple[np.ndarray, list[float]]:
-            batch = X[start:stop].copy()
-            times = [
-                self._advance_window(
-                    x, lattice, window, duration, n_events, stream(entropy, Stage.ADVANCE, k)
-                )
-                for k, x in enumerate(batch, start)
-            ]
-            return batch, times
+            def work(start: int, stop: int) -> dict[str, np.ndarray]:
+                batch = X[start:stop].copy()
+                times = [
+                    self._advance_window(
+                        x, lattice, window, duration, n_events, stream(entropy, Stage.ADVANCE, k)
+                    )
+                    for k, x in enumerate(batch, start)
+                ]
+                return {"X_next": batch, "elapsed": np.array(times)}
 
-        if len(X) == 1:  # it may be a very large one: no second copy
-            X_next, times = work(0, 1)
-            return X_next, np.array(times)
-        X_next, elapsed = np.empty(X.shape, self.state_dtype), np.empty(len(X))
-        for rows, (batch, times) in map_batches(work, len(X), n_jobs=n_jobs):
-            X_next[rows], elapsed[rows] = batch, times
-        return X_next, elapsed
+            found = fill_rows(work, len(X), checkpoint, n_jobs=n_jobs)
+        return found["X_next"], found["elapsed"]
 
     def simulate(
         self,
@@ -218,6 +232,7 @@ class Simulator(Hooks):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> np.ndarray:
         """Simulate trajectories that start at X at time 0.
 
@@ -232,9 +247,13 @@ class Simulator(Hooks):
         random_state : None, int, RandomState or Generator
             Seed; trajectory k has its own stream.
         n_jobs : int, default=None
-            Workers over the trajectories.
+            Workers over the trajectories; the result does not depend on it.
         verbose : bool, default=False
             Show progress with the time left.
+        checkpoint_dir : str or Path, default=None
+            Folder in which trajectories that are ready are kept, and how far the others have come;
+            a call that was interrupted goes on from there when it is made again, with the same
+            result.
 
         Returns
         -------
@@ -244,24 +263,21 @@ class Simulator(Hooks):
         X, grid = self.check_snapshots(X), check_times(times)
         self._validate_parameters()
         lattice = self.lattice(X.shape[1:])
-        entropy = resolve_entropy(random_state)
-        tail = (self.n_observables,) if observe else X.shape[1:]
-        dtype = np.float64 if observe else self.state_dtype
-        paths = np.empty((len(X), len(grid), *tail), dtype)
-        steps = np.diff(grid, prepend=0.0)
 
-        def work(start: int, stop: int) -> np.ndarray:
-            batch = np.empty((stop - start, len(grid), *tail), dtype)
-            for k in range(start, stop):
-                x, rng = X[k].copy(), stream(entropy, Stage.ADVANCE, k)
-                for j, state in enumerate(self._trajectory(x, lattice, steps, observe, rng)):
-                    batch[k - start, j] = state
-            return batch
+        def begin(x: np.ndarray, rng: np.random.Generator) -> Trajectory:
+            return self._trajectory(x[0].copy(), lattice, rng)
 
-        desc = f"simulate {type(self).__name__}"
-        for rows, batch in map_batches(work, len(X), n_jobs=n_jobs, verbose=verbose, desc=desc):
-            paths[rows] = batch
-        return paths
+        return simulate_rows(
+            self, begin, X, grid, observe=observe, random_state=random_state,
+            checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose,
+        )  # fmt: skip
+
+    def _trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
+        """Return a trajectory of x, which changes in place.
+
+        Overridden where a simulator keeps more between two times than the snapshot and `rng`.
+        """
+        return Trajectory(self, x, lattice, rng)
 
     def observe(self, X: Any) -> np.ndarray:
         """Return the observables z* (n_samples, n_observables) of snapshots."""
@@ -318,15 +334,14 @@ class Simulator(Hooks):
         lattice = self.lattice(X.shape[1:])
         origin, extent = whole(lattice) if window is None else check_window(lattice, window)
         origins = np.tile(origin, (len(X), 1, 1))
-        k, n = self.n_observables, lattice.n_sites
-        drift, covariance = np.empty((len(X), k)), np.empty((len(X), k, k))
+        n = lattice.n_sites
 
-        def work(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-            return self._moments_apart(X[start:stop], lattice, origins[start:stop], extent)
+        def work(start: int, stop: int) -> dict[str, np.ndarray]:
+            b, A = self._moments_apart(X[start:stop], lattice, origins[start:stop], extent)
+            return {"drift": b[:, 0] / n, "covariance": A[:, 0] / n**2}
 
-        for rows, (b, A) in map_batches(work, len(X), n_jobs=n_jobs):
-            drift[rows], covariance[rows] = b[:, 0] / n, A[:, 0] / n**2
-        return drift, covariance
+        found = fill_rows(work, len(X), n_jobs=n_jobs)
+        return found["drift"], found["covariance"]
 
     def check_evolution(self, duration: float | None, n_events: int | None) -> None:
         """Raise ValueError unless one of `duration` and `n_events` is given and makes sense."""

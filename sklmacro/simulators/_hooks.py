@@ -1,6 +1,5 @@
 """What a simulator may or must provide, with slow defaults in plain numpy."""
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -226,21 +225,6 @@ class Hooks(BaseEstimator):
             np.reshape(part, (-1, self.n_fields)) for part in self._one_step(x, lattice, window)
         )
         return drift.sum(axis=0), np.diag((noise**2).sum(axis=0))
-
-    def _trajectory(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        steps: np.ndarray,
-        observe: bool,
-        rng: np.random.Generator,
-    ) -> Iterator[np.ndarray]:
-        """Evolve x in place through time steps; yield x or its observables after each."""
-        everything = whole(lattice)
-        for step in steps:
-            if step > 0:
-                self._advance_window(x, lattice, everything, step, None, rng)
-            yield self._means(x, lattice) if observe else x
 
     def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,)."""

@@ -23,6 +23,11 @@ from sklmacro.simulators._windows import Window
 from sklmacro.simulators.barriers import BarrierModel, left_behind
 
 N_KEPT = 4  # last surroundings that are kept for each vacancy
+# Fields of a walk that change with every jump; the others are scratch, or the same for ever.
+CHANGING = (
+    "sites", "cells", "slots", "seen", "kept", "stood", "now", "active", "rates", "tree", "pairs",
+    "pending", "asked", "counters", "clock",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -120,6 +125,14 @@ class VacancyWalk:
     def pairs(self) -> np.ndarray:
         """Change of the number of ordered nearest-neighbour pairs since the start."""
         return self._walk.pairs + self._walk.pairs.T
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that jumps change, but for the snapshot; written to, the walk goes on there.
+
+        The order of the vacancies is among it, and the barriers that they remember: both show in
+        what comes next, the latter where a model in Python evaluates many together.
+        """
+        return {name: getattr(self._walk, name) for name in CHANGING}
 
     def run(self, duration: float | None, n_events: int | None, words: np.ndarray) -> float:
         """Let the vacancies jump for a time or a number of events; return the time that passed.

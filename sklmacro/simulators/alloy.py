@@ -10,7 +10,7 @@ across the edges of patches, and brought up to date jump by jump.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -24,8 +24,10 @@ from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._events import Events
 from sklmacro.simulators._kmc import random_words
 from sklmacro.simulators._orders import centred_sums, normalisation, ordered
+from sklmacro.simulators._trajectories import Trajectory
 from sklmacro.simulators._vacancies import Scale
 from sklmacro.simulators._vacancy_events import vacancy_jumps
+from sklmacro.simulators._vacancy_trajectory import VacancyTrajectory
 from sklmacro.simulators._walk import VacancyWalk, species_counts, window_pairs
 from sklmacro.simulators._windows import Window, whole
 from sklmacro.simulators.barriers import BarrierModel
@@ -205,7 +207,7 @@ class Alloy(Simulator):
         states = np.asarray(X)
         X = super().check_snapshots(X)
         highest = len(self.species)
-        kept = X is states or np.array_equal(X, states)  # nothing was lost on the way to int8
+        kept = X.dtype == states.dtype or np.array_equal(X, states)  # no loss on the way to int8
         if not kept or X.min() < 0 or X.max() > highest:
             wrong = (states != X) | (states < 0) | (states > highest)
             raise ValueError(
@@ -370,21 +372,9 @@ class Alloy(Simulator):
         weight, _ = self._normalisation(x.reshape(-1))
         return Events(rates, ends, states, self._order(pairs, weight))
 
-    def _trajectory(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        steps: np.ndarray,
-        observe: bool,
-        rng: np.random.Generator,
-    ) -> Iterator[np.ndarray]:
-        walk, words = self._start(x, lattice, whole(lattice)), random_words(rng)
-        weight, _ = self._normalisation(x.reshape(-1))
-        start = self._means(x, lattice) if observe else None
-        for step in steps:
-            if step > 0:
-                walk.run(step, None, words)
-            yield x if start is None else start + self._order(walk.pairs, weight) / lattice.n_sites
+    def _trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
+        walk, (weight, _) = self._start(x, lattice, whole(lattice)), self._normalisation(x.ravel())
+        return VacancyTrajectory(self, x, lattice, rng, walk, lambda p: self._order(p, weight))
 
 
 def _check_elapsed(elapsed: float, n_vacancies: int) -> None:

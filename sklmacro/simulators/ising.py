@@ -17,14 +17,14 @@ A window evolves among its surroundings, which stay frozen. What lies beyond an 
 """
 
 import math
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from sklmacro._parallel import map_batches
-from sklmacro._random import Stage, Streams, resolve_entropy, stream
+from sklmacro._random import Streams
 from sklmacro._validation import check_choice, check_real, check_times
 from sklmacro.lattice import KINDS, Lattice
 from sklmacro.simulators._base import Simulator, Window
@@ -34,7 +34,7 @@ from sklmacro.simulators._glauber_classes import evolve_classes
 from sklmacro.simulators._glauber_moments import flip_moments, flips
 from sklmacro.simulators._glauber_patches import evolve_patches
 from sklmacro.simulators._glauber_rates import rate_tables
-from sklmacro.simulators._glauber_replicas import N_REPLICAS, count, evolve_replicas, pack, unpack
+from sklmacro.simulators._glauber_replicas import N_REPLICAS
 from sklmacro.simulators._glauber_square import evolve_square, window_sums
 from sklmacro.simulators._glauber_tables import (
     evolve_tables,
@@ -45,6 +45,8 @@ from sklmacro.simulators._glauber_tables import (
     window_sites,
 )
 from sklmacro.simulators._kmc import check_elapsed, random_words
+from sklmacro.simulators._replicas import Replicas
+from sklmacro.simulators._trajectories import Trajectory, simulate_rows
 from sklmacro.simulators._word_blocks import block_lanes
 
 PROBE = 4096  # attempts by which it is judged whether to go on without rejections
@@ -163,6 +165,7 @@ class Ising(Simulator):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> np.ndarray:
         """Simulate trajectories that start at X at time 0.
 
@@ -187,6 +190,8 @@ class Ising(Simulator):
             Workers over the trajectories or blocks; the result does not depend on it.
         verbose : bool, default=False
             Show progress with the time left.
+        checkpoint_dir : str or Path, default=None
+            As for `Simulator.simulate`.
 
         Returns
         -------
@@ -201,6 +206,7 @@ class Ising(Simulator):
                 random_state=random_state,
                 n_jobs=n_jobs,
                 verbose=verbose,
+                checkpoint_dir=checkpoint_dir,
             )
         if self.kind != "square" or self.boundary != "periodic":
             raise ValueError(
@@ -209,36 +215,16 @@ class Ising(Simulator):
             )
         X, grid = self.check_snapshots(X), check_times(times)
         self._validate_parameters()
-        n0, n1 = self.lattice(X.shape[1:]).cells
-        entropy, steps = resolve_entropy(random_state), np.diff(grid, prepend=0.0)
+        lattice = self.lattice(X.shape[1:])
         _, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
-        tail = (self.n_observables,) if observe else (n0 * n1,)
-        dtype = np.float64 if observe else self.state_dtype
-        paths = np.empty((len(X), len(grid), *tail), dtype)
-        flat = np.ascontiguousarray(X).reshape(len(X), -1)
 
-        def work(start: int, stop: int) -> np.ndarray:
-            rows = flat[N_REPLICAS * start : N_REPLICAS * stop]
-            batch = np.empty((len(rows), len(grid), *tail), dtype)
-            for block in range(start, stop):
-                own = slice(N_REPLICAS * (block - start), N_REPLICAS * (block - start + 1))
-                rng = stream(entropy, Stage.ADVANCE, block)
-                lanes, side, spins = block_lanes(rng), random_words(rng), pack(rows[own])
-                for j, step in enumerate(steps):
-                    evolve_replicas(spins, n0, n1, up, rng.poisson(step * n0 * n1), lanes, side)
-                    if observe:
-                        ups, unequal = count(spins, n0, n1)
-                        sums = np.column_stack([2.0 * ups - n0 * n1, unequal / 2.0])
-                        batch[own, j] = sums[: len(rows[own])] / (n0 * n1)
-                    else:
-                        unpack(spins, batch[own, j])
-            return batch
+        def begin(x: np.ndarray, rng: np.random.Generator) -> Trajectory:
+            return Replicas(self, x, lattice, rng, up)
 
-        n_blocks = -(-len(X) // N_REPLICAS)
-        desc = f"simulate {type(self).__name__}"
-        for blocks, batch in map_batches(work, n_blocks, n_jobs=n_jobs, verbose=verbose, desc=desc):
-            paths[N_REPLICAS * blocks.start : N_REPLICAS * blocks.stop] = batch
-        return paths if observe else paths.reshape(*paths.shape[:2], n0, n1)
+        return simulate_rows(
+            self, begin, X, grid, observe=observe, together=N_REPLICAS, random_state=random_state,
+            checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose,
+        )  # fmt: skip
 
     def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw independent spins whose magnetisation is uniform on its possible values."""
