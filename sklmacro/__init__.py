@@ -6,6 +6,7 @@ from sklmacro.closure import PatchAutoencoder
 from sklmacro.ensemble import SDEEnsemble
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.onsager import OnsagerSDE
+from sklmacro.persistence import load, save
 from sklmacro.regressor import PatchSDERegressor
 from sklmacro.streaming import StreamedPairs
 from sklmacro.upsampling import HierarchicalUpsampler
@@ -18,6 +19,8 @@ __all__ = [
     "PatchSDERegressor",
     "SDEEnsemble",
     "StreamedPairs",
+    "load",
+    "save",
 ]
 __version__ = "0.1.0"
 

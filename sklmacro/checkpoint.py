@@ -74,11 +74,10 @@ class Checkpoint:
     ):
         self.folder = Path(folder)
         head: dict[str, Any] = {"format": FORMAT, "work": work, "settings": described(settings)}
-        if random_state is not None:
-            head["entropy"] = str(resolve_entropy(random_state))
         found = self._head()
+        if found is None or random_state is not None:
+            head["entropy"] = str(resolve_entropy(random_state))
         if found is None:
-            head.setdefault("entropy", str(resolve_entropy(None)))
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / HEAD, json.dumps(head, indent=2).encode())
             self.entropy = int(head["entropy"])

@@ -32,7 +32,7 @@ from sklmacro._validation import (
     check_widths,
 )
 from sklmacro.checkpoint import of_fit
-from sklmacro.codec import ENCODE_BATCH, fit_codec
+from sklmacro.codec import ENCODE_BATCH, PatchCodec, fit_codec
 from sklmacro.moments import latent_moments
 from sklmacro.pairs import (
     common_fields,
@@ -112,6 +112,13 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
     >>> closure.fit_transform(pairs)["z"].shape
     (50, 3)
     """
+
+    simulator_: Simulator
+    grid_: PatchGrid
+    n_latent_: int
+    codec_: PatchCodec
+    history_: list[dict[str, float]]
+    n_features_in_: int
 
     def __init__(
         self,
@@ -313,18 +320,10 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     def _patch_observables(self, pairs: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
         """Return phi*(x_{t,I}), mean over the evolved patches."""
-        return np.array(
-            [
-                np.mean(
-                    [
-                        self.simulator_.observe_window(x, (tuple(origin.tolist()), cells))
-                        for origin in origins
-                    ],
-                    axis=0,
-                )
-                for x, origins in zip(pairs["x"], pairs["origin"], strict=True)
-            ]
-        )
+        observe = self.simulator_.observe_window
+        rows = zip(pairs["x"], pairs["origin"].tolist(), strict=True)
+        found = [[observe(x, (tuple(o), cells)) for o in origins] for x, origins in rows]
+        return np.mean(found, axis=1)
 
     def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:
         """Draw patches at random and train encoder and decoder on them."""

@@ -143,11 +143,11 @@ def fit_codec(
         Passed to `train`.
     """
     if two_valued:
-        fields = Standardizer(np.zeros(1), np.ones(1))
+        fields = Standardizer(np.zeros(n_fields), np.ones(n_fields))
     else:
         fields = Standardizer.of(patches.reshape(-1, n_fields))
-        if n_fields == 1:
-            fields = Standardizer(fields.mean[0], fields.scale[0])
+    if n_fields == 1:
+        fields = Standardizer(fields.mean.reshape(()), fields.scale.reshape(()))
     inputs = _channels(fields.forward(patches), n_axes)
     seen = Standardizer.of(observables)
 

@@ -32,6 +32,7 @@ class EquivariantDrift(nn.Module):
     def __init__(self, module: nn.Module, parity: Sequence[float], n_state: int):
         super().__init__()
         self.module = module
+        self.parity = tuple(parity)
         self.n_state = n_state
         self.register_buffer("P", torch.as_tensor(parity, dtype=torch.float64))
 
@@ -54,6 +55,7 @@ class EquivariantOnsagerDrift(OnsagerDrift):
         parity: Sequence[float],
     ):
         super().__init__(n_state, n_context, hidden, forcing)
+        self.parity = tuple(parity)
         self.register_buffer("P", torch.as_tensor(parity, dtype=torch.float64))
 
     def potential(self, u: Tensor) -> Tensor:
@@ -81,6 +83,7 @@ class EquivariantDiffusion(CholeskyDiffusion):
         self, n_in: int, n_out: int, hidden: Sequence[int], kind: str, parity: Sequence[float]
     ):
         super().__init__(n_in, n_out, hidden, kind)
+        self.parity = tuple(parity)
         self.register_buffer("P", torch.as_tensor(parity, dtype=torch.float64))
 
     def raw(self, u: Tensor) -> Tensor:

@@ -115,6 +115,15 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     (16, (5, 64, 64), (5, 1, 16, 16))
     """
 
+    simulator_: Simulator
+    grid_: PatchGrid
+    n_patches_: int
+    dt_: float | None
+    lam_: float
+    lam_error_: float
+    lam_of_observables_: np.ndarray
+    n_features_in_: int
+
     def __init__(
         self,
         simulator: Simulator | None = None,
@@ -188,6 +197,11 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         self.grid_ = self._grid(lattice)
         self.n_patches_ = self.grid_.n_patches
         self.dt_ = self._duration()
+        self._check_parameters(lattice)
+        return X
+
+    def _check_parameters(self, lattice: Lattice) -> None:
+        """Raise ValueError for parameters that do not fit the simulator or a lattice."""
         check_choice(self.origins, "origins", ("grid", "random"))
         if self.origins == "random" and lattice.boundary == "open":
             raise ValueError(
@@ -200,7 +214,6 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         if self.augment:
             Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
         Surroundings(self.boundary, self.buffer).check(self.simulator_, lattice, self.grid_.cells)
-        return X
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
         """Fit to large snapshots and return their snapshot pairs; see `transform`."""

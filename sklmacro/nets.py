@@ -3,6 +3,9 @@
 All work on standardised coordinates. Shapes: `u` (n, d + n_context) holds the macrostate first and
 the context behind it; a drift gives (n, d), a diffusion factor L (n, d, d), lower triangular with a
 positive diagonal, so that Sigma = L L^T is positive definite whatever the input.
+
+Modules that a fitted model is put together from keep the arguments of their constructor under their
+own names, so that a file can tell how to build them.
 """
 
 import math
@@ -88,6 +91,8 @@ class PatchAutoencoderNet(nn.Module):
         hidden: Sequence[int],
     ):
         super().__init__()
+        self.kind, self.cells, self.channels = kind, tuple(cells), channels
+        self.n_observables, self.n_closure, self.hidden = n_observables, n_closure, tuple(hidden)
         encoder = {"dense": DensePatchEncoder, "conv": ConvPatchEncoder}[kind]
         self.encoder = encoder(cells, channels, n_closure, hidden)
         n_latent, n_out = n_observables + n_closure, math.prod(cells) * channels
@@ -103,6 +108,7 @@ class MLPDrift(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, hidden: Sequence[int]):
         super().__init__()
+        self.n_in, self.n_out, self.hidden = n_in, n_out, tuple(hidden)
         self.linear = nn.Linear(n_in, n_out)
         self.net = _silence(mlp(n_in, n_out, hidden))
 
@@ -126,7 +132,8 @@ class OnsagerDrift(nn.Module):
 
     def __init__(self, n_state: int, n_context: int, hidden: Sequence[int], forcing: bool):
         super().__init__()
-        self.n_state = n_state
+        self.n_state, self.n_context = n_state, n_context
+        self.hidden, self.forcing = tuple(hidden), forcing
         n_in = n_state + n_context
         width = max(hidden[-1] // 2, n_state) if hidden else n_state
         self.potential_net = mlp(n_in, width, hidden)
@@ -176,7 +183,7 @@ class CholeskyDiffusion(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, hidden: Sequence[int], kind: str):
         super().__init__()
-        self.n_out = n_out
+        self.n_in, self.n_out, self.hidden, self.kind = n_in, n_out, tuple(hidden), kind
         n_entries = n_out if kind == "diagonal" else n_out * (n_out + 1) // 2
         rows, columns = torch.tril_indices(n_out, n_out)
         order = torch.argsort((rows != columns).to(torch.int8), stable=True)  # diagonal first

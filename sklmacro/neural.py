@@ -41,7 +41,7 @@ class NeuralSDE:
         Losses of every epoch.
     """
 
-    net: nn.Module
+    net: SDENet
     drift_scale: np.ndarray
     noise_scale: np.ndarray
     history: list[dict[str, float]]

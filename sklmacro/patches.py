@@ -20,6 +20,8 @@ import numpy as np
 
 from sklmacro.lattice import Lattice, check_width, integers
 
+MOST_CELLS_TO_DIVIDE = 10_000  # of which an error lists the divisors
+
 
 def _check_shape(
     name: str, array: np.ndarray, shape: tuple[int, ...], leading: tuple[str, ...] = ()
@@ -35,6 +37,8 @@ def _check_shape(
 
 def _divisors(n: int) -> str:
     """Write out the divisors of `n`: "1, 2 or 4"."""
+    if n > MOST_CELLS_TO_DIVIDE:
+        return f"any divisor of {n}"
     *others, last = (str(d) for d in range(1, n + 1) if n % d == 0)
     return f"{', '.join(others)} or {last}" if others else last
 

@@ -27,8 +27,6 @@ from sklmacro.surroundings import Surroundings
 
 NEGLIGIBLE = 1e-2  # spread, over the largest, of a combination of observables left out of z
 N_ERRORS = 3  # standard errors of a difference; equal values exceed them once in 370 comparisons
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-# M. Okabe and K. Ito, Color Universal Design (2008): distinct for the colour-blind
 
 
 class PlateauWarning(UserWarning):
@@ -117,36 +115,6 @@ class Plateau:
                 f"got {dt:g}: {reason}; use a {'longer' if short else 'shorter'} dt."
             )
         warnings.warn(text, PlateauWarning, stacklevel=2)
-
-    def plot(self, ax: Sequence[Any] | None = None) -> Sequence[Any]:
-        """Draw rates and diffusion over dt, with the interval shaded.
-
-        Parameters
-        ----------
-        ax : sequence of two matplotlib axes, default=None
-            Where to draw rates and diffusion; None makes a new figure.
-
-        Returns
-        -------
-        ax : sequence of two matplotlib axes
-        """
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            _, ax = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-        curves = (self.rate, self.rate_error), (self.diffusion, self.diffusion_error)
-        for panel, (values, errors), label in zip(ax, curves, ("rate", "diffusion"), strict=True):
-            for k, name in enumerate(self.names):
-                panel.errorbar(
-                    self.dts, values[:, k], errors[:, k], label=name, capsize=2,
-                    color=COLORS[k % len(COLORS)], marker="osD^vP*"[k % 7],
-                )  # fmt: skip
-            if self.interval is not None:
-                panel.axvspan(*self.interval, color="0.9", zorder=0)
-            panel.set_xscale("symlog", linthresh=self.dts[self.dts > 0][0])  # 0 has a place on it
-            panel.set(xlabel="dt", ylabel=label)
-        ax[0].legend()
-        return ax
 
 
 def dt_plateau(

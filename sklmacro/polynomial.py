@@ -216,10 +216,11 @@ def fit_polynomial(
     linear = parity == signs[:, None]
     line = np.column_stack([signs == 1, linear])
     slope = B if degree == 1 else least_squares_drift(monomials(u, 1), increments, line)
+    slope = np.ascontiguousarray(slope[:, 1:])
     reach = np.abs(u).max(axis=0)
     low = np.where(parity == 1, u.min(axis=0), -reach)
     high = np.where(parity == 1, u.max(axis=0), reach)
-    return PolynomialSDE(degree, low, high, B, slope[:, 1:], phi_f, g_f)
+    return PolynomialSDE(degree, low, high, B, slope, phi_f, g_f)
 
 
 def _fit_diffusion(

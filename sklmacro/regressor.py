@@ -91,6 +91,8 @@ class PatchSDERegressor(PatchSDE):
     (array([[-0.5]]), array([[[0.04]]]))
     """
 
+    degree_: int
+
     def __init__(
         self,
         *,

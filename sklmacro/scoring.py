@@ -267,9 +267,8 @@ class PathScorer:
 
     Notes
     -----
-    The last step of a Pipeline is the SDE; the step before it, and no earlier one, turns
-    `reference.x0` into macrostates. Any other estimator is the SDE itself. Only the observables,
-    the first components of a macrostate, are scored: candidates of different dimension compare.
+    The SDE and its starts are those of :func:`macrostates`. Only the observables, the first
+    components of a macrostate, are scored: candidates of different dimension compare.
 
     A prediction or metric that is not finite scores `WORST_SCORE`, -1e100, and is ranked last.
     """
@@ -284,17 +283,14 @@ class PathScorer:
         if not callable(self.metric):
             check_choice(self.metric, "metric", tuple(_METRICS))
         check_integer(self.n_repeats, "n_repeats", low=1)
-        _time_steps(self.reference.times, self.dt)
+        time_steps(self.reference.times, self.dt)
 
     def __call__(self, estimator: Any, X: object = None, y: object = None) -> float:
         """Return the score of a fitted estimator, greater is better; X and y are not used."""
-        reference, sde = self.reference, estimator
-        z0, context = reference.x0, reference.context
-        if isinstance(estimator, Pipeline):
-            sde = estimator[-1]
-            for _, encoder in estimator.steps[-2:-1]:  # none where the SDE is the only step
-                z0 = encoder.transform(z0)
-        dt, stride = _time_steps(reference.times, self.dt)
+        reference = self.reference
+        sde, z0 = macrostates(estimator, reference.x0)
+        context = reference.context
+        dt, stride = time_steps(reference.times, self.dt)
         paths = sde.simulate(
             z0,
             stride * (len(reference.times) - 1),
@@ -312,7 +308,20 @@ class PathScorer:
         return max(-value, WORST_SCORE) if math.isfinite(value) else WORST_SCORE
 
 
-def _time_steps(times: np.ndarray, dt: float | None) -> tuple[float, int]:
+def macrostates(estimator: Any, x0: Any) -> tuple[Any, Any]:
+    """Return the SDE of a fitted estimator, and its macrostates of snapshots `x0`.
+
+    Of a Pipeline the SDE is the last step, and the step before it, and no earlier one, turns `x0`
+    into macrostates. Any other estimator is the SDE itself, and `x0` are its macrostates.
+    """
+    if not isinstance(estimator, Pipeline):
+        return estimator, x0
+    for _, encoder in estimator.steps[-2:-1]:  # none where the SDE is the only step
+        x0 = encoder.transform(x0)
+    return estimator[-1], x0
+
+
+def time_steps(times: np.ndarray, dt: float | None) -> tuple[float, int]:
     """Return the time step and the number of steps between two of the equally spaced times."""
     gaps = np.diff(times)
     spacing = float(gaps.mean())

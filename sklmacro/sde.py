@@ -48,7 +48,15 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     lam: float | str
     bounds: Sequence[tuple[float, float]] | None
     parity: Sequence[int] | None
+    n_features_in_: int
+    n_state_: int
+    mean_: np.ndarray
+    scale_: np.ndarray
+    lam_: float
+    lam_error_: float
     model_: PolynomialSDE | NeuralSDE
+    history_: list[dict[str, float]]
+    _flat_output: bool
 
     def _fit_model(
         self,

@@ -135,6 +135,12 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     (5, 64, 64)
     """
 
+    simulator_: Simulator
+    lattice_: Lattice
+    n_passes_: tuple[int, ...]
+    relaxation_: list[PassRecord]
+    n_features_in_: int
+
     def __init__(
         self,
         simulator: Simulator | None = None,
@@ -227,7 +233,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         self._lengths(small.n_sites)
         steps = self._steps(small)
         self.lattice_ = steps[-1].lattice if steps else small
-        self.relaxation_: list[PassRecord] = []
+        self.relaxation_ = []
         if self.relax_passes == "converged":
             self.n_passes_ = self._find_passes(X, steps)
         else:

@@ -177,19 +177,6 @@ def test_a_vacancy_that_jumps_back_has_no_plateau_at_few_jumps():
     assert np.isfinite(patches.rate).all()
 
 
-def test_plot_draws_both_curves(two_scales):
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    ax = two_scales[None].plot()
-    assert [panel.get_ylabel() for panel in ax] == ["rate", "diffusion"]
-    assert np.allclose(ax[1].lines[0].get_ydata(), two_scales[None].diffusion[:, 0])
-    assert all(len(panel.patches) == 1 for panel in ax)
-    assert two_scales[2].plot(ax) is ax
-    pyplot.close(ax[0].figure)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

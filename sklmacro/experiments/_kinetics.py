@@ -15,7 +15,7 @@ within one of its two wells,
 c are the SDE in slower time: every law of equilibrium stays as it is, and all times grow by 1 / c.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
@@ -31,8 +31,7 @@ N_MODEL_STEPS = 256  # of such a path, 1.5 tau long
 SHARES = (1 / 64, 1 / 16, 1 / 4, 1.0)  # of tau, at which c is measured; it is taken at the last
 
 
-@dataclass(frozen=True)
-class TimeScale:
+class TimeScale(NamedTuple):
     """The constant c and its standard error, both (n_dts,), at times `dts` (n_dts,)."""
 
     dts: np.ndarray

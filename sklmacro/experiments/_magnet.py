@@ -15,8 +15,9 @@ The state is M alone: with the walls at rest given M, its moments suffice for th
 (F. Legoll and T. Lelievre, Nonlinearity 23, 2131 (2010)).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,8 @@ from sklmacro.experiments._spins import VISITS
 from sklmacro.pairs import common_fields, has_moments, latent_pairs
 from sklmacro.simulators import Ising
 from sklmacro.stationary import stationary_density
+
+STATES_OF_A_PIECE = 50  # along a relaxation; some minutes at the most
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,12 @@ def large_snapshots(
 
 
 def states_along_relaxation(
-    ising: Ising, X: np.ndarray, learning: Learning, seed: int, n_jobs: int
+    ising: Ising, X: np.ndarray, learning: Learning, rng: np.random.Generator, n_jobs: int
 ) -> Iterator[np.ndarray]:
     """Yield the large snapshots after each of `n_states` further passes of LocalRelax."""
     on = HierarchicalUpsampler(
         ising, factor=1, relax_patch=learning.side_small, relax_duration=learning.state_duration,
-        random_state=stream(seed, Stage.UPSAMPLE), n_jobs=n_jobs,
+        random_state=rng, n_jobs=n_jobs,
     )  # fmt: skip
     for _ in range(learning.n_states):
         X = on.fit_transform(X)
@@ -116,22 +119,45 @@ def states_along_relaxation(
 
 
 def moments_along_relaxation(
-    ising: Ising, X: np.ndarray, learning: Learning, seed: int, n_jobs: int
+    ising: Ising,
+    X: np.ndarray,
+    learning: Learning,
+    seed: int,
+    n_jobs: int,
+    once: Callable[..., Any] = lambda name, function, *args: function(*args),
 ) -> tuple[np.ndarray, float]:
     """Return latent pairs of moments of every state that LocalRelax goes through, and the updates.
 
-    Memory does not grow with the number of states: only their macrostates are kept.
+    Memory does not grow with the number of states: only their macrostates are kept. `once` is
+    `Run.once`, for pieces of `STATES_OF_A_PIECE` states.
     """
+    found, state = [], stream(seed, Stage.UPSAMPLE).bit_generator.state
+    updates = X.size * VISITS * learning.state_duration * learning.n_states
+    for first in range(0, learning.n_states, STATES_OF_A_PIECE):
+        n_states = min(STATES_OF_A_PIECE, learning.n_states - first)
+        pairs, X, state = once(
+            f"L = {X.shape[1]}, states from {first}", _moments_of_states, ising, X,
+            replace(learning, n_states=n_states), seed, state, n_jobs,
+        )  # fmt: skip
+        found.append(pairs)
+    return np.concatenate(found), updates
+
+
+def _moments_of_states(
+    ising: Ising, X: np.ndarray, learning: Learning, seed: int, state: dict[str, Any], n_jobs: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Return latent pairs of some states, the last of these states, and that of the generator."""
+    rng = stream(seed, Stage.UPSAMPLE)
+    rng.bit_generator.state = state
     n_patches = (X.shape[1] // learning.side_small) ** 2
     sampler = PartialEvolutionSampler(
         ising, patch=learning.side_small, moments=True, n_patches_evolved=n_patches,
         random_state=seed, n_jobs=n_jobs,
     )  # fmt: skip
     closure, groups, found = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
-    for states in states_along_relaxation(ising, X, learning, seed, n_jobs):
+    for states in states_along_relaxation(ising, X, learning, rng, n_jobs):
         found.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))
-    updates = X.size * VISITS * learning.state_duration * learning.n_states
-    return np.concatenate(found), updates
+    return np.concatenate(found), states, dict(rng.bit_generator.state)
 
 
 def magnetisation(pairs: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ the true paths against the other half, halved: what two sets of as many true pat
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ LANES = 64  # paths of `Ising.simulate(packed=True)` that are not independent of
 FIRST_SEED = 1_000_000  # of the true paths; those of training lie below
 
 
-@dataclass(frozen=True)
-class Truth:
+class Truth(NamedTuple):
     """True paths from one initial magnetisation.
 
     Attributes

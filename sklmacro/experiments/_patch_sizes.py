@@ -21,7 +21,7 @@ from sklearn.base import clone
 from sklmacro import PartialEvolutionSampler, PatchSDERegressor
 from sklmacro._random import Stage, stream
 from sklmacro.experiments import _spins
-from sklmacro.experiments._mean_paths import FIRST_SEED, Judge, true_paths
+from sklmacro.experiments._mean_paths import FIRST_SEED, Judge, Truth, true_paths
 from sklmacro.experiments._run import Run
 from sklmacro.experiments._spins import TIME_STRIDE, VISITS, pass_duration, small_snapshots
 from sklmacro.simulators import Simulator
@@ -80,15 +80,11 @@ def compute(
     """Learn from every n_s, and compare mean paths with the truth."""
     learning, names = settings.learning, list(settings.published)
     times = np.arange(0.0, learning.test_duration + 1e-9, TIME_STRIDE)
-    options = {"n_jobs": run.n_jobs, "verbose": run.verbose}
     with run.stage("simulate the large system (truth)"):
         truths = tuple(
-            true_paths(
-                simulator, learning.side_large, m, settings.n_many, times,
-                stream(FIRST_SEED, Stage.INITIAL, place), FIRST_SEED + 1 + place, **options,
-            )
-            for m, place in ((m, round(100 * m) + 100) for m in learning.magnetisations)
-        )  # fmt: skip
+            Truth(*run.once(f"truth, M = {m:g}", _truth, simulator, settings, m, times, run))
+            for m in learning.magnetisations
+        )
     judge = Judge(truths, times, settings.n_few)
     numbers: dict[str, Any] = {
         "floor": judge.floor(),
@@ -98,34 +94,67 @@ def compute(
     for i, truth in enumerate(truths):
         arrays[f"truth_{i}"] = truth.many[:: -(-len(truth.many) // SHOWN)]
     for s, side in enumerate(settings.sides):
-        found: dict[str, list[dict[str, Any]]] = {}
-        for seed in range(run.seed, run.seed + learning.n_seeds):
-            X, spent = _snapshots(simulator, settings, side, seed, run)
-            for name, sde in _learn(simulator, settings, side, X, seed, run).items():
-                dt = settings.path_dt if name == "method" else learning.dt
-                with run.stage(f"{side}^2: predict and compare"):
-                    paths = judge.predict(sde, dt, seed)
-                    errors: dict[str, Any] = dict(judge.errors(paths))
-                if name == "method":
-                    errors["degree"] = sde.degree_
-                found.setdefault(name, []).append(errors)
-                if side == settings.side_shown and seed == run.seed:
-                    arrays |= {f"{name}_{i}": P[:SHOWN] for i, P in enumerate(paths)}
-        row: dict[str, Any] = {name: _over_seeds(rows) for name, rows in found.items()}
-        spent["sampled pairs"] = len(X) * _n_evolved(settings, side) * side**2 * learning.dt
-        row["site updates of one seed"] = spent
+        seeds = range(run.seed, run.seed + learning.n_seeds)
+        found = [
+            run.once(f"{side}, seed {seed}", _of_seed, simulator, settings, side, seed, judge, run)
+            for seed in seeds
+        ]
+        row: dict[str, Any] = {
+            name: _over_seeds([one["errors"][name] for one in found]) for name in found[0]["errors"]
+        }
+        row["site updates of one seed"] = found[-1]["site updates"]
         row |= {f"published, {name}": settings.published[name][s] for name in names}
         if s < len(settings.aims):
             row["aim"] = {"error": settings.aims[s]} | {
                 f"reached with {name}": bool(row["method"][name]["mean"] <= settings.aims[s])
                 for name in judge.names
             }
-        if side == settings.side_shown and learning.n_closure:
-            row["method with closures"] = _with_closures(
-                simulator, settings, side, X, seed, judge, run
-            )
+        if side == settings.side_shown:
+            arrays |= found[0]["paths"]
+            row |= found[-1]["with closures"]
         numbers[f"n_s = {side}^2"] = row
     return numbers, arrays
+
+
+def _truth(
+    simulator: Simulator, settings: Settings, magnetisation: float, times: np.ndarray, run: Run
+) -> Truth:
+    """Return the true paths from one magnetisation."""
+    place = round(100 * magnetisation) + 100
+    return true_paths(
+        simulator, settings.learning.side_large, magnetisation, settings.n_many, times,
+        stream(FIRST_SEED, Stage.INITIAL, place), FIRST_SEED + 1 + place, n_jobs=run.n_jobs,
+        verbose=run.verbose,
+    )  # fmt: skip
+
+
+def _of_seed(
+    simulator: Simulator, settings: Settings, side: int, seed: int, judge: Judge, run: Run
+) -> dict[str, Any]:
+    """Return errors of the three models of one seed, and the site updates.
+
+    Of the side that is shown, the first seed has the paths and the last one the closures.
+    """
+    learning, shown = settings.learning, side == settings.side_shown
+    errors: dict[str, dict[str, Any]] = {}
+    paths: dict[str, np.ndarray] = {}
+    X, spent = _snapshots(simulator, settings, side, seed, run)
+    for name, sde in _learn(simulator, settings, side, X, seed, run).items():
+        dt = settings.path_dt if name == "method" else learning.dt
+        with run.stage(f"{side}^2: predict and compare"):
+            predicted = judge.predict(sde, dt, seed)
+            errors[name] = dict(judge.errors(predicted))
+        if name == "method":
+            errors[name]["degree"] = sde.degree_
+        if shown and seed == run.seed:
+            paths |= {f"{name}_{i}": P[:SHOWN] for i, P in enumerate(predicted)}
+    spent["sampled pairs"] = len(X) * _n_evolved(settings, side) * side**2 * learning.dt
+    found = {"errors": errors, "paths": paths, "site updates": spent, "with closures": {}}
+    if shown and seed == run.seed + learning.n_seeds - 1 and learning.n_closure:
+        found["with closures"] = {
+            "method with closures": _with_closures(simulator, settings, side, X, seed, judge, run)
+        }
+    return found
 
 
 # Data ---------------------------------------------------------------------------------------------

@@ -5,14 +5,12 @@ A result is a folder with `result.json` (every setting, seed, version and time, 
 """
 
 import json
+import os
 import platform
 import shutil
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,30 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro._validation import check_choice, check_integer
+from sklmacro.checkpoint import Checkpoint, resumable
+from sklmacro.experiments._stages import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PACKAGES = ("sklmacro", "numpy", "scipy", "scikit-learn", "numba", "torch", "skorch", "joblib")
-
-
-@dataclass
-class Run:
-    """What an experiment is given: seed, workers, and a clock for its stages."""
-
-    seed: int
-    n_jobs: int
-    verbose: bool
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, and say that it starts; the seconds of stages of one name add up."""
-        if self.verbose:
-            print(f"  {name} ...", file=sys.stderr, flush=True)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -77,6 +58,7 @@ def run_experiment(
     out: str | Path,
     verbose: bool = False,
     changes: Mapping[str, Any] | None = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Run an experiment and write its result to the folder `out`.
 
@@ -90,9 +72,13 @@ def run_experiment(
     out : str or Path
         Folder for the result. An earlier result there is replaced, when the new one is whole.
     verbose : bool, default=False
-        Show stages and progress.
+        Show progress. Stages are logged in any case.
     changes : mapping, default=None
-        Settings other than those of the preset.
+        Settings other than those of the preset; of settings within settings, a mapping of those
+        that change.
+    checkpoint_dir : str or Path, default=None
+        Folder in which every piece is kept when it is computed. The same call computes those that
+        are missing, with the same result to the last bit.
 
     Returns
     -------
@@ -102,7 +88,8 @@ def run_experiment(
     Raises
     ------
     ValueError
-        If there is no such preset or setting, or `out` exists and is not a result.
+        If there is no such preset or setting, `out` exists and is not a result, or `checkpoint_dir`
+        is of other settings, another preset or seed, or other versions.
     """
     check_choice(preset, "preset", tuple(experiment.presets))
     check_integer(seed, "seed", low=0)
@@ -112,25 +99,33 @@ def run_experiment(
             f"Expected out to be a new folder or an earlier result, but got {str(out)!r}, which "
             "holds something else; choose another folder."
         )
+    settings = _changed(experiment.presets[preset], changes or {}, experiment.name)
+    plain = _plain(asdict(settings))
+    versions = {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
+    checkpoint = None
+    if checkpoint_dir is not None:
+        of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
+        checkpoint = Checkpoint(checkpoint_dir, f"run {experiment.name}", of, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    settings, run = _change(experiment, preset, changes or {}), Run(seed, n_jobs, verbose)
-    start = time.perf_counter()
-    numbers, arrays = experiment.compute(settings, run)
+    run = Run(seed, n_jobs, verbose, checkpoint)
+    start = run.clock()
+    with resumable(checkpoint_dir):
+        numbers, arrays = experiment.compute(settings, run)
     result = {
         "experiment": experiment.name,
         "command": f"sklmacro run {experiment.name} --preset {preset} --seed {seed}",
-        "changed settings": dict(changes or {}),
+        "changed settings": {name: plain[name] for name in changes or {}},
         "preset": preset,
         "seed": seed,
         "n_jobs": n_jobs,
-        "settings": asdict(settings),
+        "settings": plain,
         "numbers": numbers,
-        "seconds": {**run.seconds, "total": time.perf_counter() - start},
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "seconds": {**run.seconds, "total": run.clock() - start},
+        "versions": versions,
     }
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        (beside / "result.json").write_text(json.dumps(result, indent=2, default=_plain) + "\n")
+        (beside / "result.json").write_text(json.dumps(result, indent=2, default=_as_python) + "\n")
         np.savez_compressed(beside / "arrays.npz", allow_pickle=False, **arrays)
         figure = experiment.draw(settings, numbers, arrays)
         figure.savefig(beside / "figure.png", dpi=150)
@@ -143,20 +138,39 @@ def run_experiment(
     return result
 
 
-def _change(experiment: Experiment, preset: str, changes: Mapping[str, Any]) -> Any:
-    """Return the settings of a preset with some of them changed."""
-    settings = experiment.presets[preset]
+def _changed(settings: Any, changes: Mapping[str, Any], of: str) -> Any:
+    """Return settings with some of them changed."""
     known = [f.name for f in fields(settings)]
     unknown = [name for name in changes if name not in known]
     if unknown:
         raise ValueError(
-            f"Expected settings of {experiment.name}, but got {', '.join(unknown)}; choose from "
+            f"Expected settings of {of}, but got {', '.join(unknown)}; choose from "
             f"{', '.join(known)}."
         )
-    return replace(settings, **changes)
+    new = dict(changes)
+    for name, value in changes.items():
+        old = getattr(settings, name)
+        if is_dataclass(old) and isinstance(value, Mapping):
+            new[name] = _changed(old, value, f"{of}: {name}")
+        elif is_dataclass(old) and type(value) is not type(old):
+            raise ValueError(
+                f"Expected {name} of {of} to be a mapping of settings, or {type(old).__name__}, "
+                f"but got {value!r}; choose from {', '.join(f.name for f in fields(old))}."
+            )
+    return replace(settings, **new)
 
 
-def _plain(value: Any) -> Any:
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON has them, before anything is computed that could not be written."""
+    try:
+        return json.loads(json.dumps(settings, default=_as_python))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected settings of numbers, texts and sequences of them, but {error}; change them."
+        ) from error
+
+
+def _as_python(value: Any) -> Any:
     """Return numpy numbers and arrays as plain ones, for JSON."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()

@@ -148,49 +148,55 @@ def compute(
     simulator: Simulator, settings: Settings, run: Run
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Learn with the method and with the baseline, and compare mean paths with the truth."""
-    n_obs = simulator.n_observables
     with run.stage("simulate the large system (truth)"):
-        tests = {m: _test_paths(simulator, settings, m, run) for m in settings.magnetisations}
-    per_seed: list[dict[str, Any]] = []
-    arrays: dict[str, np.ndarray] = {}
-    for k in range(settings.n_seeds):
-        seed = run.seed + k
-        steps = pipeline(simulator, settings, seed, run)
-        with run.stage("simulate small systems"):
-            X = small_snapshots(simulator, settings, seed, run)
-        with run.stage("upsample and relax"):
-            X = steps["upsample"].fit_transform(X)
-        with run.stage("evolve patches"):
-            pairs = steps["evolve"].fit_transform(X)
-            del X
-        closure = steps["closure"]
-        with run.stage("find closures"):
-            latent = closure.fit_transform(pairs)
-        with run.stage("fit the SDE"):
-            sdes = {"method": steps["sde"].fit(latent)}
-        if settings.n_closure:
-            with run.stage("fit the SDE without closures"):
-                sdes["without closures"] = clone(steps["sde"]).fit(_first(latent, n_obs))
-        with run.stage("baseline: naive increments, lam = 1"):
-            naive = closure.set_params(increments="naive").transform(pairs)
-            closure.set_params(increments="patch")
-            sdes["baseline"] = clone(steps["sde"]).set_params(lam=1.0).fit(naive)
-        with run.stage("predict and compare"):
-            found = _compare(tests, closure, sdes, settings, n_obs, seed)
-        per_seed.append(found["errors"])
-        if k == 0:
-            arrays = found["paths"]
-    names = list(per_seed[0])
-    numbers: dict[str, Any] = {
-        name: {
-            "mean": float(np.mean([s[name] for s in per_seed])),
-            "seed by seed": [s[name] for s in per_seed],
+        tests = {
+            m: run.once(f"truth, M = {m:g}", _test_paths, simulator, settings, m, run)
+            for m in settings.magnetisations
         }
-        for name in names
-    }
-    numbers["n_pairs"] = len(latent)
-    numbers["lam"] = sdes["method"].lam_
+    seeds = range(run.seed, run.seed + settings.n_seeds)
+    rows = [
+        run.once(f"seed {seed}", _of_seed, simulator, settings, tests, seed, run) for seed in seeds
+    ]
+    arrays = rows[0]["paths"]
+    numbers: dict[str, Any] = {}
+    for name in rows[0]["errors"]:
+        errors = [row["errors"][name] for row in rows]
+        numbers[name] = {"mean": float(np.mean(errors)), "seed by seed": errors}
+    numbers |= {name: rows[-1][name] for name in ("n_pairs", "lam")}
     return numbers, {"times": np.arange(len(arrays["truth_0"][0])) * TIME_STRIDE, **arrays}
+
+
+def _of_seed(
+    simulator: Simulator,
+    settings: Settings,
+    tests: dict[float, tuple[np.ndarray, np.ndarray]],
+    seed: int,
+    run: Run,
+) -> dict[str, Any]:
+    """Return errors, paths, the number of pairs and lam of one seed."""
+    n_obs, steps = simulator.n_observables, pipeline(simulator, settings, seed, run)
+    with run.stage("simulate small systems"):
+        X = small_snapshots(simulator, settings, seed, run)
+    with run.stage("upsample and relax"):
+        X = steps["upsample"].fit_transform(X)
+    with run.stage("evolve patches"):
+        pairs = steps["evolve"].fit_transform(X)
+        del X
+    closure = steps["closure"]
+    with run.stage("find closures"):
+        latent = closure.fit_transform(pairs)
+    with run.stage("fit the SDE"):
+        sdes = {"method": steps["sde"].fit(latent)}
+    if settings.n_closure:
+        with run.stage("fit the SDE without closures"):
+            sdes["without closures"] = clone(steps["sde"]).fit(_first(latent, n_obs))
+    with run.stage("baseline: naive increments, lam = 1"):
+        naive = closure.set_params(increments="naive").transform(pairs)
+        closure.set_params(increments="patch")
+        sdes["baseline"] = clone(steps["sde"]).set_params(lam=1.0).fit(naive)
+    with run.stage("predict and compare"):
+        found = _compare(tests, closure, sdes, settings, n_obs, seed)
+    return {**found, "n_pairs": len(latent), "lam": sdes["method"].lam_}
 
 
 def _first(pairs: np.ndarray, d: int) -> np.ndarray:

@@ -18,7 +18,8 @@ from sklmacro.experiments._run import Experiment, Run
 from sklmacro.experiments._wolff import equilibrium_snapshots
 from sklmacro.experiments.curie_weiss import SIMULATOR as CURIE_WEISS
 from sklmacro.experiments.nbmota_direct import alloy_of, pair_names
-from sklmacro.plateau import COLORS, Plateau, dt_plateau
+from sklmacro.plateau import Plateau, dt_plateau
+from sklmacro.plots.style import curve
 from sklmacro.simulators import Alloy, Ising, LinearChain, PredatorPrey, Simulator
 
 if TYPE_CHECKING:
@@ -162,19 +163,24 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     """Study every system."""
     numbers: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
-    for name, build in CASES.items():
+    for name in CASES:
         with run.stage(name):
-            case = build(settings, run)
-            plateau = dt_plateau(
-                case.simulator, case.X, np.multiply(case.dts, case.unit), patch=case.patch,
-                boundary="buffer" if case.buffer else "ghost", buffer=case.buffer,
-                n_replicas=settings.n_replicas, random_state=run.seed, n_jobs=run.n_jobs,
-            )  # fmt: skip
-        numbers[name] = _numbers(plateau, case, CHOSEN[name])
+            numbers[name] = run.once(name, _study, name, settings, run)
         for key in ("rate", "rate_error", "diffusion", "diffusion_error"):
             arrays[f"{name}: {key}"] = np.array(numbers[name][key])
         arrays[f"{name}: dts"] = np.array(numbers[name]["dts"])
     return numbers, arrays
+
+
+def _study(name: str, settings: Settings, run: Run) -> dict[str, Any]:
+    """Return the plateau of one system."""
+    case = CASES[name](settings, run)
+    plateau = dt_plateau(
+        case.simulator, case.X, np.multiply(case.dts, case.unit), patch=case.patch,
+        boundary="buffer" if case.buffer else "ghost", buffer=case.buffer,
+        n_replicas=settings.n_replicas, random_state=run.seed, n_jobs=run.n_jobs,
+    )  # fmt: skip
+    return _numbers(plateau, case, CHOSEN[name])
 
 
 def _numbers(plateau: Plateau, case: Case, chosen: tuple[float, ...]) -> dict[str, Any]:
@@ -222,8 +228,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
                 known = errors < abs(unit)
                 ax.errorbar(
                     dts[known], values[known] / unit, errors[known] / abs(unit), capsize=2, ms=3.5,
-                    lw=1.2,
-                    color=COLORS[k % len(COLORS)], marker="osD^vP*"[k % 7], label=label,
+                    lw=1.2, label=label, **curve(k),
                 )  # fmt: skip
             _axis(ax, found, dts, what)
         pair[0].set_title(name, fontsize="medium")

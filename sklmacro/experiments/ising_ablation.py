@@ -107,7 +107,7 @@ def _states(
     if row == ROWS[1]:
         return naive(), along * small**2 + n * learning.equilibration * small**4
     X, updates = large_snapshots(ising, large, learning, seed, n_jobs)
-    relaxed = states_along_relaxation(ising, X, learning, seed, n_jobs)
+    relaxed = states_along_relaxation(ising, X, learning, rng, n_jobs)
     return relaxed, updates + along * large**2
 
 
@@ -161,6 +161,13 @@ def _cell(
     }, laws.mean(axis=0)
 
 
+def _cells(
+    ising: Ising, pairs: dict[str, np.ndarray], M: np.ndarray, settings: Settings, run: Run
+) -> dict[str, tuple[dict[str, Any], np.ndarray]]:
+    """Fit the cells of one row."""
+    return {column: _cell(column, ising, pairs[column], M, settings, run) for column in COLUMNS}
+
+
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Make snapshots in three ways, learn from each in four, and compare with the truth."""
     ising, large = Ising(temperature=TEMPERATURE), settings.side_large
@@ -172,11 +179,9 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     spent: dict[str, float] = {}
     for i, row in enumerate(ROWS):
         with run.stage(row):
-            pairs, spent[row] = _pairs(row, ising, settings, run)
+            pairs, spent[row] = run.once(f"pairs {i}", _pairs, row, ising, settings, run)
         with run.stage("fit and compare"):
-            cells = {
-                column: _cell(column, ising, pairs[column], M, settings, run) for column in COLUMNS
-            }
+            cells = run.once(f"cells {i}", _cells, ising, pairs, M, settings, run)
         table[row] = {column: cell[0] for column, cell in cells.items()}
         arrays[f"densities_{i}"] = np.stack([cell[1] for cell in cells.values()])
     numbers: dict[str, Any] = {

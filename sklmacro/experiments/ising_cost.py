@@ -44,7 +44,7 @@ from sklmacro.experiments._spins import (
 )
 from sklmacro.experiments.ising import SIMULATOR
 from sklmacro.joint import N_REPLICAS, N_SETS
-from sklmacro.plateau import COLORS
+from sklmacro.plots.style import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -251,7 +251,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     truth = {}
     for side in settings.sides:
         with run.stage(f"{side}^2: simulate directly (truth)"):
-            truth[side] = _true_paths(settings, side, run)
+            found = run.once(f"truth, L = {side}", _true_paths, settings, side, run)
+            truth[side] = [Truth(*one) for one in found]
     every = np.concatenate([t.many for t in truth[settings.side_options]])
     low, high = every.min(axis=(0, 1)), every.max(axis=(0, 1))
     numbers: dict[str, Any] = {"sides": {}, "options": {}}
@@ -288,35 +289,44 @@ def _every_option(
     settings: Settings, side: int, options: dict[str, Option], judge: Judge, run: Run
 ) -> dict[str, dict[str, Any]]:
     """Return error and updates of every option."""
-    errors: dict[str, list[float]] = {name: [] for name in options}
-    degrees: dict[str, list[int]] = {name: [] for name in options}
-    spent = dict.fromkeys(options, 0.0)
-    for k in range(settings.learning.n_seeds):
-        seed = run.seed + k
-        made = {}
-        for relaxed in sorted({option.relaxed for option in options.values()}):
-            with run.stage(f"{side}^2: small systems, upsample and relax"):
-                made[relaxed] = _snapshots(settings, side, relaxed, seed, run)
-        for name, option in options.items():
-            X, each = made[option.relaxed]
-            X = X[: len(X) // option.part]
-            with run.stage(f"{side}^2: pairs and fits"):
-                sde, on_pairs = _learn(settings, option, X, seed, run)
-            with run.stage(f"{side}^2: predict and compare"):
-                dt = settings.path_dt if option.moments else settings.learning.dt
-                errors[name].append(judge.error(sde, dt, seed))
-            degrees[name].append(sde.degree_)
-            spent[name] = len(X) * each + on_pairs
-    return {
-        name: {
-            "updates": spent[name],
-            "error": float(np.mean(values)),
-            "standard error": _error_of_mean(values),
-            "seed by seed": values,
-            "degrees": degrees[name],
+    seeds = range(run.seed, run.seed + settings.learning.n_seeds)
+    rows = [
+        run.once(f"L = {side}, seed {seed}", _of_seed, settings, side, options, judge, seed, run)
+        for seed in seeds
+    ]
+    table: dict[str, dict[str, Any]] = {}
+    for name in options:
+        errors = [row[name]["error"] for row in rows]
+        table[name] = {
+            "updates": rows[-1][name]["updates"],
+            "error": float(np.mean(errors)),
+            "standard error": _error_of_mean(errors),
+            "seed by seed": errors,
+            "degrees": [row[name]["degree"] for row in rows],
         }
-        for name, values in errors.items()
-    }
+    return table
+
+
+def _of_seed(
+    settings: Settings, side: int, options: dict[str, Option], judge: Judge, seed: int, run: Run
+) -> dict[str, dict[str, Any]]:
+    """Return error, degree and updates of every option."""
+    made = {}
+    for relaxed in sorted({option.relaxed for option in options.values()}):
+        with run.stage(f"{side}^2: small systems, upsample and relax"):
+            made[relaxed] = _snapshots(settings, side, relaxed, seed, run)
+    found = {}
+    for name, option in options.items():
+        X, each = made[option.relaxed]
+        X = X[: len(X) // option.part]
+        with run.stage(f"{side}^2: pairs and fits"):
+            sde, on_pairs = _learn(settings, option, X, seed, run)
+        with run.stage(f"{side}^2: predict and compare"):
+            dt = settings.path_dt if option.moments else settings.learning.dt
+            error = judge.error(sde, dt, seed)
+        updates = len(X) * each + on_pairs
+        found[name] = {"error": error, "degree": sde.degree_, "updates": updates}
+    return found
 
 
 def _error_of_mean(values: list[float]) -> float | None:

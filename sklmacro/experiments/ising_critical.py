@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from sklmacro._random import Stage, stream, stream_seed
 from sklmacro.experiments._critical import NAMES, criticality
@@ -26,11 +25,11 @@ from sklmacro.experiments._magnet import (
 )
 from sklmacro.experiments._run import Experiment, Run
 from sklmacro.experiments._wolff import equilibrium_series
+from sklmacro.plots import ScalingDisplay
 from sklmacro.scaling import (
     Estimate,
     binder,
     binder_slope,
-    collapse,
     collapse_residual,
     correlation_exponent,
     power_law,
@@ -104,11 +103,11 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     places += [(t, side) for side in settings.sides_there for t in settings.exponents_at]
     places.sort(key=lambda place: -place[1])  # the longest first
     with run.stage("learn, and simulate directly"):
-        jobs = Parallel(n_jobs=run.n_jobs, verbose=10 * run.verbose)
-        cases = jobs(
-            delayed(_case)(*place, settings, stream_seed(run.seed, Stage.SPLIT, k))
-            for k, place in enumerate(places)
-        )
+        pieces = {
+            f"T = {t:.5f}, L = {L}": (t, L, settings, stream_seed(run.seed, Stage.SPLIT, k))
+            for k, (t, L) in enumerate(places)
+        }
+        cases = run.each(_case, pieces)
     table = {key: np.array([case[key] for case in cases]) for key in cases[0]}
     T, L = table["temperature"], table["side"]
     numbers: dict[str, Any] = {
@@ -193,49 +192,31 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     """Draw Figs. 5 and 6: powers of L, Binder cumulants and their slopes, and the collapse."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
     panels = figure.subplots(2, 3)
-    T, L = arrays["temperature"], arrays["side"]
-    styles = {"method": {"fmt": "o", "mfc": "none"}, "direct": {"fmt": "x"}}
-    at = settings.exponents_at[0]
-    for k, ax in enumerate(panels[0, :2]):
-        for i, (source, style) in enumerate(styles.items()):
-            here = at == T
-            ax.errorbar(
-                L[here], arrays[source][here, k], arrays[f"{source}_error"][here, k],
-                color=f"C{i}", capsize=3, label=source, **style,
-            )  # fmt: skip
-        ax.set(xscale="log", yscale="log", xlabel="L", ylabel=NAMES[k], title=f"T = {at:g}")
-        ax.set_xticks(np.unique(L), [str(side) for side in np.unique(L)])
-        ax.minorticks_off()
-    panels[0, 0].legend(frameon=False)
-    for i, side in enumerate(settings.sides):
-        rows = np.flatnonzero(side == L)
-        rows = rows[np.argsort(T[rows])]
-        for source, style in styles.items():
-            panels[0, 2].errorbar(
-                T[rows], arrays[source][rows, 2], arrays[f"{source}_error"][rows, 2],
-                color=f"C{i}", capsize=2, label=f"L = {side}" if source == "method" else None,
-                **style,
-            )  # fmt: skip
-            for k, exponent in ((0, -EXACT["beta/nu"]), (1, EXACT["gamma/nu"])):
-                x, y = collapse(
-                    T[rows], L[rows], arrays[source][rows, k], Tc=TC, nu=1.0, exponent=exponent
-                )
-                panels[1, 1 + k].plot(x, y, style["fmt"], color=f"C{i}", mfc="none")
-    panels[0, 2].set(xlabel="T", ylabel="Binder cumulant")
-    panels[0, 2].legend(frameon=False)
-    for i, source in enumerate(styles):
-        slopes = arrays[f"slopes_{source}"]
-        panels[1, 0].errorbar(
-            settings.sides, -slopes[:, 0], slopes[:, 1], color=f"C{i}", capsize=3, **styles[source]
+    T, L, at = arrays["temperature"], arrays["side"], settings.exponents_at[0]
+    here, everywhere = np.equal(T, at), np.isin(L, settings.sides)
+
+    def shown(source: str, k: int, rows: np.ndarray) -> ScalingDisplay:
+        values, errors = arrays[source][rows, k], arrays[f"{source}_error"][rows, k]
+        power = (-EXACT["beta/nu"], EXACT["gamma/nu"], 0.0)[k]
+        return ScalingDisplay(
+            T[rows], L[rows], values, errors, Tc=TC, nu=1.0, exponent=power, label=NAMES[k]
         )
-    panels[1, 0].set(xscale="log", yscale="log", xlabel="L", ylabel="-dU/dT at Tc")
-    panels[1, 0].set_xticks(settings.sides, [str(side) for side in settings.sides])
-    panels[1, 0].minorticks_off()
-    panels[1, 1].set(xlabel="(T - Tc) L", ylabel="<|M|> L^(1/8)")
-    panels[1, 2].set(xlabel="(T - Tc) L", ylabel="susceptibility L^(-7/4)")
-    figure.suptitle("Ising model near Tc, learned from 16x16 (circles), and simulated (crosses)")
+
+    for style, source in enumerate(("method", "direct")):
+        look: dict[str, Any] = {"name": source, "style": style}
+        for k in (0, 1):
+            shown(source, k, here).plot(panels[0, k], kind="size", **look)
+            shown(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **look)
+            panels[0, k].set_title(f"T = {at:g}")
+        shown(source, 2, everywhere).plot(panels[0, 2], **look)
+        slope, error = arrays[f"slopes_{source}"].T
+        slopes = ScalingDisplay(
+            TC, settings.sides, -slope, error, exponent=1 / EXACT["nu"], label="-dU/dT at Tc"
+        )
+        slopes.plot(panels[1, 0], kind="size", **look)
+    figure.suptitle("Ising model near Tc, learned from 16x16 (method), and simulated (direct)")
     return figure
 
 

@@ -21,6 +21,7 @@ from sklmacro import SDEEnsemble
 from sklmacro._random import Stage, stream
 from sklmacro.experiments._kinetics import (
     GRID,
+    TimeScale,
     densities,
     law_distance,
     reversal_times,
@@ -84,13 +85,20 @@ def _learn(
     ising: Ising, side: int, n_states: int, settings: Settings, run: Run
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Return latent pairs of M, and numbers on the time scale and what was spent."""
-    learning = settings.learning
-    X, upsampling = large_snapshots(ising, side, learning, run.seed, run.n_jobs)
+    learning, seed, n_jobs = settings.learning, run.seed, run.n_jobs
+    X, upsampling = run.once(
+        f"L = {side}, snapshots", large_snapshots, ising, side, learning, seed, n_jobs
+    )
     states = replace(learning, n_states=n_states)
-    pairs, relaxing = moments_along_relaxation(ising, X, states, run.seed, run.n_jobs)
+    pairs, relaxing = moments_along_relaxation(ising, X, states, seed, n_jobs, run.once)
     pairs = magnetisation(pairs)
-    member = fit_ensemble(ising, pairs, Learning(degree=learning.degree, n_members=2), run.seed)
-    scale = time_scale(ising, member.members_[0], X, settings.dt_replicas, run.seed, run.n_jobs)
+    member = fit_ensemble(ising, pairs, Learning(degree=learning.degree, n_members=2), seed)
+    scale = TimeScale(
+        *run.once(
+            f"L = {side}, time scale", time_scale, ising, member.members_[0], X,
+            settings.dt_replicas, seed, n_jobs,
+        )
+    )  # fmt: skip
     return pairs, {
         "dts": scale.dts, "c": scale.c, "c error": scale.error,
         "c taken": scale.c[-1], "error of c taken": scale.error[-1],
@@ -155,8 +163,12 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     small, large = learning.side_small, settings.side_large
     with run.stage("simulate directly (truth)"):
         truths = {
-            "small": _truth(ising, small, settings.duration_small, settings, run),
-            "large": _truth(ising, large, settings.duration_large, settings, run),
+            "small": run.once(
+                "truth, small", _truth, ising, small, settings.duration_small, settings, run
+            ),
+            "large": run.once(
+                "truth, large", _truth, ising, large, settings.duration_large, settings, run
+            ),
         }
     with run.stage("learn the small system"):
         pairs, scale = _learn(ising, small, settings.n_states_small, settings, run)

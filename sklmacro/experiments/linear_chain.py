@@ -92,18 +92,24 @@ def _learn(
     return b_plus_a - b, b, np.sqrt(sde.diffusion([[0.0]])[0, 0, 0])
 
 
+def _of_seed(settings: Settings, seed: int, run: Run) -> dict[str, tuple[float, float, float]]:
+    """Return (a, b, c) learned in each of the ways."""
+    chain, small = LinearChain(), settings.n_small
+    X = _snapshots(chain, small * settings.n_patches, settings, seed, run)
+    X_small = _snapshots(chain, small, settings, seed, run)
+    return {
+        way: _learn(chain, X_small if way == "small chain" else X, way, settings, seed, run)
+        for way in WAYS
+    }
+
+
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Learn the SDE of the large chain in each of the ways, over several seeds."""
     chain, small = LinearChain(), settings.n_small
     large = small * settings.n_patches
-    arrays = {way: np.empty((settings.n_seeds, 3)) for way in WAYS}
-    for k in range(settings.n_seeds):
-        seed = run.seed + k
-        X = _snapshots(chain, large, settings, seed, run)
-        X_small = _snapshots(chain, small, settings, seed, run)
-        for way, found in arrays.items():
-            own = X_small if way == "small chain" else X
-            found[k] = _learn(chain, own, way, settings, seed, run)
+    seeds = range(run.seed, run.seed + settings.n_seeds)
+    rows = [run.once(f"seed {seed}", _of_seed, settings, seed, run) for seed in seeds]
+    arrays = {way: np.array([row[way] for row in rows]) for way in WAYS}
     exact = {"large chain": _exact(chain, large), "small chain": _exact(chain, small)}
     numbers: dict[str, Any] = {"exact": exact, "published": PUBLISHED, "learned": {}}
     for way, found in arrays.items():

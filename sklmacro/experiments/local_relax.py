@@ -68,19 +68,21 @@ def _upsampled(
     return X, passes
 
 
+def _truth(settings: Settings, seed: int, half: int) -> np.ndarray:
+    """Return directly simulated snapshots (n_small, side, side)."""
+    return equilibrium_snapshots(
+        settings.side, settings.temperature, settings.learning.n_small, settings.between,
+        stream(seed, Stage.ADVANCE, half),
+    )  # fmt: skip
+
+
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Upsample with more and more relaxation, and compare each with direct simulation."""
     ising, learning = Ising(settings.temperature), settings.learning
     with run.stage("direct simulation"):
-        truth, again = (
-            equilibrium_snapshots(
-                settings.side, settings.temperature, learning.n_small, settings.between,
-                stream(run.seed, Stage.ADVANCE, k),
-            )
-            for k in range(2)
-        )  # fmt: skip
+        truth, again = (run.once(f"truth {k}", _truth, settings, run.seed, k) for k in range(2))
     with run.stage("simulate small systems"):
-        small = small_snapshots(ising, learning, run.seed, run.n_jobs)
+        small = run.once("small", small_snapshots, ising, learning, run.seed, run.n_jobs)
     numbers: dict[str, Any] = {"site updates": {}}
     arrays: dict[str, np.ndarray] = {}
 
@@ -96,7 +98,7 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     for sweeps in (*settings.sweeps, None):
         name = CONVERGED if sweeps is None else f"{sweeps:g} sweeps a site"
         with run.stage("upsample and relax"):
-            X, passes = _upsampled(ising, small, sweeps, settings, run)
+            X, passes = run.once(name, _upsampled, ising, small, sweeps, settings, run)
         with run.stage("compare"):
             note(name, X)
         if sweeps is None:

@@ -41,6 +41,14 @@ def pair_names(alloy: Alloy) -> list[str]:
     return [name.split()[0] for name in alloy.observable_names]
 
 
+def _paths(alloy: Alloy, side: int, n_runs: int, times: np.ndarray, run: Run) -> np.ndarray:
+    """Return paths of the order parameters (n_runs, n_times, 6), times in seconds."""
+    X = alloy.sample_initial(n_runs, side, random_state=run.seed)
+    return alloy.simulate(
+        X, times, observe=True, random_state=run.seed, n_jobs=run.n_jobs, verbose=run.verbose
+    )
+
+
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Simulate every size."""
     alloy = alloy_of(settings.temperature, settings.barriers)
@@ -51,11 +59,7 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     for side, n_runs in zip(settings.sides, settings.runs, strict=True):
         n_sites = 2 * side**3
         with run.stage(f"{n_sites} sites"):
-            X = alloy.sample_initial(n_runs, side, random_state=run.seed)
-            paths = alloy.simulate(
-                X, times * unit, observe=True, random_state=run.seed, n_jobs=run.n_jobs,
-                verbose=run.verbose,
-            )  # fmt: skip
+            paths = run.once(f"{n_sites} sites", _paths, alloy, side, n_runs, times * unit, run)
         arrays[f"orders_{n_sites}"] = paths
         numbers[f"{n_sites} sites"] = summary(paths)
     return numbers, arrays

@@ -9,7 +9,8 @@ from sklmacro._random import Stage, stream
 from sklmacro.experiments._run import Run
 from sklmacro.experiments.nbmota_direct import alloy_of, summary
 from sklmacro.experiments.nbmota_fit import FitSettings, fit, late_summary, predict, reduce_pairs
-from sklmacro.experiments.nbmota_small import SmallSettings, pairs, pilot, snapshots
+from sklmacro.experiments.nbmota_small import Clock, SmallSettings, pairs, pilot, snapshots
+from sklmacro.simulators import Alloy
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,30 @@ class SizeSettings:
     fits: FitSettings = field(default_factory=FitSettings)
 
 
+def _truth(alloy: Alloy, side: int, n_runs: int, times: np.ndarray, run: Run) -> np.ndarray:
+    """Return true paths (n_runs, n_times, 6) of a size."""
+    x0 = alloy.sample_initial(n_runs, side, random_state=run.seed + 400)
+    return alloy.simulate(x0, times, observe=True, random_state=run.seed + 401, n_jobs=run.n_jobs)
+
+
+def _learned(pairs: np.ndarray, n_steps: int, settings: SizeSettings, run: Run) -> list[np.ndarray]:
+    """Return paths (n_paths, n_steps + 1, 6) of every fit to the pairs, from random solutions."""
+    fits = fit(pairs, settings.fits, False, run.seed)
+    return predict(fits, np.zeros((1, 6)), n_steps, settings.fits, run.seed)
+
+
 def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Simulate small systems once, learn every size from them, and compare with direct paths."""
     small, alloy = settings.small, alloy_of(settings.temperature, settings.barriers)
     with run.stage("pilot of the sizes"):
-        clock = pilot(alloy, small, run)
+        clock = Clock(*run.once("sizes, pilot", pilot, alloy, small, run))
     dt = small.dt * clock.tau
     n_steps = round(clock.end / dt)
     late = n_steps // 2
     with run.stage("small systems of the sizes"):
-        X, groups = snapshots(alloy, clock, small, settings.n_runs, settings.n_times, run)
+        X, groups = run.once(
+            "sizes, small", snapshots, alloy, clock, small, settings.n_runs, settings.n_times, run
+        )
     region = ((small.side + 2 * small.buffer) / small.side) ** 3 * 2 * small.side**3 / 1024
     numbers: dict[str, Any] = {
         "relaxation time [s]": clock.tau, "time of a jump [s]": clock.jump,
@@ -48,14 +63,13 @@ def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str,
         ),
     }  # fmt: skip
     arrays: dict[str, np.ndarray] = {"times": np.arange(n_steps + 1) * dt}
-    z0 = np.zeros((1, 6))
     for factor, n_runs in zip(settings.direct_factors, settings.direct_runs, strict=True):
         n_sites = 2 * (small.side * factor) ** 3
         with run.stage(f"direct simulation of {n_sites} sites"):
-            x0 = alloy.sample_initial(n_runs, small.side * factor, random_state=run.seed + 400)
-            truth = alloy.simulate(
-                x0, arrays["times"], observe=True, random_state=run.seed + 401, n_jobs=run.n_jobs
-            )
+            truth = run.once(
+                f"{n_sites} sites, truth", _truth, alloy, small.side * factor, n_runs,
+                arrays["times"], run,
+            )  # fmt: skip
         arrays[f"direct_{n_sites}"] = truth
         numbers[f"direct, second half, {n_sites} sites"] = summary(truth[:, late:])
     for factor in settings.factors:
@@ -65,13 +79,14 @@ def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str,
         p = max(1, round(settings.n_pairs / n))
         rows = np.sort(rng.choice(len(X), n, replace=False))
         with run.stage(f"snapshots and pairs of {n_sites} sites"):
-            found = pairs(
-                alloy, clock, small, X[rows], groups[rows], factor, p, run,
-                run.seed + 1_000_000 + 10_000 * factor,
+            found = run.once(
+                f"{n_sites} sites, pairs", pairs, alloy, clock, small, X[rows], groups[rows],
+                factor, p, run, run.seed + 1_000_000 + 10_000 * factor,
             )  # fmt: skip
         with run.stage(f"fit and predict {n_sites} sites"):
-            fits = fit(reduce_pairs(found, dt), settings.fits, False, run.seed)
-            paths = predict(fits, z0, n_steps, settings.fits, run.seed)
+            paths = run.once(
+                f"{n_sites} sites, paths", _learned, reduce_pairs(found, dt), n_steps, settings, run
+            )
         arrays[f"predicted_{n_sites}"] = paths[0]
         entry: dict[str, Any] = late_summary(paths, late)
         entry["n_snapshots"], entry["pairs of each"], entry["lam"] = n, p, n_all

@@ -15,7 +15,7 @@ but are pairs of their own.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,7 @@ class SmallSettings:
     buffer: int = 2
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """Times of one temperature in seconds.
 
     Attributes

@@ -8,7 +8,8 @@ import numpy as np
 from sklmacro.experiments._run import Run
 from sklmacro.experiments.nbmota_direct import alloy_of, pair_names, summary
 from sklmacro.experiments.nbmota_fit import FitSettings, fit, late_summary, predict, reduce_pairs
-from sklmacro.experiments.nbmota_small import SmallSettings, pairs, pilot, snapshots
+from sklmacro.experiments.nbmota_small import Clock, SmallSettings, pairs, pilot, snapshots
+from sklmacro.simulators import Alloy
 
 TEMPERATURES = (
     400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0, 1100.0, 1200.0, 1400.0, 1600.0, 1800.0,
@@ -39,6 +40,34 @@ def n_pairs_of(settings: TemperatureSettings, jumps_of_pair: float) -> int:
     return int(n // settings.n_runs) * settings.n_runs
 
 
+def _truth(
+    alloy: Alloy, side: int, times: np.ndarray, settings: TemperatureSettings, run: Run
+) -> np.ndarray:
+    """Return true paths (n_direct, n_times, 6) at one temperature."""
+    x0 = alloy.sample_initial(settings.n_direct, side, random_state=run.seed + 300)
+    return alloy.simulate(x0, times, observe=True, random_state=run.seed + 301, n_jobs=run.n_jobs)
+
+
+def _late(truth: np.ndarray) -> int:
+    """Return the step from which on paths are in their last quarter."""
+    return 3 * (truth.shape[1] - 1) // 4
+
+
+def _learned(
+    pairs: np.ndarray, truths: list[np.ndarray], settings: TemperatureSettings, run: Run
+) -> list[dict[str, list[float]]]:
+    """Fit the SDE of all temperatures; return what it says of the last quarter at each of them."""
+    with run.stage("fit the SDE of all temperatures"):
+        fits = fit(pairs, settings.fits, True, run.seed)
+    predicted = []
+    with run.stage("predict all temperatures"):
+        for temperature, truth in zip(settings.temperatures, truths, strict=True):
+            n_steps = truth.shape[1] - 1
+            paths = predict(fits, truth[:, 0], n_steps, settings.fits, run.seed, temperature)
+            predicted.append(late_summary(paths, _late(truth)))
+    return predicted
+
+
 def compute(
     settings: TemperatureSettings, run: Run
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -51,7 +80,7 @@ def compute(
     for k, temperature in enumerate(settings.temperatures):
         alloy = alloy_of(temperature, settings.barriers)
         with run.stage("pilots of all temperatures"):
-            clock = pilot(alloy, small, run)
+            clock = Clock(*run.once(f"{temperature:g} K, pilot", pilot, alloy, small, run))
         dt = small.dt * clock.tau
         n_pairs = n_pairs_of(settings, region * dt / clock.jump)
         n_vacancies = max(1, round(2 * small.side**3 / 1024))
@@ -59,21 +88,22 @@ def compute(
             n_vacancies * (settings.n_runs + small.n_pilot) * clock.end / clock.jump
         )
         with run.stage("small systems of all temperatures"):
-            X, groups = snapshots(
-                alloy, clock, small, settings.n_runs, n_pairs // settings.n_runs, run
-            )
+            X, groups = run.once(
+                f"{temperature:g} K, small", snapshots, alloy, clock, small, settings.n_runs,
+                n_pairs // settings.n_runs, run,
+            )  # fmt: skip
         with run.stage("pairs of all temperatures"):
-            found = pairs(alloy, clock, small, X, groups + 1000 * k, settings.factor, 1, run,
-                          run.seed + 10_000 * (k + 1))  # fmt: skip
+            found = run.once(
+                f"{temperature:g} K, pairs", pairs, alloy, clock, small, X, groups + 1000 * k,
+                settings.factor, 1, run, run.seed + 10_000 * (k + 1),
+            )  # fmt: skip
         everything.append(reduce_pairs(found, dt))
         jumps["pairs"] += len(found) * region * dt / clock.jump
         times = np.arange(round(clock.end / dt) + 1) * dt
         with run.stage("direct simulation of all temperatures (truth)"):
-            x0 = alloy.sample_initial(settings.n_direct, side, random_state=run.seed + 300)
             truths.append(
-                alloy.simulate(x0, times, observe=True, random_state=run.seed + 301,
-                               n_jobs=run.n_jobs)
-            )  # fmt: skip
+                run.once(f"{temperature:g} K, truth", _truth, alloy, side, times, settings, run)
+            )
         large_vacancies = max(1, round(2 * side**3 / 1024))
         jumps["direct simulation"] += settings.n_direct * large_vacancies * times[-1] / clock.jump
         clocks.append(clock)
@@ -81,16 +111,10 @@ def compute(
             "relaxation time [s]": clock.tau, "duration [s]": times[-1],
             "time of a jump [s]": clock.jump, "settled": clock.settled, "n_pairs": len(found),
         })  # fmt: skip
-    with run.stage("fit the SDE of all temperatures"):
-        fits = fit(np.concatenate(everything), settings.fits, True, run.seed)
-    direct, predicted = [], []
-    with run.stage("predict all temperatures"):
-        for temperature, truth in zip(settings.temperatures, truths, strict=True):
-            n_steps = truth.shape[1] - 1
-            late = 3 * n_steps // 4
-            paths = predict(fits, truth[:, 0], n_steps, settings.fits, run.seed, temperature)
-            predicted.append(late_summary(paths, late))
-            direct.append(summary(truth[:, late:]))
+    direct = [summary(truth[:, _late(truth) :]) for truth in truths]
+    predicted = run.once(
+        "temperatures, predicted", _learned, np.concatenate(everything), truths, settings, run
+    )
     numbers["jumps of vacancies, about"] = jumps
     numbers["direct, last quarter"], numbers["predicted, last quarter"] = direct, predicted
     numbers.update(compare(settings, direct, predicted))

@@ -218,28 +218,20 @@ def _least_mmd(lams: np.ndarray, values: np.ndarray, K: int, run: Run) -> dict[s
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Scan lam over several seeds; compare ways to get snapshots with the first."""
     with run.stage("simulate the large system (truth)"):
-        starts, truth = _test_sets(settings, run)
+        starts, truth = run.once("truth", _test_sets, settings, run)
         half = settings.n_paths // 2
         floor = np.mean([mean_mmd2(q[:half], q[half:]) for q in truth])
     K = settings.n_large // settings.patch
     scans = {"one patch": (1, settings.lams), "all patches": (K, settings.lams_all)}
-    found: dict[str, list[dict[str, np.ndarray]]] = {case: [] for case in scans}
-    ways = {}
-    for k in range(settings.n_seeds):
-        seed = run.seed + k
-        snapshots = _snapshots(settings, SNAPSHOTS[0], seed, run)
-        for case, (p, lams) in scans.items():
-            learned = _Learned(settings, snapshots, p, seed, run)
-            rows = [
-                _scores(_predict(settings, learned, lam, starts, seed, run), truth, run)
-                for lam in lams
-            ]
-            found[case].append({name: np.array([row[name] for row in rows]) for name in rows[0]})
-    for how in SNAPSHOTS[1:]:
-        snapshots = _snapshots(settings, how, run.seed, run)
-        learned = _Learned(settings, snapshots, K, run.seed, run)
-        P = _predict(settings, learned, K, starts, run.seed, run)
-        ways[f"{how}, first seed"] = _scores(P, truth, run)
+    seeds = range(run.seed, run.seed + settings.n_seeds)
+    found = [
+        run.once(f"seed {seed}", _of_seed, settings, scans, starts, truth, seed, run)
+        for seed in seeds
+    ]
+    ways = {
+        f"{how}, first seed": run.once(how, _of_way, settings, how, starts, truth, run)
+        for how in SNAPSHOTS[1:]
+    }
     numbers: dict[str, Any] = {
         "K": K,
         "published": {"lam of smallest MMD": 5.0, "values of lam": PUBLISHED, "seeds": 1},
@@ -248,7 +240,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     arrays: dict[str, np.ndarray] = {}
     aims: dict[str, Any] = {}
     for case, (_, lams) in scans.items():
-        scores = {name: np.array([one[name] for one in found[case]]) for name in found[case][0]}
+        names = found[0][case]
+        scores = {name: np.array([one[case][name] for one in found]) for name in names}
         numbers[case], aim = _summary(np.array(lams), scores, K, run)
         aims |= {f"{case}: {name}": value for name, value in aim.items()}
         arrays |= {f"{case}, {name}": values for name, values in scores.items()}
@@ -257,6 +250,35 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
         how: _errors(scores["mean_error2"], scores["mean_noise2"]) for how, scores in ways.items()
     }
     return numbers | {"aim": aims, "site updates": _site_updates(settings)}, arrays
+
+
+def _of_seed(
+    settings: Settings,
+    scans: dict[str, tuple[int, tuple[float, ...]]],
+    starts: np.ndarray,
+    truth: list[np.ndarray],
+    seed: int,
+    run: Run,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return every measure (n_lams, 9) of each scan."""
+    snapshots, found = _snapshots(settings, SNAPSHOTS[0], seed, run), {}
+    for case, (p, lams) in scans.items():
+        learned = _Learned(settings, snapshots, p, seed, run)
+        rows = [
+            _scores(_predict(settings, learned, lam, starts, seed, run), truth, run) for lam in lams
+        ]
+        found[case] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return found
+
+
+def _of_way(
+    settings: Settings, how: str, starts: np.ndarray, truth: list[np.ndarray], run: Run
+) -> dict[str, np.ndarray]:
+    """Return every measure (9,) with moments of all patches of snapshots made in another way."""
+    K = settings.n_large // settings.patch
+    snapshots = _snapshots(settings, how, run.seed, run)
+    learned = _Learned(settings, snapshots, K, run.seed, run)
+    return _scores(_predict(settings, learned, K, starts, run.seed, run), truth, run)
 
 
 def _summary(

@@ -268,11 +268,11 @@ def _limit_z(
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Check the assumptions and measure the rates."""
     with run.stage("predator-prey: laws after one step"):
-        predator = _predator_prey(settings, run)
+        predator = run.once("predator-prey", _predator_prey, settings, run)
     with run.stage("exact laws of torus and chain"):
-        exact, curves = _exact(settings, run)
+        exact, curves = run.once("exact laws", _exact, settings, run)
     with run.stage("Ising: coupled replicas"):
-        ising, arrays = _ising(settings, run)
+        ising, arrays = run.once("Ising", _ising, settings, run)
     numbers: dict[str, Any] = {"predator-prey": predator, "exact laws": exact, "Ising": ising}
     numbers["aim"] = {
         f"{name}: dt^{power}": {

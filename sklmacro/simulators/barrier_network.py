@@ -109,7 +109,7 @@ class BarrierNetwork(BarrierModel):
     ):
         super().__init__("bcc", CUTOFF / LATTICE_CONSTANT, len(species))
         self.species = tuple(species)
-        arrays = _check_weights(weights)
+        self.weights = arrays = _check_weights(weights)
         w, c = zip(*(_fold(arrays, i) for i in range(N_HIDDEN)), strict=True)
         displacement = 2 * self.offsets[0, :, :3] + self.offsets[0, :, 3:]  # in half constants
         voxel = np.ravel_multi_index(tuple((displacement + BOX // 2).T), (BOX,) * 3)

@@ -31,8 +31,13 @@ def _ask(environment: np.ndarray, b: int, out: np.ndarray, params: Any) -> bool:
     return False
 
 
+LARGEST_RADIUS = 10.0  # lattice constants: thousands of sites
+
+
 class BarrierModel:
     """Base of the barrier models; a subclass for Python code writes `evaluate` only.
+
+    A model that is to be saved keeps the arguments of its constructor under their own names.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ class BarrierModel:
 
     def __init__(self, kind: str, radius: float, n_species: int):
         self.kind = check_choice(kind, "kind", KINDS)
-        self.radius = check_real(radius, "radius", low=nearest_distance(kind))
+        self.radius = check_real(radius, "radius", low=nearest_distance(kind), high=LARGEST_RADIUS)
         self.n_species = n_species
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -198,11 +203,12 @@ class ClusterBarriers(BarrierModel):
                     f"lattice within {radius:g} lattice constants, but got {array.shape}; reshape "
                     "it, or choose the radius that it was made for."
                 )
-        if n_pairs and (pairs.min() < 0 or pairs.max() >= n_sites):
+        if n_pairs and (pairs.dtype.kind not in "iu" or pairs.min() < 0 or pairs.max() >= n_sites):
             raise ValueError(
                 f"Expected pairs of sites 0 to {n_sites - 1} of the environment, but got "
-                f"{pairs.min()} to {pairs.max()}; count the sites within the radius."
+                f"{pairs.dtype} {pairs.min()} to {pairs.max()}; count the sites within the radius."
             )
+        self.points, self.pairs, self.joint = points, pairs, joint
         # Sites by two, a missing last one empty; every row filled up to whole vectors.
         even = np.concatenate([points, np.zeros((n_basis, n_sites % 2, s, *tail))], axis=1)
         by_two = even[:, ::2, :, np.newaxis] + even[:, 1::2, np.newaxis]

@@ -1,0 +1,257 @@
+"""Score against lam, from a search, with the factor of theory."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from sklmacro._validation import check_real
+from sklmacro.evolution import PartialEvolutionSampler
+from sklmacro.plots._axes import legend, panels, require_matplotlib
+from sklmacro.plots.style import TRUE, curve
+from sklmacro.scoring import WORST_SCORE
+
+MOST_TICKS = 8
+
+
+class LamSearchDisplay:
+    """Scores of a search over `lam`, one curve for each combination of the other parameters.
+
+    Parameters
+    ----------
+    lam : ndarray of shape (n_candidates,)
+        Factors on the covariance.
+    scores : ndarray of shape (n_candidates, n_splits)
+        Score of each candidate on each split; NaN where there is none.
+    curves : sequence of str of length n_candidates, default=None
+        Name of the curve that each candidate belongs to; None makes one curve.
+    K : float, default=None
+        Factor of theory (Theorem 1).
+    score_name : str, default="score"
+
+    Attributes
+    ----------
+    errorbars_ : list of matplotlib ErrorbarContainer
+        Mean score over the splits, with the standard deviation over them, curve by curve.
+    failed_ : list of matplotlib Line2D
+        Crosses at the lower edge for candidates without a score on some split.
+    K_line_ : matplotlib Line2D or None
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklmacro import PatchSDERegressor
+    >>> from sklmacro.plots import LamSearchDisplay
+    >>> from sklmacro.scoring import PathScorer, ReferencePaths
+    >>> rng = np.random.default_rng(0)
+    >>> z = rng.uniform(-1, 1, (1000, 1))
+    >>> dz = -0.1 * z + 0.4 * rng.standard_normal(z.shape)  # of one patch of K = 16
+    >>> sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
+    >>> paths = 0.9 ** np.arange(9) + 0.1 * rng.standard_normal((20, 9)).cumsum(axis=1)
+    >>> scorer = PathScorer(ReferencePaths(np.ones((20, 1)), paths[:, :, None], np.arange(9)))
+    >>> search = GridSearchCV(sde, {"lam": [4.0, 16.0, 64.0]}, scoring=scorer, cv=2).fit(z, dz)
+    >>> display = LamSearchDisplay.from_estimator(search, K=16)
+    >>> display.lam.tolist(), display.scores.shape
+    ([4.0, 16.0, 64.0], (3, 2))
+    """
+
+    def __init__(
+        self,
+        lam: np.ndarray,
+        scores: np.ndarray,
+        *,
+        curves: Any = None,
+        K: float | None = None,
+        score_name: str = "score",
+    ):
+        self.lam = lam
+        self.scores = scores
+        self.curves = curves
+        self.K = K
+        self.score_name = score_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        K: float | None = None,
+        negate_score: bool = False,
+        score_name: str | None = None,
+        ax: Any = None,
+    ) -> Self:
+        """Draw the scores of a fitted search.
+
+        Parameters
+        ----------
+        estimator : fitted GridSearchCV, HalvingGridSearchCV or other search
+            A parameter of the search ends in `lam`.
+        K : float, default=None
+            Factor of theory, the number of patches over the number evolved; None takes that of the
+            refitted best estimator, where it is a Pipeline with a `PartialEvolutionSampler`, or has
+            `lam="K"`.
+        negate_score, score_name, ax
+            As in `from_cv_results`.
+
+        Returns
+        -------
+        display : LamSearchDisplay
+        """
+        check_is_fitted(estimator, "cv_results_")
+        if K is None:
+            K = _theory(getattr(estimator, "best_estimator_", None))
+        return cls.from_cv_results(
+            estimator.cv_results_, K=K, negate_score=negate_score, score_name=score_name, ax=ax
+        )
+
+    @classmethod
+    def from_cv_results(
+        cls,
+        cv_results: Mapping[str, Any],
+        *,
+        K: float | None = None,
+        negate_score: bool = False,
+        score_name: str | None = None,
+        ax: Any = None,
+    ) -> Self:
+        """Draw the scores of a search.
+
+        Parameters
+        ----------
+        cv_results : dict
+            `cv_results_` of a search.
+        K : float, default=None
+            Factor of theory, the number of patches over the number evolved; needed where "K" is
+            among the candidates.
+        negate_score : bool, default=False
+            Draw minus the score, as for a score that is minus a distance.
+        score_name : str, default=None
+            Label of the axis; None stands for "score" or "-score".
+        ax : matplotlib Axes, default=None
+
+        Returns
+        -------
+        display : LamSearchDisplay
+
+        Raises
+        ------
+        ValueError
+            If no parameter ends in `lam`, or one of its values is neither a number nor "K".
+        """
+        require_matplotlib()
+        name = _name_of_lam(cv_results)
+        if K is not None:
+            K = check_real(K, "K", low=0.0, strict=True)
+        lam = np.array([_number(value, name, K) for value in cv_results[name]])
+        splits = [
+            key for key in cv_results if key.startswith("split") and key.endswith("_test_score")
+        ]
+        if not splits:
+            raise ValueError(
+                "Expected cv_results with split0_test_score and so on, of a search with one score, "
+                f"but got {', '.join(cv_results)}; search with a single scorer."
+            )
+        scores = np.stack([np.asarray(cv_results[key], float) for key in splits], axis=1)
+        scores[scores == WORST_SCORE] = np.nan
+        display = cls(
+            lam, -scores if negate_score else scores, curves=_curves(cv_results, name), K=K,
+            score_name=score_name or ("-score" if negate_score else "score"),
+        )  # fmt: skip
+        return display.plot(ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw the scores.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        self : LamSearchDisplay
+        """
+        (ax,) = panels(ax, 1)
+        names = np.full(len(self.lam), "") if self.curves is None else np.asarray(self.curves)
+        self.errorbars_: list = []
+        self.failed_: list = []
+        for k, curve_name in enumerate(dict.fromkeys(names.tolist())):
+            rows = np.flatnonzero(names == curve_name)
+            rows = rows[np.argsort(self.lam[rows], kind="stable")]
+            lam, scores = self.lam[rows], self.scores[rows]
+            drawn = ax.errorbar(
+                lam, scores.mean(axis=1), scores.std(axis=1), capsize=3, lw=1.5, ms=5,
+                label=curve_name or None, **curve(k),
+            )  # fmt: skip
+            self.errorbars_.append(drawn)
+            failed = lam[np.isnan(scores).any(axis=1)]
+            if len(failed):
+                self.failed_ += ax.plot(
+                    failed, np.full(len(failed), 0.03), "x", color=curve(k)["color"],
+                    transform=ax.get_xaxis_transform(), label="no score",
+                )  # fmt: skip
+        self.K_line_ = None
+        if self.K is not None:
+            self.K_line_ = ax.axvline(
+                self.K, color=TRUE, ls=":", lw=1.2, zorder=0, label=f"K = {self.K:g}"
+            )
+        ax.set(xscale="log", xlabel="lam", ylabel=self.score_name)
+        ticks = np.unique(self.lam)
+        if len(ticks) <= MOST_TICKS:
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.minorticks_off()
+        legend(ax)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _name_of_lam(cv_results: Mapping[str, Any]) -> str:
+    """Return the one key of `cv_results` for a parameter that ends in lam."""
+    names = [key for key in cv_results if key.startswith("param_")]
+    found = [name for name in names if name == "param_lam" or name.endswith("__lam")]
+    if len(found) != 1:
+        raise ValueError(
+            "Expected a search over one parameter that ends in lam, but got one over "
+            f"{', '.join(name.removeprefix('param_') for name in names) or 'none'}; search for "
+            'instance over {"sde__lam": ["K", 1.0, 16.0]}.'
+        )
+    return found[0]
+
+
+def _number(value: Any, name: str, K: float | None) -> float:
+    """Return a value of lam as a number."""
+    if isinstance(value, str) and value == "K" and K is not None:
+        return K
+    try:
+        return check_real(value, name.removeprefix("param_"), low=0.0, strict=True)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected values of {name.removeprefix('param_')} that are positive numbers, or 'K' "
+            f"together with the number K, but got {value!r}; pass K=..., or leave it out of the "
+            "search."
+        ) from error
+
+
+def _curves(cv_results: Mapping[str, Any], name: str) -> list[str]:
+    """Return the name of each candidate's curve: all parameters but lam, and the resources."""
+    rest = [key for key in cv_results if key.startswith("param_") and key != name]
+    columns = [(key.removeprefix("param_"), cv_results[key]) for key in rest]
+    if "n_resources" in cv_results:
+        columns.append(("n_resources", cv_results["n_resources"]))
+    n = len(cv_results[name])
+    return [", ".join(f"{key} = {column[i]}" for key, column in columns) for i in range(n)]
+
+
+def _theory(best: Any) -> float | None:
+    """Return K over the number of patches evolved, where a fitted estimator tells it."""
+    steps = [step for _, step in best.steps] if isinstance(best, Pipeline) else [best]
+    for step in steps:
+        if isinstance(step, PartialEvolutionSampler):
+            return step.n_patches_ / step.n_patches_evolved
+    last = steps[-1]
+    return last.lam_ if getattr(last, "lam", None) == "K" and hasattr(last, "lam_") else None

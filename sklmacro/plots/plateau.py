@@ -1,0 +1,114 @@
+"""Rates and diffusion over dt, with the plateau where dt belongs."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from sklmacro._validation import check_real
+from sklmacro.plateau import Plateau
+from sklmacro.plots._axes import legend, panels
+from sklmacro.plots.style import SHADE, TRUE, curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class PlateauDisplay:
+    """Relaxation rate and diffusion of every observable over dt, the plateau shaded.
+
+    Parameters
+    ----------
+    plateau : Plateau
+        What `plateau.dt_plateau` returns.
+    dt : float, default=None
+        The dt chosen.
+    time_label : str, default="dt"
+        Label of the axis of dt.
+
+    Attributes
+    ----------
+    errorbars_ : list of matplotlib ErrorbarContainer
+        Rates of all observables, then diffusions.
+    spans_ : list of matplotlib Rectangle
+        The plateau in both panels; empty where there is none.
+    dt_lines_ : list of matplotlib Line2D
+        The dt chosen, in both panels.
+    axes_ : ndarray of matplotlib Axes of shape (2,)
+        Rates and diffusion.
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklmacro.plateau import dt_plateau
+    >>> from sklmacro.plots import PlateauDisplay
+    >>> from sklmacro.simulators import LinearChain
+    >>> chain = LinearChain(force=0.0, gamma=0.1)
+    >>> X = chain.sample_initial(40, 12, random_state=0)
+    >>> plateau = dt_plateau(chain, X, [0.1, 0.2, 0.4, 10.0, 40.0], random_state=0)
+    >>> display = PlateauDisplay(plateau, dt=0.2).plot()
+    >>> len(display.errorbars_), display.axes_[1].get_ylabel()
+    (2, 'diffusion')
+    """
+
+    def __init__(self, plateau: Plateau, *, dt: float | None = None, time_label: str = "dt"):
+        self.plateau = plateau
+        self.dt = dt
+        self.time_label = time_label
+
+    def plot(self, ax: Any = None, *, relative: bool = False) -> Self:
+        """Draw both panels.
+
+        Parameters
+        ----------
+        ax : two matplotlib Axes, default=None
+            Where to draw rates and diffusion; None makes a new figure.
+        relative : bool, default=False
+            Draw each curve over its value at the shortest dt, so that observables of different
+            size compare.
+
+        Returns
+        -------
+        self : PlateauDisplay
+        """
+        axes = panels(ax, 2)
+        found = self.plateau
+        dt = None if self.dt is None else check_real(self.dt, "dt", low=0.0, strict=True)
+        self.errorbars_: list = []
+        self.spans_: list = []
+        self.dt_lines_: list = []
+        curves = (found.rate, found.rate_error), (found.diffusion, found.diffusion_error)
+        for panel, (values, errors), what in zip(axes, curves, ("rate", "diffusion"), strict=True):
+            unit = values[0] if relative else np.ones(len(found.names))
+            for k, name in enumerate(found.names):
+                drawn = panel.errorbar(
+                    found.dts, values[:, k] / unit[k], errors[:, k] / abs(unit[k]), label=name,
+                    capsize=2, ms=5, lw=1.4, **curve(k),
+                )  # fmt: skip
+                self.errorbars_.append(drawn)
+            if found.interval is not None:
+                self.spans_.append(
+                    panel.axvspan(*found.interval, color=SHADE, lw=0, zorder=0, label="plateau")
+                )
+            if dt is not None:
+                self.dt_lines_.append(
+                    panel.axvline(dt, color=TRUE, ls=":", lw=1.2, label=f"dt = {dt:g}")
+                )
+            _time_axis(panel, found.dts)
+            panel.set(xlabel=self.time_label, ylabel=f"{what} / first" if relative else what)
+        legend(axes[1])
+        self.axes_ = np.array(axes, dtype=object)
+        self.figure_ = axes[0].figure
+        return self
+
+
+def _time_axis(ax: "Axes", dts: np.ndarray) -> None:
+    """Scale the axis of dt by logarithms, with a place for 0."""
+    shortest = dts[dts > 0][0]
+    if dts[0] > 0:
+        ax.set_xscale("log")
+        return
+    ax.set_xscale("symlog", linthresh=shortest, linscale=0.5)
+    ax.set_xlim(-0.3 * shortest, 1.3 * dts[-1])
+    decades = 10.0 ** np.arange(np.ceil(np.log10(shortest)), np.log10(dts[-1]) + 0.1)
+    ax.set_xticks([0.0, *decades], ["0", *(f"{decade:g}" for decade in decades)])
+    ax.minorticks_off()

@@ -1,0 +1,289 @@
+"""Finite-size scaling near a critical point: curves of all sizes, powers of the size, collapse."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from sklmacro._validation import check_choice, check_finite, check_numbers, check_real
+from sklmacro.plots._axes import legend, panels
+from sklmacro.plots.style import COLORS, LINES, MARKERS, TRUE
+from sklmacro.scaling import CollapseResidual, Estimate, collapse, collapse_residual, power_law
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+KINDS = ("temperature", "size", "collapse")
+FILLS = ("full", "none", "left", "right")
+
+
+class ScalingDisplay:
+    """A quantity on lattices of several sizes, over temperature or size, or collapsed.
+
+    Parameters
+    ----------
+    T, L, y : array-like of shape (n_points,)
+        Temperatures, sizes and values: <|M|>, the susceptibility, the Binder cumulant or its slope.
+    error : array-like of shape (n_points,), default=None
+        Standard errors of y.
+    Tc : float, default=None
+        Critical temperature.
+    nu : float, default=None
+        Exponent of the correlation length, for the collapse.
+    exponent : float, default=None
+        y goes as L^exponent at Tc, by theory: -beta/nu for <|M|>, gamma/nu for the susceptibility,
+        0 for the Binder cumulant, 1/nu for its slope.
+    label : str, default="y"
+        Name of the quantity.
+
+    Attributes
+    ----------
+    errorbars_ : list of matplotlib ErrorbarContainer
+        The points: one for each size, the smallest first, or one for all over size.
+    lines_ : list of matplotlib Line2D
+        Critical temperature; or the power law fitted, and that of theory.
+    exponent_ : Estimate or None
+        Exponent fitted, over size; None where too few or negative points leave it open.
+    residual_ : CollapseResidual or None
+        How far the collapse is from one curve; None where sizes do not overlap.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklmacro.plots import ScalingDisplay
+    >>> T, L = np.meshgrid(np.linspace(2.2, 2.34, 8), [16, 32, 64])
+    >>> T, L = T.ravel(), L.ravel()
+    >>> y = L**-0.125 * np.exp(-(T - 2.269) * L / 4)
+    >>> display = ScalingDisplay(T, L, y, Tc=2.269, nu=1.0, exponent=-0.125, label="<|M|>")
+    >>> display.plot(kind="collapse").residual_.relative < 0.1
+    True
+    """
+
+    def __init__(
+        self,
+        T: Any,
+        L: Any,
+        y: Any,
+        error: Any = None,
+        *,
+        Tc: float | None = None,
+        nu: float | None = None,
+        exponent: float | None = None,
+        label: str = "y",
+    ):
+        self.T = T
+        self.L = L
+        self.y = y
+        self.error = error
+        self.Tc = Tc
+        self.nu = nu
+        self.exponent = exponent
+        self.label = label
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        kind: str = "temperature",
+        temperature: float | None = None,
+        name: str | None = None,
+        style: int = 0,
+    ) -> Self:
+        """Draw the points.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        kind : {"temperature", "size", "collapse"}, default="temperature"
+            y over T, one curve for each size; y over L at one temperature, with a power law fitted
+            by `scaling.power_law`; y L^-exponent over (T - Tc) L^(1/nu), by `scaling.collapse`.
+        temperature : float, default=None
+            The one of T to draw over size; None takes the nearest to Tc, or the only one.
+        name : str, default=None
+            Name of these points in the legend.
+        style : int, default=0
+            Number of their style, so that several displays can share the axes: filled, open and
+            half filled markers over temperature, colours over size.
+
+        Returns
+        -------
+        self : ScalingDisplay
+
+        Raises
+        ------
+        ValueError
+            If points and errors do not fit together, or Tc, nu or exponent is missing for `kind`.
+        """
+        check_choice(kind, "kind", KINDS)
+        points = _Points.of(self.T, self.L, self.y, self.error)
+        (ax,) = panels(ax, 1)
+        self.errorbars_: list = []
+        self.lines_: list = []
+        self.exponent_: Estimate | None = None
+        self.residual_: CollapseResidual | None = None
+        if kind == "size":
+            at = _one_temperature(points.T, temperature, self.Tc)
+            self._plot_size(ax, points.take(np.equal(points.T, at)), name, style)
+        elif kind == "temperature":
+            if self.Tc is not None:
+                self.lines_.append(ax.axvline(self.Tc, color=TRUE, ls=":", lw=1.2, zorder=0))
+            self._plot_curves(ax, points, name, style, LINES[style % len(LINES)])
+            ax.set(xlabel="T", ylabel=self.label)
+        else:
+            self._plot_collapse(ax, points, name, style)
+        legend(ax, fontsize="small")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _plot_curves(
+        self, ax: "Axes", points: "_Points", name: str | None, style: int, line: Any
+    ) -> None:
+        """Draw y over T, one curve for each size."""
+        for k, size in enumerate(np.unique(points.L)):
+            one = points.take(size == points.L)
+            one = one.take(np.argsort(one.T, kind="stable"))
+            drawn = ax.errorbar(
+                one.T, one.y, one.error, ls=line, lw=1.0, ms=5, capsize=2,
+                color=COLORS[k % len(COLORS)], marker=MARKERS[k % len(MARKERS)],
+                fillstyle=FILLS[style % len(FILLS)], label=_label(size, name, style, first=k == 0),
+            )  # fmt: skip
+            self.errorbars_.append(drawn)
+
+    def _plot_collapse(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> None:
+        Tc, nu, power = (self._needed(key) for key in ("Tc", "nu", "exponent"))
+        theory = {"Tc": Tc, "nu": nu, "exponent": power}
+        x, scaled = collapse(points.T, points.L, points.y, **theory)
+        error = None if points.error is None else points.error * points.L**-power
+        self._plot_curves(ax, _Points(x, points.L, scaled, error), name, style, "none")
+        with suppress(ValueError):  # of sizes whose scaled temperatures do not overlap
+            self.residual_ = collapse_residual(points.T, points.L, points.y, points.error, **theory)
+        if self.residual_ is not None and style == 0:
+            ax.set_title(_quality(self.residual_), fontsize="medium")
+        ax.set(xlabel=_times("(T - Tc)", 1 / nu), ylabel=_times(self.label, -power))
+
+    def _plot_size(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> None:
+        from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+
+        color, label = COLORS[style % len(COLORS)], name
+        sizes = np.unique(points.L)
+        fitted = self.exponent_ = points.fit()
+        if fitted is not None:
+            label = (f"{name}: " if name else "") + f"L^p, p = {_with_error(fitted)}"
+            self.lines_ += ax.plot(
+                sizes, points.power(sizes, fitted.value), color=color, lw=1.2,
+                ls=LINES[style % len(LINES)],
+            )  # fmt: skip
+        drawn = ax.errorbar(
+            points.L, points.y, points.error, color=color, marker=MARKERS[style % len(MARKERS)],
+            ls="none", ms=5, capsize=3, label=label,
+        )  # fmt: skip
+        self.errorbars_.append(drawn)
+        if self.exponent is not None and style == 0 and (points.y > 0).all():
+            self.lines_ += ax.plot(
+                sizes, points.power(sizes, self.exponent), color=TRUE, ls=":", lw=1.2,
+                label=f"theory, p = {self.exponent:.4g}",
+            )  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel="L", ylabel=self.label)
+        ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        ax.xaxis.set_minor_locator(NullLocator())
+        low, high = ax.get_ylim()
+        if high < 10 * low:  # no power of ten to label, or one
+            ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            ax.yaxis.set_major_formatter(ScalarFormatter())
+            ax.yaxis.set_minor_locator(NullLocator())
+
+    def _needed(self, key: str) -> float:
+        value = getattr(self, key)
+        if value is None:
+            raise ValueError(
+                f"Expected {key} for the collapse, but got None; construct the display with Tc, nu "
+                "and exponent."
+            )
+        return check_real(value, key)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Points (n_points,), with errors or None."""
+
+    T: np.ndarray
+    L: np.ndarray
+    y: np.ndarray
+    error: np.ndarray | None
+
+    @classmethod
+    def of(cls, T: Any, L: Any, y: Any, error: Any) -> "_Points":
+        """Return checked points; a single temperature holds for all."""
+        y = check_finite(check_numbers(y, "y"), "y")
+        T, L = (check_finite(check_numbers(v, name), name) for v, name in ((T, "T"), (L, "L")))
+        T = np.broadcast_to(T, y.shape) if T.ndim == 0 else T
+        error = None if error is None else check_finite(check_numbers(error, "error"), "error")
+        shapes = [v.shape for v in (T, L, y, error) if v is not None]
+        if len(set(shapes)) != 1 or y.ndim != 1 or not len(y):
+            raise ValueError(
+                "Expected T, L, y and error of one shape (n_points,), but got "
+                f"{', '.join(map(str, shapes))}; pass one number for each point."
+            )
+        return cls(T, L, y, error)
+
+    def take(self, rows: np.ndarray) -> "_Points":
+        """Return some of the points."""
+        error = None if self.error is None else self.error[rows]
+        return _Points(self.T[rows], self.L[rows], self.y[rows], error)
+
+    def fit(self) -> Estimate | None:
+        """Return the exponent of y ~ L^p; None where too few or negative points leave it open."""
+        try:
+            return power_law(self.L, self.y, self.error)
+        except ValueError:
+            return None
+
+    def power(self, sizes: np.ndarray, exponent: float) -> np.ndarray:
+        """Return a power law through the middle of the points, weighted as a fit weights them."""
+        weights = None if self.error is None else (self.y / self.error) ** 2
+        level = np.average(np.log(self.y) - exponent * np.log(self.L), weights=weights)
+        return np.exp(level) * sizes**exponent
+
+
+def _one_temperature(T: np.ndarray, temperature: float | None, Tc: float | None) -> float:
+    """Return the temperature whose points are drawn over size."""
+    known = np.unique(T)
+    if temperature is None and Tc is not None:
+        return float(known[np.argmin(np.abs(known - Tc))])
+    if temperature is None and len(known) == 1:
+        return float(known[0])
+    if temperature is not None and temperature in known:
+        return temperature
+    raise ValueError(
+        f"Expected temperature to be one of {', '.join(f'{t:g}' for t in known)}, but got "
+        f"{temperature!r}; choose one, or construct the display with Tc to take the nearest."
+    )
+
+
+def _label(size: float, name: str | None, style: int, *, first: bool) -> str | None:
+    """Return the label of a size: later styles repeat the sizes, and name themselves once."""
+    if style == 0:
+        return f"L = {size:g}" + (f", {name}" if name else "")
+    return name if first else None
+
+
+def _with_error(exponent: Estimate) -> str:
+    return f"{exponent.value:.3f} +- {exponent.error:.1g}"
+
+
+def _quality(residual: CollapseResidual) -> str:
+    """Return how good a collapse is, in words."""
+    if np.isnan(residual.chi2):
+        return f"relative distance {residual.relative:.1g}"
+    return f"chi2 per point {residual.chi2:.2g}"
+
+
+def _times(name: str, power: float) -> str:
+    """Return the label of a quantity times a power of L."""
+    if power == 0:
+        return name
+    return f"{name} L" if power == 1 else f"{name} L^{power:.4g}"

@@ -1,0 +1,281 @@
+"""Snapshots: spins, fields and atoms, with the evolved patches outlined."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+from sklmacro._validation import check_cells, check_integer
+from sklmacro.lattice import Lattice
+from sklmacro.pairs import has_moments, is_snapshot_pairs, patch_cells
+from sklmacro.patches import PatchGrid
+from sklmacro.plots._axes import panels, require_matplotlib
+from sklmacro.plots._plane import Box, Plane
+from sklmacro.plots._sites import add_lines, chain_outline, draw_chain, draw_plane
+from sklmacro.plots.style import GRID, OUTLINE
+from sklmacro.simulators import Alloy, Simulator
+
+CHAIN = (7.5, 1.6), (7.5, 3.0)  # inches: discrete states, fields
+PLANE = (4.6, 4.0)
+
+
+class SnapshotDisplay:
+    """One snapshot, with patches outlined.
+
+    A chain is drawn as a strip of states, or as one curve for each field; a square lattice as one
+    image for each field; a crystal as a layer of atoms, one cell thick and seen from above.
+
+    Parameters
+    ----------
+    snapshot : ndarray of shape (*site_shape[, n_fields])
+    lattice : Lattice
+    states : mapping of int to str, default=None
+        Discrete states and their names, from the darkest to the lightest; state 0 is left white.
+        None for fields.
+    names : sequence of str, default=None
+        Names of the fields; None numbers them.
+    windows : sequence of (origin, extent), default=()
+        Boxes of cells to outline.
+    patch : tuple of int, default=None
+        Cells of the patches whose grid to draw.
+
+    Attributes
+    ----------
+    images_ : list of matplotlib artists
+        The states or fields: AxesImage, EllipseCollection or, for fields of a chain, Line2D.
+    outlines_ : list of matplotlib LineCollection
+        Edges of the windows, panel by panel.
+    grid_lines_ : list of matplotlib LineCollection
+        Edges of the patches, panel by panel.
+    axes_ : ndarray of matplotlib Axes of shape (n_panels,)
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklmacro import PartialEvolutionSampler
+    >>> from sklmacro.plots import SnapshotDisplay
+    >>> from sklmacro.simulators import Ising
+    >>> ising = Ising(temperature=2.5)
+    >>> X = ising.sample_initial(3, 32, random_state=0)
+    >>> pairs = PartialEvolutionSampler(ising, patch=8, random_state=0).fit_transform(X)
+    >>> display = SnapshotDisplay.from_pairs(pairs, ising, index=1, patch_grid=True)
+    >>> display.images_[0].get_array().shape, len(display.windows)
+    ((32, 32), 1)
+    """
+
+    def __init__(
+        self,
+        snapshot: np.ndarray,
+        lattice: Lattice,
+        *,
+        states: Mapping[int, str] | None = None,
+        names: Sequence[str] | None = None,
+        windows: Sequence[Box] = (),
+        patch: tuple[int, ...] | None = None,
+    ):
+        self.snapshot = snapshot
+        self.lattice = lattice
+        self.states = states
+        self.names = names
+        self.windows = windows
+        self.patch = patch
+
+    @classmethod
+    def from_snapshot(
+        cls,
+        x: Any,
+        simulator: Simulator,
+        *,
+        windows: Sequence[Box] = (),
+        patch: int | Sequence[int] | None = None,
+        names: Sequence[str] | None = None,
+        ax: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Draw a snapshot of a simulator.
+
+        Parameters
+        ----------
+        x : array-like of shape (*site_shape[, n_fields])
+            One snapshot, such as X[0].
+        simulator : Simulator
+            The one that it comes from, which tells spins, atoms and fields apart.
+        windows : sequence of (origin, extent), default=()
+            Boxes of cells to outline.
+        patch : int or sequence of int, default=None
+            Cells of the patches whose grid to draw.
+        names : sequence of str, default=None
+            Names of the fields.
+        ax : array-like of matplotlib Axes, default=None
+            See `plot`.
+        **options
+            Passed to `plot`.
+
+        Returns
+        -------
+        display : SnapshotDisplay
+
+        Raises
+        ------
+        ValueError
+            If x is not a snapshot of the simulator, or the patches do not tile it.
+        """
+        require_matplotlib()
+        x = simulator.check_snapshots(np.asarray(x)[np.newaxis])[0]
+        lattice = simulator.lattice(x.shape)
+        if patch is not None:
+            patch = check_cells(patch, "patch", lattice.ndim)
+        display = cls(
+            x, lattice, states=_states(simulator), names=names,
+            windows=[lattice.box(*window) for window in windows], patch=patch,
+        )  # fmt: skip
+        return display.plot(ax, **options)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        pairs: Any,
+        simulator: Simulator,
+        *,
+        index: int = 0,
+        evolved: bool = False,
+        patch_grid: bool = False,
+        names: Sequence[str] | None = None,
+        ax: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Draw the large snapshot of a snapshot pair, its evolved patches outlined.
+
+        Parameters
+        ----------
+        pairs : structured ndarray of snapshot pairs
+        simulator : Simulator
+            The one that they come from.
+        index : int, default=0
+            Number of the pair.
+        evolved : bool, default=False
+            Draw the patches as they are at t + dt, not at t.
+        patch_grid : bool, default=False
+            Draw the grid of all patches, too.
+        names, ax, **options
+            As in `from_snapshot`.
+
+        Returns
+        -------
+        display : SnapshotDisplay
+
+        Raises
+        ------
+        ValueError
+            If these are not snapshot pairs of the simulator, there is no such pair, or moments
+            were sampled, of which no patch is evolved.
+        """
+        if not is_snapshot_pairs(pairs):
+            raise ValueError(
+                "Expected snapshot pairs, but got "
+                f"{type(pairs).__name__} without their fields; pass what PartialEvolutionSampler "
+                "returns, or use from_snapshot."
+            )
+        if check_integer(index, "index", low=0) >= len(pairs):
+            raise ValueError(
+                f"Expected index below {len(pairs)}, the number of pairs, but got {index}; choose "
+                "another."
+            )
+        lattice, pair = simulator.lattice(pairs["x"].shape[1:]), pairs[index]
+        cells, x = patch_cells(pairs, lattice.ndim), pair["x"]
+        windows = [(tuple(origin), cells) for origin in pair["origin"].tolist()]
+        if evolved:
+            if has_moments(pairs):
+                raise ValueError(
+                    "Expected pairs with evolved patches, but got moments, for which nothing is "
+                    "evolved; sample with moments=False, or draw with evolved=False."
+                )
+            x = x.copy()
+            for window, patch in zip(windows, pair["x_next"], strict=True):
+                x[lattice.window(*window)] = patch
+        return cls.from_snapshot(
+            x, simulator, windows=windows, patch=cells if patch_grid else None, names=names, ax=ax,
+            **options,
+        )  # fmt: skip
+
+    def plot(self, ax: Any = None, *, axis: int = 2, layer: int | None = None) -> Self:
+        """Draw the snapshot.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, or one for each field, default=None
+            Where to draw; None makes a new figure. Fields of a chain share their axes.
+        axis : int, default=2
+            Axis across the layer to draw of a crystal.
+        layer : int, default=None
+            Cell of the layer along that axis; None takes the middle of the first window, or 0.
+
+        Returns
+        -------
+        self : SnapshotDisplay
+        """
+        fields = [self.snapshot]
+        if self.snapshot.ndim > len(self.lattice.site_shape):
+            fields = list(np.moveaxis(self.snapshot, -1, 0))
+        names = [f"field {k}" for k in range(len(fields))] if self.names is None else self.names
+        if len(names) != len(fields):
+            raise ValueError(
+                f"Expected a name for each of the {len(fields)} fields, but got {names!r}; name "
+                "all of them."
+            )
+        self.images_: list = []
+        self.grid_lines_: list = []
+        self.outlines_: list = []
+        outline: Callable[[Box], np.ndarray]
+        if self.lattice.ndim == 1:
+            axes = panels(ax, 1, size=CHAIN[self.states is None])
+            self.images_ += draw_chain(axes[0], fields, names, self.states)
+            outline = partial(chain_outline, n=self.lattice.cells[0], ends=axes[0].get_ylim())
+        else:
+            axes = panels(ax, len(fields), size=PLANE)
+            plane = self._plane(axis, layer)
+            outline = plane.outline
+            for panel, field, name in zip(axes, fields, names, strict=True):
+                self.images_.append(draw_plane(panel, plane, field, name, self.states))
+        for panel in axes:
+            if self.patch is not None:
+                edges = [outline(box) for box in _tiles(self.lattice, self.patch)]
+                self.grid_lines_.append(add_lines(panel, edges, colors=GRID, lw=0.6))
+            if len(self.windows):
+                edges = [outline(box) for box in self.windows]
+                self.outlines_.append(add_lines(panel, edges, colors=OUTLINE, lw=2.2, zorder=3))
+        self.axes_ = np.array(axes, dtype=object)
+        self.figure_ = axes[0].figure
+        return self
+
+    def _plane(self, axis: int, layer: int | None) -> Plane:
+        """Return the plane to draw."""
+        if self.lattice.ndim == 2:
+            return Plane(self.lattice)
+        if check_integer(axis, "axis", low=0) > 2:
+            raise ValueError(f"Expected axis to be 0, 1 or 2, but got {axis}; choose one.")
+        n = self.lattice.cells[axis]
+        if layer is None:
+            middles = [origin[axis] + (extent[axis] - 1) // 2 for origin, extent in self.windows]
+            layer = middles[0] % n if middles else 0
+        if check_integer(layer, "layer", low=0) >= n:
+            raise ValueError(
+                f"Expected layer below {n}, the number of cells along axis {axis}, but got "
+                f"{layer}; choose another."
+            )
+        return Plane(self.lattice, axis, layer)
+
+
+def _states(simulator: Simulator) -> dict[int, str] | None:
+    """Return the discrete states of a simulator's sites, or None for fields."""
+    if simulator.two_valued:
+        return {-1: "-1", 1: "+1"}
+    if isinstance(simulator, Alloy):
+        return {0: "vacancy", **dict(enumerate(simulator.species, 1))}
+    return None
+
+
+def _tiles(lattice: Lattice, patch: tuple[int, ...]) -> list[Box]:
+    """Return the patches of a grid as boxes."""
+    return [(tuple(origin), patch) for origin in PatchGrid(lattice, patch).origins.tolist()]

@@ -1,0 +1,196 @@
+"""One of every estimator, fitted, and what it predicts; run as a script it predicts from files.
+
+python -m tests.fitted FOLDER    loads each FOLDER/*.safetensors and writes FOLDER/*.npz
+"""
+
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+import sklmacro as skm
+from sklmacro.pairs import latent_pairs
+from sklmacro.simulators import (
+    Alloy,
+    BarrierNetwork,
+    CurieWeiss,
+    Ising,
+    LinearChain,
+    PredatorPrey,
+    Simulator,
+    pairwise_barriers,
+)
+from sklmacro.simulators.barrier_network import BOX, N_HIDDEN
+
+
+class Flips(Simulator):
+    """A simulator of one's own, in plain Python: spins of a square lattice that flip at a rate."""
+
+    kind = "square"
+    boundary = "periodic"
+    state_dtype = np.int8
+    two_valued = True
+    observable_names = fast_observables = ("magnetisation",)
+
+    def __init__(self, rate=1.0):
+        self.rate = rate
+
+    def _draw_initial(self, lattice, rng):
+        return rng.choice(np.array([-1, 1], np.int8), lattice.site_shape)
+
+    def _advance_window(self, x, lattice, window, duration, n_events, rng):
+        box = lattice.mesh(*window)
+        x[box] = np.where(
+            rng.random(x[box].shape) < -np.expm1(-self.rate * duration), -x[box], x[box]
+        )
+        return duration
+
+
+RNG = np.random.default_rng(0)
+Z = RNG.normal(size=(60, 2))
+C = RNG.uniform(1, 2, size=(60, 1))
+DZ = -0.1 * Z + 0.1 * RNG.normal(size=(60, 2))
+SMALL = {"max_epochs": 2, "hidden": (6,), "random_state": 0}
+SPINS = Flips().sample_initial(24, 8, random_state=0)
+FIELDS = PredatorPrey().sample_initial(24, 8, random_state=0)
+CHAIN = LinearChain().sample_initial(24, 8, random_state=0)
+PAIRS = latent_pairs(Z, DZ, 0.1, n_patches=4)
+CONDITIONED = latent_pairs(Z, DZ, 0.1, n_patches=4, context=C)
+ORDERING = pairwise_barriers("fcc", [[0, 0, 0], [0, 0.1, 0], [0, 0, 0.1]], saddle=0.8)
+
+
+def network():
+    """A barrier network with random weights."""
+    rng, weights = np.random.default_rng(0), {}
+    for i in range(N_HIDDEN):
+        n_in = BOX**3 if i == 0 else 128
+        weights[f"layer{i}_weight"] = rng.normal(size=(n_in, 128)) / np.sqrt(n_in)
+        for part in ("bias", "bn_gamma", "bn_beta", "bn_mean"):
+            weights[f"layer{i}_{part}"] = rng.normal(size=128)
+        weights[f"layer{i}_bn_var"] = rng.uniform(1, 2, size=128)
+    weights |= {"out_weight": rng.normal(size=(128, 1)), "out_bias": np.ones(1)}
+    return BarrierNetwork({k: v.astype(np.float32) for k, v in weights.items()})
+
+
+SIMULATORS = {
+    "ising": Ising(temperature=np.float64(2.27), kind="cubic", boundary="open"),
+    "curie-weiss": CurieWeiss(temperature=0.9),
+    "linear chain": LinearChain(),
+    "predator-prey": PredatorPrey(sigma_u=0.01, mean_range=[0.4, 0.6]),
+    "of one's own": Flips(rate=0.5),
+    "alloy": Alloy(temperature=1800.0, composition=(0.2, 0.3, 0.5)),
+    "alloy of cluster barriers": Alloy(barriers=ORDERING, species=("Cu", "Au")),
+    "alloy of a network": Alloy(barriers=network()),
+}
+
+
+def sde(X=PAIRS, y=None, cls=skm.PatchSDERegressor, **params):
+    return cls(**SMALL | params).fit(X, y)
+
+
+def pipeline(simulator, X, patch=8, last=None, **sampler):
+    last = skm.PatchSDERegressor(drift_model="polynomial", **SMALL) if last is None else last
+    return Pipeline(
+        [
+            ("upsample", skm.HierarchicalUpsampler(simulator, relax_duration=0.1, random_state=0)),
+            (
+                "evolve",
+                skm.PartialEvolutionSampler(simulator, patch=patch, random_state=1, **sampler),
+            ),
+            ("closure", skm.PatchAutoencoder(simulator, n_closure=1, **SMALL)),
+            ("sde", last),
+        ]
+    ).fit(X)
+
+
+FITS = {
+    "upsampler": lambda: skm.HierarchicalUpsampler(
+        Flips(), relax_duration=1.0, relax_passes="converged", relax_tolerance=1.0, random_state=0
+    ).fit(SPINS),
+    "sampler": lambda: skm.PartialEvolutionSampler(
+        Flips(), patch=4, context=("rate",), n_joint=8, random_state=0
+    ).fit(SPINS),
+    "sampler of moments": lambda: skm.PartialEvolutionSampler(
+        moments=True, patch=4, random_state=0
+    ).fit(CHAIN),
+    "closure, dense": lambda: skm.PatchAutoencoder(LinearChain(), patch=4, **SMALL).fit(CHAIN),
+    "closure, two fields": lambda: skm.PatchAutoencoder(PredatorPrey(), **SMALL).fit(FIELDS),
+    "closure, conv": lambda: skm.PatchAutoencoder(Flips(), patch=4, **SMALL).fit(SPINS),
+    "closure, none": lambda: skm.PatchAutoencoder(Flips(), n_closure=0).fit(SPINS),
+    "mlp, full": sde,
+    "mlp, diagonal": lambda: sde(diffusion_model="diagonal"),
+    "mlp, constant": lambda: sde(diffusion_model="constant", bounds=[(-9, 9)]),
+    "mlp, odd": lambda: sde(parity=(-1, 1)),
+    "mlp, context": lambda: sde(CONDITIONED, hidden=[4, 4]),
+    "mlp, plain": lambda: sde(Z, DZ[:, 0], dt=0.1),
+    "linear": lambda: sde(drift_model="linear", diffusion_model="constant"),
+    "polynomial": lambda: sde(CONDITIONED, drift_model="polynomial", diffusion_model="diagonal"),
+    "polynomial, odd": lambda: sde(drift_model="polynomial", parity=[-1, 1]),
+    "onsager": lambda: sde(cls=skm.OnsagerSDE),
+    "onsager, context": lambda: sde(CONDITIONED, cls=skm.OnsagerSDE, forcing=False),
+    "onsager, odd": lambda: sde(cls=skm.OnsagerSDE, parity=(-1, -1), diffusion_model="diagonal"),
+    "ensemble": lambda: skm.SDEEnsemble(
+        skm.PatchSDERegressor(**SMALL), n_members=2, random_state=0
+    ).fit(PAIRS),
+    "ensemble of plain increments": lambda: skm.SDEEnsemble(
+        skm.OnsagerSDE(**SMALL), n_members=2, random_state=np.random.default_rng(3)
+    ).fit(Z, DZ),
+    "pipeline": lambda: pipeline(PredatorPrey(), FIELDS),
+    "pipeline of a simulator of one's own": lambda: pipeline(
+        Flips(), SPINS, last=skm.OnsagerSDE(**SMALL)
+    ),
+    "pipeline with scikit-learn": lambda: make_pipeline(
+        StandardScaler(), FunctionTransformer(), skm.PatchSDERegressor(**SMALL)
+    ).fit(Z, DZ),
+}
+
+
+@cache
+def fitted(name):
+    return FITS[name]()
+
+
+def inputs(estimator):
+    """Snapshots, pairs or macrostates for an estimator."""
+    first = estimator[0] if isinstance(estimator, Pipeline) else estimator
+    simulator = getattr(first, "simulator_", None)
+    if simulator is not None:
+        return simulator.sample_initial(3, 8, random_state=5)
+    X = np.random.default_rng(7).normal(size=(5, estimator.n_features_in_))
+    if isinstance(estimator, Pipeline) or estimator.n_features_in_ == estimator.n_state_:
+        return X
+    z, context = np.split(X, [estimator.n_state_], axis=1)
+    return latent_pairs(z, z, 0.1, context=context)
+
+
+def flat(array):
+    """Return a structured array as bytes: they compare whatever its fields."""
+    array = np.asarray(array)
+    return array if array.dtype.names is None else np.frombuffer(array.tobytes(), np.uint8)
+
+
+def predictions(estimator):
+    """What an estimator makes of the same inputs, as arrays."""
+    if isinstance(estimator, Simulator):
+        return {"sample_initial": estimator.sample_initial(2, 4, random_state=0)}
+    X, found = inputs(estimator), {}
+    for method in ("transform", "predict"):
+        if hasattr(estimator, method):
+            found[method] = flat(getattr(estimator, method)(X))
+    if hasattr(estimator, "drift"):
+        z, context = (X["z"], X["context"]) if X.dtype.names else (X, None)
+        found["drift"] = estimator.drift(z, context)
+        found["diffusion"] = estimator.diffusion(z, context)
+    if hasattr(estimator, "potential"):
+        found["potential"] = estimator.potential(z, context)
+    if getattr(estimator, "n_closure", 0):
+        found["inverse_transform"] = estimator.inverse_transform(found["transform"])
+    return found
+
+
+if __name__ == "__main__":
+    for path in sorted(Path(sys.argv[1]).glob("*.safetensors")):
+        np.savez(path.with_suffix(".npz"), **predictions(skm.load(path, allow=(Flips,))))
