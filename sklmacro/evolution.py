@@ -22,6 +22,7 @@ from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_cells, check_choice, check_integer, check_real
 from sklmacro.checkpoint import Checkpoint, of_method, resumable
+from sklmacro.increments import evolved_patches, moments_of_patches
 from sklmacro.joint import check_joint, estimate_lam, joint_rows
 from sklmacro.lattice import Lattice
 from sklmacro.mapped import check_out, mapped
@@ -250,9 +251,8 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     def _copies(self, shape: tuple[int, ...]) -> int:
         """Return the number of pairs of each snapshot of a shape."""
-        if not self.augment:
-            return 1
-        return Augmentation(self.simulator_, self.simulator_.lattice(shape)).copies
+        lattice = self.simulator_.lattice(shape)
+        return Augmentation(self.simulator_, lattice).copies if self.augment else 1
 
     def _dtype(self, X: np.ndarray) -> np.dtype:
         """Return the dtype of the pairs of large snapshots."""
@@ -295,8 +295,12 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
             streams = Streams(entropy, Stage.EVOLVE, rows[start:stop])
             origins = self._places(lattice, grid, streams.keys)
             if self.moments:
-                return {"origin": origins, **self._find_moments(x, lattice, grid, origins)}
-            return {"origin": origins, **self._evolve(x, lattice, grid, origins, streams)}
+                assert self.dt_ is not None
+                return moments_of_patches(self.simulator_, x, grid, origins, self.dt_)
+            around = Surroundings(self.boundary, self.buffer)
+            return evolved_patches(
+                self.simulator_, x, grid, origins, around, self.dt_, self.n_events, streams
+            )
 
         out = {name: pairs[name] for name in MADE if name in (pairs.dtype.names or ())}
         fill_rows(
@@ -312,37 +316,6 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         cells = zip(lattice.cells, keys[:, 1:].T, strict=False)
         shifts = np.stack([choose(n, 1, key) for n, key in cells], axis=-1)
         return (origins + shifts) % lattice.cells  # the whole grid: the patches stay disjoint
-
-    def _evolve(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        grid: PatchGrid,
-        origins: np.ndarray,
-        streams: Streams,
-    ) -> dict[str, np.ndarray]:
-        """Evolve the chosen patches of each snapshot; return what the pairs have of it."""
-        patches, elapsed, d_obs = Surroundings(self.boundary, self.buffer).evolve_apart(
-            self.simulator_, x, lattice, origins, grid.cells, self.dt_, self.n_events, streams
-        )
-        return {"x_next": patches, "d_obs": d_obs.mean(axis=1), "dt": elapsed.mean(axis=1)}
-
-    def _find_moments(
-        self, x: np.ndarray, lattice: Lattice, grid: PatchGrid, origins: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """Return the moments of the mean over the chosen patches.
-
-        Patches change independently as dt -> 0, so that the covariances of p of them add up, and
-        that of their mean is the mean of the covariances over p.
-        """
-        b, A = self.simulator_._moments_apart(x, lattice, origins, grid.cells)
-        n_s, p = grid.sites_per_patch, self.n_patches_evolved
-        return {
-            "extent": np.tile(grid.cells, (len(x), 1)),
-            "dt": np.full(len(x), self.dt_),
-            "d_obs": b.mean(axis=1) / n_s * self.dt_,
-            "cov_obs": A.mean(axis=1) / (p * n_s**2) * self.dt_,
-        }
 
     def _check_moments(self) -> None:
         """Raise ValueError for parameters that ask for an evolution."""

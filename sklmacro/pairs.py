@@ -4,21 +4,21 @@ Both are numpy structured arrays with one record per large snapshot, so that the
 Pipelines, cross-validation and joblib's memory maps like any other `X`. With `p` patches evolved
 of the `K` that tile the lattice:
 
-====================  =====================  ====================================================
-snapshot pair         shape                  meaning
-====================  =====================  ====================================================
-``x``                 (*snapshot shape)      large snapshot at time t
-``x_next``            (p, *patch shape)      evolved patches at time t + dt
-``origin``            (p, n_axes)            first cell of each evolved patch
-``d_obs``             (n_observables,)       increment of the observables, mean over the p patches
-``dt``                ()                     elapsed time, mean over the p patches
-``n_patches``         ()                     K
-``n_evolved``         ()                     p
-``group``             ()                     source trajectory, kept together by GroupKFold
-``context``           (n_context,)           outer parameters (Eq. 31); absent where there are none
-``lam``, ``lam_error``  ()                   estimated factor on the covariance and its standard
-                                             error; absent where none was estimated
-====================  =====================  ====================================================
+======================  ====================  ===================================================
+snapshot pair           shape                 meaning
+======================  ====================  ===================================================
+``x``                   (*snapshot shape)     large snapshot at time t
+``x_next``              (p, *patch shape)     evolved patches at time t + dt
+``origin``              (p, n_axes)           first cell of each evolved patch
+``d_obs``               (n_observables,)      increment of the observables, mean over the p patches
+``dt``                  ()                    elapsed time, mean over the p patches
+``n_patches``           ()                    K
+``n_evolved``           ()                    p
+``group``               ()                    source trajectory, kept together by GroupKFold
+``context``             (n_context,)          outer parameters (Eq. 31); absent where there are none
+``lam``, ``lam_error``  ()                    estimated factor on the covariance and its standard
+                                              error; absent where none was estimated
+======================  ====================  ===================================================
 
 A latent pair has ``z`` (d,) and ``dz`` (d,) in the place of the first four, and the rest alike.
 

@@ -128,10 +128,10 @@ def dying(work, folder, n_files, after):
 
     def replace(source, target):
         left[0] -= 1
-        if left[0] == 0 and not after:
+        if left[0] <= 0 and not after:
             os.kill(os.getpid(), signal.SIGKILL)
         move(source, target)
-        if left[0] == 0:
+        if left[0] <= 0:  # another thread may have counted on
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = replace

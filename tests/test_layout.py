@@ -41,6 +41,7 @@ ORDER = [
     "joint",
     "plateau",
     "visits",
+    "increments",
     "upsampling",
     "evolution",
     "nets",

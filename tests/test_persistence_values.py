@@ -1,8 +1,10 @@
 """What a file can hold, and what it cannot."""
 
+import copy
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +53,7 @@ VALUES = {
     "structured record": np.ones((), PAIR)[()],
     "texts in an array": np.array([["a", "bc"]]),
     "objects that are texts": np.array(["magnetisation", "walls"], object),
+    "path": Path("folder") / "file",
     "generator": np.random.default_rng(3),
     "dataclass": Record("r", np.arange(3)),
     **{f"array of {name}": np.array([[0, 1], [1, 0]], name) for name in (*"?bBhHiIqQefd", ">f8")},
@@ -157,6 +160,10 @@ REFUSED = {
     "dates": (lambda: Holder(np.zeros(1, "M8[s]")), r"datetime64\[s\] for Holder.value"),
     "objects in an array": (lambda: Holder(np.array([None])), "object for Holder.value"),
     "a masked array": (lambda: Holder(np.ma.ones(2)), "MaskedArray.* for Holder.value"),
+    "long texts in an array": (
+        lambda: Holder(np.zeros(11, "U1000000")),
+        "at most 10000000 letters, but got an array of 11000000 for Holder.value; convert it",
+    ),
     "itself": (containing_itself, "do not contain themselves"),
     "a cache": (lambda: MEMORY, "Expected memory of Pipeline to be None, but got 'cache'"),
     "a name that is taken": (own_ising, "names of classes other than this package's"),
@@ -169,6 +176,14 @@ REFUSED = {
     "a simulator that is none": (
         lambda: skm.PatchAutoencoder(simulator=skm.PatchSDERegressor()),
         r"simulator of PatchAutoencoder to be Simulator \| None",
+    ),
+    "half a fit": (
+        lambda: with_attribute(n_features_in_=2),
+        "all that a fit leaves, but 'PatchSDERegressor' object has no attribute 'n_state_'; fit",
+    ),
+    "parameters changed behind a fit": (
+        lambda: copy.deepcopy(fitted("closure, conv")).set_params(n_closure=5),
+        "n_latent_ to be 6, but got 3; fit and save it anew",
     ),
     "an attribute that is not declared": (
         lambda: with_attribute(guess_=1.0),

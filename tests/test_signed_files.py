@@ -191,6 +191,11 @@ SIGNED = {
     ),
     "state of what has none": ("linear", state(POLYNOMIAL, degree=3), "no state of a Polynomial"),
     "an attribute of another type": ("linear", state(SDE, lam_="1"), "lam_ of .* to be float"),
+    "an output that is no dictionary": (
+        "linear",
+        state(SDE, _sklearn_output_config="pandas"),
+        "_sklearn_output_config of PatchSDERegressor to be dict",
+    ),
     "an attribute that is missing": ("linear", without(SDE, "mean_"), "no attribute 'mean_'"),
     "a model that is missing": ("linear", without(SDE, "model_"), "no attribute 'model_'"),
     "an argument that is missing": ("linear", without(POLYNOMIAL, "B", "arguments"), "'B'"),
@@ -217,13 +222,17 @@ SIGNED = {
     ),
     "a huge degree": ("linear", argument(POLYNOMIAL, degree=10**18), "shape of B to be"),
     "a huge number of columns": ("linear", state(SDE, n_features_in_=10**12), "shape of mean_"),
-    "no columns": ("linear", state(SDE, n_features_in_=0), "Expected 1 <= n_state_"),
-    "more components than columns": ("linear", state(SDE, n_state_=3), "Expected 1 <= n_state_"),
+    "no columns": ("linear", state(SDE, n_features_in_=0), "n_features_in_ to be at least 2"),
+    "more components than columns": (
+        "linear",
+        state(SDE, n_state_=3),
+        "n_features_in_ to be at least 3",
+    ),
     "members of different size": ("ensemble", state(SDE, n_state_=1), "shape of"),
     "an ensemble of one": (
         "ensemble",
         lambda o, a: o[-1]["state"].update(members_=o[-1]["state"]["members_"][:1]),
-        "at least 2 members_",
+        "number of members_ to be at least 2",
     ),
     "an ensemble of texts": (
         "ensemble",
@@ -343,7 +352,7 @@ SIGNED = {
     "passes of another number": (
         "upsampler",
         state("HierarchicalUpsampler", n_passes_={"tuple": [1, 1]}),
-        "n_passes_ to be 1, but got 2",
+        "number of n_passes_ to be 1, but got 2",
     ),
     "barriers that look far": (
         "alloy",

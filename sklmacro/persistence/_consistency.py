@@ -6,6 +6,7 @@ is allocated that is larger than the arrays at hand.
 """
 
 import math
+from collections.abc import Iterable
 from functools import singledispatch
 
 import numpy as np
@@ -25,36 +26,43 @@ from sklmacro.simulators import Simulator
 from sklmacro.upsampling import HierarchicalUpsampler
 
 
+def check_fitted(estimator: object, state: Iterable[str]) -> None:
+    """Raise ValueError unless the attributes `state` are all that a fit leaves, or none of them."""
+    if any(name.endswith("_") for name in state):
+        try:
+            _check_together(estimator)
+        except AttributeError as error:
+            raise ValueError(
+                f"Expected all that a fit leaves, but {error}; fit it anew."
+            ) from error
+
+
 @singledispatch
-def check_consistent(estimator: object) -> None:
-    """Raise ValueError unless the fitted attributes of an estimator go together.
-
-    Of classes that are not this package's nothing is asked.
-    """
+def _check_together(estimator: object) -> None:
+    """Raise ValueError unless the attributes go together; nothing is asked of unknown classes."""
 
 
-@check_consistent.register
+@_check_together.register
 def _(upsampler: HierarchicalUpsampler) -> None:
     _check_simulator(upsampler.simulator_, upsampler.lattice_)
-    passes = upsampler.n_passes_
-    _check("n_passes_", len(passes), upsampler.n_iter)
-    _check("each of n_passes_ at least 1", min(passes, default=1) >= 1, True)
+    _check("number of n_passes_", len(upsampler.n_passes_), upsampler.n_iter)
+    _check_least("n_passes_", min(upsampler.n_passes_, default=1), 1)
 
 
-@check_consistent.register
+@_check_together.register
 def _(sampler: PartialEvolutionSampler) -> None:
     simulator, lattice = sampler.simulator_, sampler.grid_.lattice
     _check_simulator(simulator, lattice)
     simulator.check_evolution(sampler.dt_, sampler.n_events)
     sampler._check_parameters(lattice)
-    _check("grid_", sampler.grid_, sampler._grid(lattice))
+    sampler._grid(lattice)  # refuses patches that do not tile
     _check("n_patches_", sampler.n_patches_, sampler.grid_.n_patches)
     if sampler.n_joint:
         check_real(sampler.lam_, "lam_")
         check_real(sampler.lam_error_, "lam_error_")
 
 
-@check_consistent.register
+@_check_together.register
 def _(closure: PatchAutoencoder) -> None:
     closure._validate_parameters()
     _check_simulator(closure.simulator_, closure.grid_.lattice)
@@ -63,12 +71,14 @@ def _(closure: PatchAutoencoder) -> None:
         _check_codec(closure.codec_, closure)
 
 
-@check_consistent.register
+@_check_together.register
 def _(sde: PatchSDE) -> None:
     sde._validate_parameters()
     n_in, d = sde.n_features_in_, sde.n_state_
-    _check("1 <= n_state_ <= n_features_in_", 1 <= d <= n_in, True)
-    _check("several components with _flat_output", sde._flat_output and d > 1, False)
+    _check_least("n_state_", d, 1)
+    _check_least("n_features_in_", n_in, d)
+    if sde._flat_output:
+        _check("n_state_ of plain increments", d, 1)
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")
     _check_floats(mean_=(sde.mean_, (n_in,)), scale_=(sde.scale_, (n_in,)))
@@ -78,10 +88,10 @@ def _(sde: PatchSDE) -> None:
         _check_nets(sde.model_, n_in, d)
 
 
-@check_consistent.register
+@_check_together.register
 def _(ensemble: SDEEnsemble) -> None:
     members = ensemble.members_
-    _check("at least 2 members_", len(members) >= 2, True)
+    _check_least("number of members_", len(members), 2)
     for name in ("n_features_in_", "n_state_", "_flat_output"):
         first = getattr(members[0], name)
         for member in members[1:]:
@@ -155,6 +165,13 @@ def _check_nets(model: NeuralSDE, n_in: int, d: int) -> None:
 def _check(name: str, value: object, wanted: object) -> None:
     if value != wanted:
         raise ValueError(f"Expected {name} to be {wanted}, but got {value}; fit and save it anew.")
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(
+            f"Expected {name} to be at least {least}, but got {value}; fit and save it anew."
+        )
 
 
 def _check_floats(**arrays: tuple[np.ndarray, tuple[int, ...]]) -> None:

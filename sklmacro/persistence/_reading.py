@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklmacro.persistence._consistency import check_consistent
+from sklmacro.persistence._consistency import check_fitted
 from sklmacro.persistence._foreign import FOREIGN
 from sklmacro.persistence._hints import fits, shown
 from sklmacro.persistence._schema import MOST_LETTERS, check_parts, own_tensors
@@ -85,8 +85,7 @@ class Reader:
         built = cls(**arguments)
         if state:
             vars(built).update(state)
-        if any(attribute.endswith("_") for attribute in state):  # fitted
-            check_consistent(built)
+        check_fitted(built, state)
         return built
 
     def _value(self, code: Any) -> Any:

@@ -26,6 +26,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from torch import nn
 
+from sklmacro.persistence._consistency import check_fitted
 from sklmacro.persistence._foreign import FOREIGN
 from sklmacro.persistence._hints import shown
 from sklmacro.persistence._schema import (
@@ -109,6 +110,7 @@ class Writer:
             arguments = {name: getattr(value, name) for name in hints}
             state = _state(value, arguments)
             check_parts(cls, arguments, state)
+            check_fitted(value, state)
         return {
             "class": cls.__name__,
             "arguments": {name: self.value(v, f"{where}.{name}") for name, v in arguments.items()},

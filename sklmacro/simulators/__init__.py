@@ -2,6 +2,7 @@
 
 from sklmacro.simulators._base import Simulator
 from sklmacro.simulators._choice import resolve_simulator
+from sklmacro.simulators._events import Events
 from sklmacro.simulators.alloy import Alloy
 from sklmacro.simulators.barrier_network import BarrierNetwork
 from sklmacro.simulators.barriers import (
@@ -22,6 +23,7 @@ __all__ = [
     "CallableBarriers",
     "ClusterBarriers",
     "CurieWeiss",
+    "Events",
     "Ising",
     "LinearChain",
     "PredatorPrey",

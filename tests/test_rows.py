@@ -1,0 +1,150 @@
+"""Rows filled batch by batch: every row once, whatever the batches, and few files."""
+
+import time
+
+import numpy as np
+import pytest
+
+from sklmacro import _rows
+from sklmacro._parallel import LARGEST_BATCH, map_batches
+from sklmacro._rows import Pace, fill_rows
+from sklmacro.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Write whenever something is ready."""
+    monkeypatch.setattr(_rows, "INTERVAL", 0.0)
+    monkeypatch.setattr(_rows, "SHARE", np.inf)
+
+
+def checkpoint(folder):
+    return Checkpoint(folder, "test", {}, 0)
+
+
+class Work:
+    """Squares of row numbers, and which rows were made; fails at a row."""
+
+    def __init__(self, fails_at=None, error=RuntimeError):
+        self.fails_at, self.error, self.made = fails_at, error, []
+
+    def __call__(self, start, stop):
+        if self.fails_at is not None and start <= self.fails_at < stop:
+            raise self.error
+        self.made += range(start, stop)
+        k = np.arange(start, stop)
+        return {"square": k**2, "pair": np.stack([k, -k], axis=1).astype(float)}
+
+
+def check(arrays, n):
+    k = np.arange(n)
+    np.testing.assert_array_equal(arrays["square"], k**2)
+    np.testing.assert_array_equal(arrays["pair"], np.stack([k, -k], axis=1))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize(("n", "together"), [(1, 1), (7, 3), (400, 1), (400, 64), (3000, 1)])
+def test_all_rows_are_filled(n, together, n_jobs):
+    work = Work()
+    check(fill_rows(work, n, together=together, n_jobs=n_jobs), n)
+    assert sorted(work.made) == list(range(n))
+
+
+def test_given_arrays_are_filled_in_place():
+    table = np.zeros(50, [("square", int), ("other", int), ("pair", float, (2,))])
+    out = {name: table[name] for name in ("square", "pair")}
+    fill_rows(Work(), 50, out=out)
+    check(table, 50)
+    assert not table["other"].any()
+
+
+def test_a_single_row_is_not_copied():
+    row = np.zeros((1, 5))
+    assert fill_rows(lambda start, stop: {"x": row}, 1)["x"] is row
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("together", [1, 4])
+def test_what_is_done_before_an_error_is_kept(tmp_path, error, together):
+    broken = Work(fails_at=30, error=error)
+    with pytest.raises(error):
+        fill_rows(broken, 50, checkpoint(tmp_path), together=together)
+    assert 24 <= len(broken.made) <= 30
+    work = Work()
+    check(fill_rows(work, 50, checkpoint(tmp_path), together=together), 50)
+    assert work.made == list(range(len(broken.made), 50))
+    nothing = Work()
+    check(fill_rows(nothing, 50, checkpoint(tmp_path), together=together, n_jobs=2), 50)
+    assert not nothing.made
+
+
+@pytest.mark.usefixtures("always")
+def test_rows_on_the_way_are_forgotten_when_they_are_kept(tmp_path):
+    kept = checkpoint(tmp_path)
+    for k in (0, 3, 70):
+        kept.keep(f"row-{k}", {"x": np.zeros(1)})
+    with pytest.raises(RuntimeError):
+        fill_rows(Work(fails_at=60), 80, kept)
+    assert [kept.part(f"row-{k}") is None for k in (0, 3, 70)] == [True, True, False]
+
+
+def test_thousands_of_rows_are_few_files(tmp_path):
+    check(fill_rows(Work(), 5000, checkpoint(tmp_path)), 5000)
+    assert len(list(tmp_path.iterdir())) == 2  # the head, and all rows together
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    kept = checkpoint(tmp_path)
+    left = tmp_path / ".rows-0.safetensors-0123.partial"
+    left.write_bytes(b"half")
+    check(fill_rows(Work(), 5, kept), 5)
+    assert not left.exists()
+
+
+def test_writing_takes_a_small_part_of_the_time(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    class Slow(Checkpoint):
+        def keep(self, *part):
+            now[0] += 6.0
+
+    pace = Pace(Slow(tmp_path, "test", {}, 0))
+    assert not pace.due()
+    now[0] = _rows.INTERVAL
+    assert pace.due()
+    pace.keep("part", {})
+    now[0] += 119.0
+    assert not pace.due()  # 6 seconds are 5 % of 120
+    now[0] += 1.0
+    assert pace.due()
+    assert not Pace(None).due()
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def sizes(n, seconds=0.0, **options):
+    def work(start, stop):
+        time.sleep(seconds * (stop - start))
+        return stop - start
+
+    found = list(map_batches(work, n, **options))
+    rows = [k for some, _ in found for k in range(some.start, some.stop)]
+    assert rows == list(range(options.get("first", 0), n))
+    return [size for _, size in found]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_batches(n_jobs):
+    assert max(sizes(5000, n_jobs=n_jobs)) == LARGEST_BATCH
+    assert max(sizes(5000, n_jobs=n_jobs, largest=10)) == 10
+    assert max(sizes(5000, n_jobs=n_jobs, first=4900)) <= 13
+    assert not sizes(5000, n_jobs=n_jobs, first=5000)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_batches_do_not_take_long(n_jobs):
+    assert max(sizes(200, seconds=1e-3, n_jobs=n_jobs, longest=3e-3)) <= 4  # the probe has 4
+    assert max(sizes(20, seconds=1e-3, n_jobs=n_jobs, longest=3e-3)) == 1
+    assert max(sizes(200, seconds=1e-3, n_jobs=n_jobs)) > 4
