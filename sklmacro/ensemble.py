@@ -28,7 +28,7 @@ from sklmacro._callbacks import CallbackSupportMixin, begin_fit, with_callbacks
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._validation import check_integer, check_numbers, check_real
 from sklmacro.checkpoint import of_fit, resumable
-from sklmacro.pairs import is_structured
+from sklmacro.pairs import increments_of, is_structured
 from sklmacro.regressor import PatchSDERegressor
 from sklmacro.sde import PatchSDE
 
@@ -144,8 +144,7 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
             )
         checkpoint = of_fit(self, {"X": np.asarray(X), "y": y})
         entropy = checkpoint.entropy if checkpoint else resolve_entropy(self.random_state)
-        told = X["dz"] if is_structured(X) else y
-        task = begin_fit(self, X, told, n_tasks=n_members, in_order=False)
+        task = begin_fit(self, X, increments_of(X, y), n_tasks=n_members, in_order=False)
 
         def fit_member(k: int) -> PatchSDE:
             rng = stream(entropy, Stage.BOOTSTRAP, k)

@@ -116,6 +116,7 @@ class Keeper(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Take up what was kept."""
         self.kept_ = time.monotonic()
+        self.checkpoint.tidy()
         found = self.checkpoint.part(PART)
         if found is not None:
             self._restore(net, *found)

@@ -104,6 +104,11 @@ def is_latent_pairs(X: object) -> bool:
     return _has_fields(X, LATENT_FIELDS + COMMON_FIELDS)
 
 
+def increments_of(X: object, y: object) -> object:
+    """Return the increments of latent pairs X, or y for any other X."""
+    return X["dz"] if is_latent_pairs(X) else y  # type: ignore[index]
+
+
 def has_moments(X: object) -> bool:
     """Tell whether `X` is an array of pairs, of snapshots or latent ones, that carry moments."""
     return _has_fields(X, ("cov_obs",)) or _has_fields(X, ("cov",))

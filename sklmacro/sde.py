@@ -32,7 +32,7 @@ from sklmacro._validation import (
 from sklmacro.checkpoint import of_fit
 from sklmacro.likelihood import Increments, log_likelihood
 from sklmacro.neural import NeuralSDE, fit_neural
-from sklmacro.pairs import context_of, has_moments, is_latent_pairs, is_structured
+from sklmacro.pairs import context_of, has_moments, increments_of, is_latent_pairs, is_structured
 from sklmacro.polynomial import PolynomialSDE
 from sklmacro.rollout import advance_by_calls, euler_maruyama
 from sklmacro.steps import advance_blocks, array_model
@@ -121,8 +121,7 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
         self.lam_ = float(np.mean(increments.lam))
         self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
-        told = X["dz"] if is_structured(X) else y
-        task = begin_fit(self, X, told, n_tasks=self._n_epochs())
+        task = begin_fit(self, X, increments_of(X, y), n_tasks=self._n_epochs())
         with single_threaded():
             u = (columns - self.mean_) / self.scale_
             self.model_ = self._fit_model(u, increments.in_own_time(), groups, parity, task)

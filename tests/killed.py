@@ -21,7 +21,7 @@ import torch
 from matplotlib.figure import Figure
 
 from sklmacro import OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, epochs
-from sklmacro.checkpoint import Checkpoint
+from sklmacro.checkpoint import PARTIAL, Checkpoint
 from sklmacro.experiments import EXPERIMENTS, run_experiment
 from sklmacro.simulators import Ising, PredatorPrey
 from tests.problems import exact_pairs
@@ -174,6 +174,7 @@ def killed(name, work, folder):
     in_process(dying, work, folder / "forgetful", n_files // 3, True)
     found["forgetful"] = in_process(forgetful, work, folder / "forgetful")
     found["again"], found["files again"] = json.loads(in_process(counted, work, folder / "killed"))
+    found["half-written"] = [path.name for path in (folder / "killed").rglob(f"*{PARTIAL}")]
     return found
 
 

@@ -35,6 +35,7 @@ def test_what_is_done_is_not_done_again(found, name):
     one = found[name]
     assert one["again"] == one["plain"]
     assert one["files again"] <= one["files"] / 3
+    assert one["half-written"] == []
 
 
 @pytest.mark.parametrize("name", killed.WORKS)

@@ -106,6 +106,7 @@ def run_experiment(
     if checkpoint_dir is not None:
         of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
         checkpoint = Checkpoint(checkpoint_dir, f"run {experiment.name}", of, seed)
+        checkpoint.tidy()
     out.parent.mkdir(parents=True, exist_ok=True)
     run = Run(seed, n_jobs, verbose, checkpoint)
     start = run.clock()
