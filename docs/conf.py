@@ -26,7 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "**/result.json"]
+exclude_patterns = ["_build", "examples"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
 
