@@ -26,7 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "**/result.json"]
+exclude_patterns = ["_build", "examples"]
 templates_path = ["_templates"]
 html_static_path = ["_static"]
 
@@ -110,8 +110,9 @@ def escape_shapes(app, what, name, obj, options, lines):
 
 def skip_requests(app, what, name, obj, skip, options):
     """Leave out scikit-learn's own methods, which its documentation explains."""
-    own = re.fullmatch(r"(get|set)_(params|metadata_routing|\w+_request)", name)
-    return True if own else None
+    requests = re.fullmatch(r"(get|set)_(params|metadata_routing|\w+_request)", name)
+    theirs = str(getattr(obj, "__module__", "")).startswith("sklearn.")
+    return True if requests or theirs else None
 
 
 def setup(app):

@@ -161,7 +161,8 @@ def test_files_that_are_named_exist(page):
 def test_every_public_estimator_has_a_guide_and_a_reference():
     import sklmacro
 
-    guide = "".join(path.read_text() for path in (ROOT / "docs" / "guide").glob("*.md"))
+    folders = (ROOT / "docs" / "guide", ROOT / "docs" / "howto")
+    guide = "".join(path.read_text() for folder in folders for path in folder.glob("*.md"))
     reference = (ROOT / "docs" / "api.md").read_text()
     for name in sklmacro.__all__:
         if not isinstance(getattr(sklmacro, name), type):

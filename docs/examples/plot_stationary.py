@@ -56,8 +56,9 @@ reversals = [passage_time(member, grid, -0.5, 0.5) for member in ensemble.member
 # %%
 # Compare
 # -------
-# The law agrees. The time comes out some 10 % short: a spin that has just flipped is the first to
-# flip back, and moments of dt -> 0 do not see that; see :doc:`/method`.
+# The law agrees. The time comes out a few per cent short (6 to 7 in the :doc:`/results`, with less
+# noise): a spin that has just flipped is the first to flip back, and moments of dt -> 0 do not see
+# that; see :doc:`/method`.
 
 print(f"direct: one reversal in {direct.value:.0f} +- {direct.error:.0f} sweeps")
 print(f"learned: {np.mean(reversals):.0f} +- {np.std(reversals, ddof=1):.0f} sweeps")
