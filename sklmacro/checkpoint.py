@@ -169,26 +169,30 @@ def of_method(estimator: BaseEstimator, method: str, **data: Any) -> tuple[Check
     return checkpoint_of(own, work, settings, estimator.random_state)
 
 
-def of_fit(estimator: BaseEstimator, data: Mapping[str, Any]) -> Checkpoint | None:
-    """Return the checkpoint of a fit to `data`, or None where there is no `checkpoint_dir`.
+def of_fit(estimator: BaseEstimator, data: Mapping[str, Any]) -> tuple[Checkpoint | None, int]:
+    """Return the checkpoint of a fit, or None without a `checkpoint_dir`, and the entropy.
 
-    Its settings are all parameters of the estimator but those of `WITHOUT_EFFECT` and the seed,
-    and the kind of device, since another one rounds otherwise.
+    Its settings are `data`, which it is fitted to, and all parameters of the estimator but those of
+    `WITHOUT_EFFECT` and the seed, and the kind of device, since another one rounds otherwise.
     """
-    folder, work = estimator.checkpoint_dir, f"fit {type(estimator).__name__}"
-    if folder is None:
-        return None
-    return Checkpoint(folder, work, {**_material(estimator), "data": data}, estimator.random_state)
+    work = f"fit {type(estimator).__name__}"
+    settings = {**_material(estimator), "data": data}
+    return checkpoint_of(estimator.checkpoint_dir, work, settings, estimator.random_state)
 
 
 def _material(estimator: BaseEstimator) -> dict[str, Any]:
     """Return the parameters of an estimator that its results depend on, but for the seed."""
-    params = estimator.get_params(deep=False)
-    settings = {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
+    settings = _effective(estimator)
     settings.pop("random_state", None)
-    if "device" in params:
-        settings["device"] = str(params["device"]).partition(":")[0]
+    if hasattr(estimator, "device"):
+        settings["device"] = str(estimator.device).partition(":")[0]
     return settings
+
+
+def _effective(estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the parameters of an estimator but those of `WITHOUT_EFFECT`."""
+    params = estimator.get_params(deep=False)
+    return {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
 
 
 @contextmanager
@@ -260,9 +264,7 @@ def described(value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return described(value.bit_generator.state)
     if isinstance(value, BaseEstimator):
-        params = value.get_params(deep=False).items()
-        own = {name: item for name, item in params if name not in WITHOUT_EFFECT}
-        return {"class": type(value).__qualname__, **described(own)}
+        return {"class": type(value).__qualname__, **described(_effective(value))}
     if hasattr(type(value), "described"):
         return {"class": type(value).__qualname__, **described(value.described())}
     if isinstance(value, FunctionType) and value.__qualname__.isidentifier():

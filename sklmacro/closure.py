@@ -328,8 +328,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
     def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:
         """Draw patches at random and train encoder and decoder on them."""
         simulator, grid = self.simulator_, self.grid_
-        checkpoint = of_fit(self, {"X": snapshots, "groups": groups})
-        entropy = checkpoint.entropy if checkpoint else resolve_entropy(self.random_state)
+        checkpoint, entropy = of_fit(self, {"X": snapshots, "groups": groups})
         rng = stream(entropy, Stage.SPLIT)
         n_all = len(snapshots) * grid.n_patches
         chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))

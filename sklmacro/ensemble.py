@@ -142,8 +142,7 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 f"1 sample or group of {len(X)} rows; pass the groups on with the pairs, or set "
                 "bootstrap=False."
             )
-        checkpoint = of_fit(self, {"X": np.asarray(X), "y": y})
-        entropy = checkpoint.entropy if checkpoint else resolve_entropy(self.random_state)
+        checkpoint, entropy = of_fit(self, {"X": np.asarray(X), "y": y})
         task = begin_fit(self, X, increments_of(X, y), n_tasks=n_members, in_order=False)
 
         def fit_member(k: int) -> PatchSDE:

@@ -352,8 +352,7 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     ) -> NeuralSDE:
         params = self.get_params(deep=False)
         own = {f.name: getattr(increments, f.name) for f in fields(increments)}
-        checkpoint = of_fit(self, {"u": u, "groups": groups, **own})
-        entropy = checkpoint.entropy if checkpoint else resolve_entropy(params["random_state"])
+        checkpoint, entropy = of_fit(self, {"u": u, "groups": groups, **own})
         rows = held_out_rows(groups, params["validation_fraction"], stream(entropy, Stage.SPLIT))
         names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device", "verbose")
         model = fit_neural(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import zlib
 from dataclasses import replace
@@ -178,15 +179,26 @@ def killed(name, work, folder):
     return found
 
 
-def main(folder):
+def report(works, killed, folder):
+    """Print, as JSON, what `killed` finds for each work, in a folder of its own."""
     torch.set_num_threads(1)
-    epochs.KEEP_SECONDS = 0.0
     found = {}
-    for name, work in WORKS.items():
+    for name, work in works.items():
         work(None)  # compiles
         found[name] = killed(name, work, Path(folder) / name)
     print(json.dumps(found))
 
 
+def reported(module, folder):
+    """Run `python -m module folder`, and return what it prints."""
+    process = subprocess.run(
+        [sys.executable, "-m", module, str(folder)],
+        cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    epochs.KEEP_SECONDS = 0.0
+    report(WORKS, killed, sys.argv[1])

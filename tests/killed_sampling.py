@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from sklmacro import (
     HierarchicalUpsampler,
@@ -29,7 +28,7 @@ from sklmacro.simulators import (
     PredatorPrey,
 )
 from sklmacro.simulators._trajectories import Trajectory
-from tests.killed import N_KILLS, counted, dying, in_process, sha256
+from tests.killed import N_KILLS, counted, dying, in_process, report, sha256
 
 STREAMS = ("words", "lanes", "side")  # random streams among the arrays of a trajectory
 
@@ -166,16 +165,7 @@ def killed(name, work, folder):
     return found
 
 
-def main(folder):
-    torch.set_num_threads(1)
+if __name__ == "__main__":
     os.fsync = lambda file: None  # processes are killed here, not machines
     _rows.INTERVAL, _rows.SHARE = 0.0, np.inf
-    found = {}
-    for name, work in WORKS.items():
-        work(None)  # compiles
-        found[name] = killed(name, work, Path(folder) / name)
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+    report(WORKS, killed, sys.argv[1])

@@ -1,26 +1,18 @@
 """SIGKILL at five random moments: what is taken up ends as if nothing had happened."""
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests import killed
+from tests.killed import reported
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks and kills processes")
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.killed", str(tmp_path_factory.mktemp("killed"))],
-        cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout)
+    return reported("tests.killed", tmp_path_factory.mktemp("killed"))
 
 
 @pytest.mark.parametrize("name", killed.WORKS)
