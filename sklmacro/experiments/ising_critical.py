@@ -209,13 +209,16 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         for k in (0, 1):
             shown(source, k, here).plot(panels[0, k], kind="size", **look)
             shown(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **look)
-            panels[0, k].set_title(f"T = {at:g}")
         shown(source, 2, everywhere).plot(panels[0, 2], **look)
         slope, error = arrays[f"slopes_{source}"].T
         slopes = ScalingDisplay(
             TC, settings.sides, -slope, error, exponent=1 / EXACT["nu"], label="-dU/dT at Tc"
         )
         slopes.plot(panels[1, 0], kind="size", **look)
+    for k in (0, 1):
+        ratio = numbers["collapse residual"][NAMES[k]]["ratio"]
+        panels[0, k].set_title(f"T = {at:g}, fitted to these points alone")
+        panels[1, 1 + k].set_title(f"collapse: residual {ratio:.2g} times that of direct")
     figure.suptitle("Ising model near Tc, learned from 16x16 (method), and simulated (direct)")
     return figure
 
