@@ -50,6 +50,7 @@ class _Step:
     stride: tuple[int, ...]
     durations: tuple[float, float]
     n_events: int | None
+    around: Surroundings
 
 
 class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
@@ -302,12 +303,13 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         factor = check_cells(self.factor, "factor", small.ndim)
         patch, stride = visited(small, self.relax_patch, self.relax_stride)
         steps, cells = [], small.cells
+        around = Surroundings(self.relax_boundary, self.relax_buffer)
         for _ in range(self.n_iter):
             cells = tuple(c * f for c, f in zip(cells, factor, strict=True))
             lattice = Lattice(small.kind, cells, small.boundary)
             extent = tuple(min(p, c) for p, c in zip(patch, cells, strict=True))
             durations, n_events = self._lengths(math.prod(extent) * lattice.n_basis)
-            steps.append(_Step(lattice, factor, extent, stride, durations, n_events))
+            steps.append(_Step(lattice, factor, extent, stride, durations, n_events, around))
         return steps
 
     def _lengths(self, n_sites: int) -> tuple[tuple[float, float], int | None]:
@@ -349,7 +351,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
             return
         duration = None if step.n_events else shortest * (longest / shortest) ** share
         origins = overlapping_origins(step.lattice, step.extent, step.stride, n_passes, rng)
-        Surroundings(self.relax_boundary, self.relax_buffer).relax(
+        step.around.relax(
             self.simulator_, x, step.lattice, origins, step.extent, duration, step.n_events, rng
         )
 
