@@ -20,6 +20,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._callbacks import CallbackSupportMixin, as_one_task
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Stage, stream
 from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
@@ -53,7 +54,7 @@ class _Step:
     around: Surroundings
 
 
-class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
+class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters
