@@ -85,11 +85,16 @@ class StreamedPairs(TransformerMixin, BaseEstimator):
     (20, 2)
     """
 
+    upsampler_: HierarchicalUpsampler | None
+    sampler_: PartialEvolutionSampler
+    closure_: PatchAutoencoder | FrozenEstimator
+    n_features_in_: int
+
     def __init__(
         self,
         upsampler: HierarchicalUpsampler | None,
         sampler: PartialEvolutionSampler,
-        closure: PatchAutoencoder,
+        closure: PatchAutoencoder | FrozenEstimator,
         *,
         batch_size: int | None = None,
         n_train: int = 1000,
@@ -141,7 +146,7 @@ class StreamedPairs(TransformerMixin, BaseEstimator):
                 self._n_large(X), lambda chosen: self._large(X, chosen, seed), X=X,
                 upsampler=self.upsampler,
             )  # fmt: skip
-        self.closure_.fit(self._training_pairs(X, self._groups(X, groups)))
+        self.closure_.fit(self._training_pairs(X, self._groups(X, groups)), None)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
@@ -172,7 +177,7 @@ class StreamedPairs(TransformerMixin, BaseEstimator):
         def work(start: int, stop: int) -> dict[str, np.ndarray]:
             numbers = np.arange(start // copies, stop // copies)
             latent = self.closure_.transform(self._pairs(X, numbers, groups[numbers], entropies))
-            return {name: latent[name] for name in latent.dtype.names}
+            return {name: latent[name] for name in latent.dtype.fields or ()}
 
         with resumable(self.checkpoint_dir):
             name = f"transform {type(self).__name__}"
