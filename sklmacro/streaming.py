@@ -11,16 +11,18 @@ import os
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._rows import fill_rows
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_integer
 from sklmacro.checkpoint import checkpoint_of, resumable
 from sklmacro.closure import PatchAutoencoder
+from sklmacro.codec import PatchCodec
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.pairs import check_groups, latent_pairs
 from sklmacro.upsampling import HierarchicalUpsampler
@@ -28,7 +30,7 @@ from sklmacro.upsampling import HierarchicalUpsampler
 BATCH_BYTES = 1 << 26  # of large snapshots in a batch
 
 
-class StreamedPairs(TransformerMixin, BaseEstimator):
+class StreamedPairs(SetOutput, BaseEstimator):
     """Turn small snapshots into latent pairs, batch by batch.
 
     It stands in a Pipeline for the three steps that it is given, and what it returns is what they
@@ -272,12 +274,12 @@ class StreamedPairs(TransformerMixin, BaseEstimator):
 
     def _settings(self, X: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         """Return all that the latent pairs depend on."""
-        net = getattr(getattr(self.closure_, "codec_", None), "net", None)
-        weights = {} if net is None else {k: w.numpy() for k, w in net.state_dict().items()}
+        codec = getattr(self.closure_, "codec_", None)  # of a frozen closure, too
         return {
             "upsampler": self.upsampler, "n_passes": getattr(self.upsampler_, "n_passes_", None),
             "sampler": self.sampler, "lam": getattr(self.sampler_, "lam_", None),
-            "closure": self.closure, "weights": weights, "X": X, "groups": groups,
+            "closure": self.closure, "codec": {} if codec is None else _learned(codec),
+            "X": X, "groups": groups,
         }  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:
@@ -285,3 +287,13 @@ class StreamedPairs(TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _learned(codec: PatchCodec) -> dict[str, np.ndarray]:
+    """Return all arrays that an encoder computes with."""
+    weights = {name: w.detach().cpu().numpy() for name, w in codec.net.state_dict().items()}
+    units = {"fields": codec.fields, "closures": codec.closures}
+    scales = {
+        f"{k} {part}": getattr(u, part) for k, u in units.items() for part in ("mean", "scale")
+    }
+    return weights | scales
