@@ -24,6 +24,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklmacro._callbacks import CallbackSupportMixin, begin_fit, with_callbacks
 from sklmacro._validation import check_integer
 from sklmacro.checkpoint import WITHOUT_EFFECT, described, digest, resumable, whole_file
 from sklmacro.persistence import fingerprint, load, save
@@ -42,7 +43,7 @@ def _has(method: str) -> Callable[[Any], bool]:
     return check
 
 
-class Checkpointed(MetaEstimatorMixin, BaseEstimator):
+class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     """Keep every fit of an estimator in a folder, and read those that are there.
 
     It stands in a search in the place of the estimator. When the search was interrupted or killed,
@@ -72,9 +73,10 @@ class Checkpointed(MetaEstimatorMixin, BaseEstimator):
     asked for now are in force. Versions of packages do not count either; with another one, which
     may round otherwise, take another folder.
 
-    Methods of the estimator that are not here are those of `estimator_`. Callbacks follow the fits
-    that are done, and hear nothing of those that are read. Scores are computed anew. A killed
-    process may leave files that end in ``.partial``; they can be deleted when none is at work.
+    Methods of the estimator that are not here are those of `estimator_`. Callbacks hear of epochs
+    where a fit is done, and not where it is read; one that ends fits early has no place here.
+    Scores are computed anew. A killed process may leave files that end in ``.partial``; they can be
+    deleted when none is at work.
 
     Examples
     --------
@@ -99,6 +101,7 @@ class Checkpointed(MetaEstimatorMixin, BaseEstimator):
         self.estimator = estimator
         self.checkpoint_dir = checkpoint_dir
 
+    @with_callbacks
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
         """Fit a clone of the estimator, or read the fit where it is kept.
 
@@ -128,16 +131,19 @@ class Checkpointed(MetaEstimatorMixin, BaseEstimator):
         data = {name: _described(name, value) for name, value in data.items()}
         sha = hashlib.sha256(json.dumps([what, data]).encode())
         path = self._folder() / f"{type(estimator).__name__}-{sha.hexdigest()}.safetensors"
+        task = begin_fit(self, X, y, n_tasks=1, in_order=False)
         with resumable(self.checkpoint_dir):
             if path.exists():
                 logger.info("fit of %s read from %s", type(estimator).__name__, path)
                 fitted = _kept(path, others)
             else:
-                estimator.fit(X, y, **params)
+                with task.member(estimator, 0):
+                    estimator.fit(X, y, **params)
                 with whole_file(path) as beside:
                     save(estimator.set_params(**neutral), beside)
                     fitted = load(beside, allow=others)  # the same, kept or not
         self.estimator_ = fitted.set_params(**free)
+        task.end(fitted=dict)
         return self
 
     @available_if(_has("transform"))
