@@ -2,6 +2,7 @@
 
 import logging
 
+from sklmacro.checkpointed import Checkpointed
 from sklmacro.closure import PatchAutoencoder
 from sklmacro.ensemble import SDEEnsemble
 from sklmacro.evolution import PartialEvolutionSampler
@@ -12,6 +13,7 @@ from sklmacro.streaming import StreamedPairs
 from sklmacro.upsampling import HierarchicalUpsampler
 
 __all__ = [
+    "Checkpointed",
     "HierarchicalUpsampler",
     "OnsagerSDE",
     "PartialEvolutionSampler",

@@ -26,6 +26,7 @@ from sklearn.pipeline import Pipeline
 from sklmacro._discrepancy import mmd2_at_times
 from sklmacro._parallel import map_batches
 from sklmacro._validation import check_choice, check_finite, check_integer, check_real, check_times
+from sklmacro.checkpointed import Checkpointed
 
 PATH_AXES = ("n_paths", "n_times", "d")
 WIDTHS = (0.25, 0.5, 1, 2, 4, 8)  # widths s of the paper's predator-prey study
@@ -312,12 +313,16 @@ def macrostates(estimator: Any, x0: Any) -> tuple[Any, Any]:
     """Return the SDE of a fitted estimator, and its macrostates of snapshots `x0`.
 
     Of a Pipeline the SDE is the last step, and the step before it, and no earlier one, turns `x0`
-    into macrostates. Any other estimator is the SDE itself, and `x0` are its macrostates.
+    into macrostates, by `macrostates` where it has that method, else by `transform`. Any other
+    estimator is the SDE itself, and `x0` are its macrostates. Of one that is `Checkpointed`, the
+    estimator within counts.
     """
+    if isinstance(estimator, Checkpointed):
+        estimator = estimator.estimator_
     if not isinstance(estimator, Pipeline):
         return estimator, x0
     for _, encoder in estimator.steps[-2:-1]:  # none where the SDE is the only step
-        x0 = encoder.transform(x0)
+        x0 = getattr(encoder, "macrostates", encoder.transform)(x0)
     return estimator[-1], x0
 
 

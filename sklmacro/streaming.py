@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,9 +19,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._rows import fill_rows
+from sklmacro._set_output import SetOutput
 from sklmacro._validation import check_integer
 from sklmacro.checkpoint import checkpoint_of, resumable
 from sklmacro.closure import PatchAutoencoder
+from sklmacro.codec import PatchCodec
 from sklmacro.evolution import PartialEvolutionSampler
 from sklmacro.pairs import check_groups, latent_pairs
 from sklmacro.upsampling import HierarchicalUpsampler
@@ -29,7 +31,7 @@ from sklmacro.upsampling import HierarchicalUpsampler
 BATCH_BYTES = 1 << 26  # of large snapshots in a batch
 
 
-class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
+class StreamedPairs(SetOutput, DocLinkMixin, BaseEstimator):
     """Turn small snapshots into latent pairs, batch by batch.
 
     It stands in a Pipeline for the three steps that it is given, and what it returns is what they
@@ -86,11 +88,16 @@ class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
     (20, 2)
     """
 
+    upsampler_: HierarchicalUpsampler | None
+    sampler_: PartialEvolutionSampler
+    closure_: PatchAutoencoder | FrozenEstimator
+    n_features_in_: int
+
     def __init__(
         self,
         upsampler: HierarchicalUpsampler | None,
         sampler: PartialEvolutionSampler,
-        closure: PatchAutoencoder,
+        closure: PatchAutoencoder | FrozenEstimator,
         *,
         batch_size: int | None = None,
         n_train: int = 1000,
@@ -142,7 +149,7 @@ class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
                 self._n_large(X), lambda chosen: self._large(X, chosen, seed), X=X,
                 upsampler=self.upsampler,
             )  # fmt: skip
-        self.closure_.fit(self._training_pairs(X, self._groups(X, groups)))
+        self.closure_.fit(self._training_pairs(X, self._groups(X, groups)), None)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
@@ -173,7 +180,7 @@ class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
         def work(start: int, stop: int) -> dict[str, np.ndarray]:
             numbers = np.arange(start // copies, stop // copies)
             latent = self.closure_.transform(self._pairs(X, numbers, groups[numbers], entropies))
-            return {name: latent[name] for name in latent.dtype.names}
+            return {name: latent[name] for name in latent.dtype.fields or ()}
 
         with resumable(self.checkpoint_dir):
             name = f"transform {type(self).__name__}"
@@ -268,12 +275,12 @@ class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
 
     def _settings(self, X: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         """Return all that the latent pairs depend on."""
-        net = getattr(getattr(self.closure_, "codec_", None), "net", None)
-        weights = {} if net is None else {k: w.numpy() for k, w in net.state_dict().items()}
+        codec = getattr(self.closure_, "codec_", None)  # of a frozen closure, too
         return {
             "upsampler": self.upsampler, "n_passes": getattr(self.upsampler_, "n_passes_", None),
             "sampler": self.sampler, "lam": getattr(self.sampler_, "lam_", None),
-            "closure": self.closure, "weights": weights, "X": X, "groups": groups,
+            "closure": self.closure, "codec": {} if codec is None else _learned(codec),
+            "X": X, "groups": groups,
         }  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:
@@ -281,3 +288,13 @@ class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _learned(codec: PatchCodec) -> dict[str, np.ndarray]:
+    """Return all arrays that an encoder computes with."""
+    weights = {name: w.detach().cpu().numpy() for name, w in codec.net.state_dict().items()}
+    units = {"fields": codec.fields, "closures": codec.closures}
+    scales = {
+        f"{k} {part}": getattr(u, part) for k, u in units.items() for part in ("mean", "scale")
+    }
+    return weights | scales

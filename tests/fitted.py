@@ -6,8 +6,10 @@ python -m tests.fitted FOLDER    loads each FOLDER/*.safetensors and writes FOLD
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -106,6 +108,19 @@ def pipeline(simulator, X, patch=8, last=None, **sampler):
     ).fit(X)
 
 
+def kept(estimator, X):
+    with TemporaryDirectory() as folder:
+        return skm.Checkpointed(estimator, folder).fit(X)
+
+
+def streamed(closure):
+    return skm.StreamedPairs(
+        skm.HierarchicalUpsampler(Flips(), relax_duration=0.1, random_state=0),
+        skm.PartialEvolutionSampler(Flips(), patch=4, random_state=1),
+        closure,
+    ).fit(SPINS)
+
+
 FITS = {
     "upsampler": lambda: skm.HierarchicalUpsampler(
         Flips(), relax_duration=1.0, relax_passes="converged", relax_tolerance=1.0, random_state=0
@@ -138,6 +153,12 @@ FITS = {
     "ensemble of plain increments": lambda: skm.SDEEnsemble(
         skm.OnsagerSDE(**SMALL), n_members=2, random_state=np.random.default_rng(3)
     ).fit(Z, DZ),
+    "streamed pairs": lambda: streamed(skm.PatchAutoencoder(Flips(), n_closure=1, **SMALL)),
+    "streamed pairs, frozen closure": lambda: streamed(
+        FrozenEstimator(skm.PatchAutoencoder(Flips(), patch=4, **SMALL).fit(SPINS))
+    ),
+    "kept": lambda: kept(skm.PatchSDERegressor(**SMALL), PAIRS),
+    "kept closure": lambda: kept(skm.PatchAutoencoder(Flips(), patch=4, **SMALL), SPINS),
     "pipeline": lambda: pipeline(PredatorPrey(), FIELDS),
     "pipeline of a simulator of one's own": lambda: pipeline(
         Flips(), SPINS, last=skm.OnsagerSDE(**SMALL)
@@ -155,7 +176,9 @@ def fitted(name):
 
 def inputs(estimator):
     """Snapshots, pairs or macrostates for an estimator."""
+    estimator = getattr(estimator, "estimator_", estimator)
     first = estimator[0] if isinstance(estimator, Pipeline) else estimator
+    first = getattr(first, "sampler_", first)
     simulator = getattr(first, "simulator_", None)
     if simulator is not None:
         return simulator.sample_initial(3, 8, random_state=5)

@@ -159,7 +159,7 @@ def forgetful(work, folder):
     return work(folder)
 
 
-def killed(name, work, folder):
+def killed(name, work, folder, forgetful=forgetful):
     """Return results without and with interruptions, and with one badly taken up."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     plain, n_files = json.loads(in_process(counted, work, folder / "plain"))

@@ -29,6 +29,8 @@ from sklmacro.simulators import (
 )
 from sklmacro.simulators._trajectories import Trajectory
 from tests.killed import N_KILLS, counted, dying, in_process, report, sha256
+from tests.test_resume import IN_PYTHON, JUMP
+from tests.test_simulator_base import Walkers
 
 STREAMS = ("words", "lanes", "side")  # random streams among the arrays of a trajectory
 
@@ -36,19 +38,15 @@ STREAMS = ("words", "lanes", "side")  # random streams among the arrays of a tra
 ALLOY = Alloy(2000.0, vacancy_fraction=0.02)
 
 
-def simulate(simulator, cells, step, n_samples=6, **options):
+def simulate(simulator, cells, step, folder, n_jobs=1, n_samples=6, **options):
     """Simulate trajectories of four times."""
-
-    def run(folder, n_jobs=1):
-        X = simulator.sample_initial(n_samples, cells, random_state=0)
-        times = step * np.array([0.5, 1.0, 2.0, 4.0])
-        return sha256(
-            simulator.simulate(
-                X, times, random_state=1, n_jobs=n_jobs, checkpoint_dir=folder, **options
-            )
+    X = simulator.sample_initial(n_samples, cells, random_state=0)
+    times = step * np.array([0.5, 1.0, 2.0, 4.0])
+    return sha256(
+        simulator.simulate(
+            X, times, random_state=1, n_jobs=n_jobs, checkpoint_dir=folder, **options
         )
-
-    return run
+    )
 
 
 def advance(simulator, cells, **options):
@@ -89,13 +87,16 @@ def streamed():
 
 
 SIMULATIONS = {
-    "Ising": simulate(Ising(2.3), 8, 1.0),
-    "packed Ising": simulate(Ising(2.3), 6, 1.0, n_samples=130, packed=True),
-    "Curie-Weiss": simulate(CurieWeiss(), 6, 1.0),
-    "linear chain": simulate(LinearChain(), 9, 0.1),
-    "predator and prey": simulate(PredatorPrey(), 12, 0.1, observe=True),
-    "alloy": simulate(ALLOY, 4, 30 * ALLOY.jump_time()),
-    "alloy, observed": simulate(ALLOY, 4, 30 * ALLOY.jump_time(), observe=True),
+    "Ising": partial(simulate, Ising(2.3), 8, 1.0),
+    "Ising of BCC": partial(simulate, Ising(6.0, kind="bcc"), 3, 1.0, observe=True),
+    "packed Ising": partial(simulate, Ising(2.3), 6, 1.0, n_samples=130, packed=True),
+    "Curie-Weiss": partial(simulate, CurieWeiss(), 6, 1.0),
+    "linear chain": partial(simulate, LinearChain(), 9, 0.1),
+    "predator and prey": partial(simulate, PredatorPrey(), 12, 0.1, observe=True),
+    "alloy": partial(simulate, ALLOY, 4, 30 * JUMP),
+    "alloy, observed": partial(simulate, ALLOY, 4, 30 * JUMP, observe=True),
+    "alloy of barriers in Python": partial(simulate, IN_PYTHON, 4, 2 * JUMP),
+    "simulator in Python": partial(simulate, Walkers(), 7, 0.1),
 }
 OTHERS = {
     "events of Ising": advance(Ising(2.3), 8, n_events=40),

@@ -7,9 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from sklmacro import (
+    Checkpointed,
     HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
@@ -122,6 +124,18 @@ def test_every_member_is_told():
     assert listener.heard["PatchSDERegressor: fit begins"] == 3
     assert listener.heard["PatchSDERegressor: epoch ends"] == 6
     assert not [member for member in fitted.members_ if hasattr(member, "_skl_callbacks")]
+
+
+def test_a_fit_that_is_kept_is_told_and_one_that_is_read_has_no_epochs(tmp_path):
+    kept = Checkpointed(NET, tmp_path)
+    heard = [listened(kept, PAIRS)[1].heard for _ in range(2)]
+    for one, n_epochs in zip(heard, (4, 0), strict=True):
+        assert one["Checkpointed: fit ends"] == 1
+        assert one["PatchSDERegressor: epoch ends"] == n_epochs
+    search = GridSearchCV(kept, {"estimator__lam": [1.0, 2.0]}, cv=2)
+    listener = Listener()
+    search.set_callbacks(listener).fit(PAIRS)
+    assert listener.heard["PatchSDERegressor: epoch ends"] == 4 * 5
 
 
 def test_members_are_heard_from_other_processes():

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from sklmacro import simulators
 from tests import killed_sampling
 from tests.killed import reported
 
@@ -13,6 +14,15 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks and kills
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     return reported("tests.killed_sampling", tmp_path_factory.mktemp("killed"))
+
+
+def test_every_simulator_is_killed():
+    found = {type(work.args[0]) for work in killed_sampling.SIMULATIONS.values()}
+    ours = [getattr(simulators, name) for name in simulators.__all__]
+    abstract = (simulators.Simulator,)
+    ours = {c for c in ours if isinstance(c, type) and issubclass(c, abstract)} - {*abstract}
+    assert len(ours) >= 5
+    assert ours <= found
 
 
 @pytest.mark.parametrize("name", killed_sampling.WORKS)

@@ -65,11 +65,12 @@ ORDER = [
     "regressor",
     "onsager",
     "ensemble",
+    "persistence",
+    "checkpointed",
     "scoring",
     "scaling",
     "stationary",
     "potential",
-    "persistence",
     "plots",
     "sklmacro",  # the public names
     "experiments",

@@ -148,7 +148,7 @@ def test_all_fitted_attributes_are_declared_and_documented():
             kept = set(vars(estimator)) - set(argument_hints(cls))
             assert kept <= set(attribute_hints(cls)), cls.__name__
     for name in ("HierarchicalUpsampler", "PartialEvolutionSampler", "PatchAutoencoder",
-                 "PatchSDERegressor", "SDEEnsemble"):  # fmt: skip
+                 "PatchSDERegressor", "SDEEnsemble", "StreamedPairs", "Checkpointed"):  # fmt: skip
         cls = getattr(skm, name)
         declared = {a for a in attribute_hints(cls) if a[0] != "_"} - {"feature_names_in_"}
         text = cls.__doc__[cls.__doc__.index("Attributes") :]

@@ -1,5 +1,5 @@
 """Estimators in files, without pickle."""
 
-from sklmacro.persistence._files import VersionWarning, load, save
+from sklmacro.persistence._files import VersionWarning, fingerprint, load, save
 
-__all__ = ["VersionWarning", "load", "save"]
+__all__ = ["VersionWarning", "fingerprint", "load", "save"]

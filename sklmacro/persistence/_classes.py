@@ -1,5 +1,6 @@
 """The classes that a file may hold."""
 
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -25,6 +26,7 @@ from sklmacro.simulators import (
     LinearChain,
     PredatorPrey,
 )
+from sklmacro.streaming import StreamedPairs
 from sklmacro.upsampling import HierarchicalUpsampler
 
 CLASSES: dict[str, type] = {
@@ -37,6 +39,8 @@ CLASSES: dict[str, type] = {
         PatchSDERegressor,
         OnsagerSDE,
         SDEEnsemble,
+        StreamedPairs,
+        FrozenEstimator,
         Pipeline,
         StandardScaler,
         FunctionTransformer,

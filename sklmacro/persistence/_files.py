@@ -1,5 +1,6 @@
 """Save and load."""
 
+import json
 import os
 import warnings
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from sklmacro.checkpoint import write_whole
 from sklmacro.persistence._classes import CLASSES
-from sklmacro.persistence._container import pack, unpack
+from sklmacro.persistence._container import checksum, pack, unpack
 from sklmacro.persistence._foreign import FOREIGN
 from sklmacro.persistence._reading import Reader
 from sklmacro.persistence._schema import storable
@@ -65,6 +66,31 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     ...     skm.load(f"{folder}/sampler.safetensors")
     PartialEvolutionSampler(patch=16, simulator=Ising(temperature=2.27))
     """
+    writer = _written(estimator)
+    write_whole(Path(path), pack(writer.objects, writer.arrays))
+
+
+def fingerprint(estimator: BaseEstimator) -> tuple[str, set[type]]:
+    """Return what tells an estimator from others, and the classes to allow in loading it.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        As in `save`, which raises the same errors.
+
+    Returns
+    -------
+    sha256 : str
+        Of all that `save` writes but the versions of packages.
+    others : set of type
+        Classes for `allow` of `load`.
+    """
+    writer = _written(estimator)
+    return checksum({"objects": json.dumps(writer.objects)}, writer.arrays), writer.others
+
+
+def _written(estimator: BaseEstimator) -> Writer:
+    """Return a writer that has written an estimator."""
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(
             f"Expected an estimator or a simulator, but got a {type(estimator).__name__}; pass "
@@ -78,16 +104,17 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
             "Expected values that do not contain themselves, but got one that does, or that is "
             "nested too deeply; take it apart."
         ) from error
-    write_whole(Path(path), pack(writer.objects, writer.arrays))
+    return writer
 
 
 def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
     """Return the estimator that `save` wrote to a file.
 
     Nothing in a file is run, imported or unpickled. Classes are looked up by their names among this
-    package's, scikit-learn's `Pipeline`, `StandardScaler` and `FunctionTransformer`, and `allow`;
-    their constructors are called with arguments that fit their type hints. A checksum tells
-    damage; attributes have to be known, of the declared types, and consistent.
+    package's, scikit-learn's `Pipeline`, `FrozenEstimator`, `StandardScaler` and
+    `FunctionTransformer`, and `allow`; their constructors are called with arguments that fit their
+    type hints. A checksum tells damage; attributes have to be known, of the declared types, and
+    consistent.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 from torch import nn
@@ -27,8 +28,10 @@ ATTRIBUTES = {
     "_metadata_request": MetadataRequest,
 }
 MOST_LETTERS = 10_000_000  # of an array of texts, as many times its length as the longest has
-# A cache on disk belongs to a machine, and joblib reads pickles from it.
-ARGUMENTS: dict[type, dict[str, Any]] = {Pipeline: {"memory": None}}
+ARGUMENTS: dict[type, dict[str, Any]] = {
+    Pipeline: {"memory": None},  # a cache belongs to a machine, and joblib reads pickles from it
+    FrozenEstimator: {"estimator": BaseEstimator},
+}
 
 
 def storable(cls: type) -> bool:

@@ -56,11 +56,14 @@ class Writer:
     objects : list
         JSON, the object written last at the end.
     arrays : dict of str to ndarray
+    others : set of type
+        Classes met that are not this package's.
     """
 
     def __init__(self, classes: Mapping[str, type]):
         self.objects: list[dict[str, Any]] = []
         self.arrays: dict[str, np.ndarray] = {}
+        self.others: set[type] = set()
         self._classes = classes
         self._numbers: dict[int, tuple[int, Any]] = {}  # by identity; the object lives on with it
 
@@ -131,6 +134,7 @@ class Writer:
                 f"Expected names of classes other than this package's, but got {cls} for {where}; "
                 "rename your class."
             )
+        self.others.add(cls)
 
     def _array(self, array: np.ndarray, where: str) -> dict[str, Any]:
         array = np.asarray(array)
