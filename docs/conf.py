@@ -1,10 +1,8 @@
 """Sphinx configuration: `python -m sphinx -W --keep-going -b html docs docs/_build/html`.
 
-Nothing is fetched while the pages are built. `SKLMACRO_MATHJAX` names a copy of MathJax to use in
-the place of the one on the net, for pages that are read without a connection.
+Nothing is fetched while the pages are built, nor while they are read: MathJax is copied into them.
 """
 
-import os
 import re
 from importlib.metadata import version as installed_version
 
@@ -19,6 +17,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
     "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
@@ -53,10 +52,6 @@ numpydoc_show_class_members = False
 suppress_warnings = ["ref.python"]  # attributes of one name in several classes
 add_module_names = False
 
-# Mathematics
-if "SKLMACRO_MATHJAX" in os.environ:
-    mathjax_path = os.environ["SKLMACRO_MATHJAX"]
-
 # Gallery
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -66,7 +61,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "download_all_examples": False,
     "remove_config_comments": True,
-    "min_reported_time": 0,
+    "write_computation_times": False,  # a page that loads from the net
     "abort_on_example_error": True,
     "capture_repr": (),  # of figures' parts; what is printed is shown
     "matplotlib_animations": False,

@@ -20,6 +20,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._callbacks import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._set_output import SetOutput
 from sklmacro._validation import (
@@ -48,7 +49,7 @@ from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training import held_out_rows
 
 
-class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
+class PatchAutoencoder(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseEstimator):
     """Find closure variables beside the simulator's observables (Eqs. 1-3, 9-10).
 
     Parameters

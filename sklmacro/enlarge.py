@@ -38,6 +38,8 @@ def enlarge(
 
 def replicate(x: np.ndarray, factor: tuple[int, ...]) -> np.ndarray:
     """Repeat every cell into a block; means over all sites are kept."""
+    if set(factor) == {1}:
+        return x.copy()
     for axis, times in enumerate(factor):
         x = np.repeat(x, times, axis=axis)
     return x

@@ -25,6 +25,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._callbacks import CallbackSupportMixin, begin_fit, with_callbacks
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._validation import check_integer, check_numbers, check_real
 from sklmacro.checkpoint import of_fit, resumable
@@ -33,7 +34,7 @@ from sklmacro.regressor import PatchSDERegressor
 from sklmacro.sde import PatchSDE
 
 
-class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class SDEEnsemble(CallbackSupportMixin, RegressorMixin, DocLinkMixin, BaseEstimator):
     """Macroscopic SDEs fitted to bootstrap samples of the trajectories, for error bars.
 
     It stands where an SDE stands: last in a Pipeline, in `PathScorer`, in a search over `sde__lam`.

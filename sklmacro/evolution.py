@@ -17,6 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._callbacks import CallbackSupportMixin, as_one_task
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Stage, Streams, choose
 from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
@@ -35,7 +36,7 @@ from sklmacro.symmetry import Augmentation
 MADE = ("x_next", "extent", "origin", "d_obs", "cov_obs", "dt")  # some of them
 
 
-class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
+class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseEstimator):
     """Evolve patches of large snapshots for a short time.
 
     Parameters

@@ -18,7 +18,7 @@ Shape vocabulary::
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -26,9 +26,6 @@ from scipy import stats
 from sklmacro._validation import check_integer
 from sklmacro.simulators import Simulator
 from sklmacro.structure import Structure, structure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ROUNDING = 1e-9  # relative difference of equal curves
 N_NODES = 9  # values of the given observables at which the curves are kept
@@ -86,6 +83,12 @@ class Fidelity:
         return (a.length - b.length) / np.hypot(a.length_error, b.length_error)
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that `z_length` belongs to, which are paired with themselves."""
+        parts = (pair.partition("-") for pair in self.structures[0].pairs)
+        return tuple(a for a, _, b in parts if a == b)
+
+    @property
     def p_value(self) -> float:
         """Chance of a difference as large in any curve or structure factor if there is none.
 
@@ -111,38 +114,10 @@ class Fidelity:
             text = f"largest z {z[worst]:.1f} of {len(z)} shells, at k = {a.k[worst]:.2f}"
             lines.append(f"  S(k) {pair:27s}{text}")
         for name, one, other, z in zip(
-            self._fields, _with_errors(a), _with_errors(b), self.z_length, strict=True
+            self.fields, _with_errors(a), _with_errors(b), self.z_length, strict=True
         ):
             lines.append(f"  xi {name:29s}{one} against {other}, z {z:.1f}")
         return "\n".join(lines)
-
-    @property
-    def _fields(self) -> list[str]:
-        """Names of the fields, which are paired with themselves."""
-        parts = (pair.partition("-") for pair in self.structures[0].pairs)
-        return [a for a, _, b in parts if a == b]
-
-    def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw all differences in units of their errors, and return the axes.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-        """
-        if ax is None:
-            from matplotlib.figure import Figure
-
-            ax = Figure(layout="constrained").subplots()
-        a, _ = self.structures
-        for pair, z in zip(a.pairs, self.z_structure, strict=True):
-            ax.plot(a.k, z, ".-", label=f"S(k) {pair}")
-        for i, (name, z) in enumerate(zip(self.quantities, self.z, strict=True)):
-            ax.axhline(z, color=f"C{i + len(a.pairs)}", ls="--", label=f"{name} (all k)")
-        ax.axhspan(-2, 2, color="0.9", zorder=0)
-        ax.set(xlabel="wave number k", ylabel="difference / standard error")
-        ax.legend()
-        return ax
 
 
 def _with_errors(measured: Structure) -> list[str]:

@@ -77,6 +77,36 @@ class Increments:
         unit = 2.0 ** np.round(np.median(np.log2(noise[known]) - np.log2(means[known])))
         return replace(self, dz=self.dz * unit, dt=self.dt * unit, cov=self.cov * unit)
 
+    def merged(self, u: np.ndarray) -> tuple[np.ndarray, "Increments", np.ndarray]:
+        """Return moments with those of one state as one of their total duration, mean and noise.
+
+        Parameters
+        ----------
+        u : ndarray of shape (n, m)
+            State and context of each pair.
+
+        Returns
+        -------
+        u : ndarray of shape (n_states, m)
+        increments : Increments
+            Of the states. Sampled increments, and moments of which most have a state of their own,
+            come back as they are.
+        count : ndarray of shape (n_states,)
+            How many pairs have each state, dt and lam.
+        """
+        if self.cov is not None:
+            keys = np.column_stack([u, self.dt, self.lam])
+            order = np.lexsort(keys.T)
+            keys = keys[order]
+            first = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)])
+            if 2 * len(first) <= len(u):
+                dz, dt, cov = (
+                    np.add.reduceat(part[order], first) for part in (self.dz, self.dt, self.cov)
+                )
+                count = np.diff(first, append=len(u)).astype(np.float64)
+                return keys[first, : u.shape[1]], Increments(dz, dt, keys[first, -1], cov), count
+        return u, self, np.ones(len(u))
+
     def residual(self, mu: np.ndarray) -> np.ndarray:
         """Return (dz - mu dt) / sqrt(lam dt), shape (n, d), for a drift mu (n, d)."""
         return (self.dz - mu * self.dt[:, None]) / np.sqrt(self.lam * self.dt)[:, None]

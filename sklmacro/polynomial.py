@@ -15,7 +15,9 @@ polynomial of even degree would sooner or later run away.
 
 Of increments given by their moments, the d columns of a root of cov / (lam dt) stand in the place
 of the one r: as many vectors for the regressions, whose products sum up to it. In the variances a
-pair counts once. They do not depend on the drift.
+pair counts once. They do not depend on the drift. Both being linear in the moments, pairs of one
+state are fitted as one of their mean that counts as many times: on a lattice of N spins M has N + 1
+values, however many pairs there are.
 
 With a parity, mu(P z) = P mu(z) and Sigma(P z) = P Sigma(z) P where P = diag(+-1), the monomials of
 mu_i have the sign P_i, those of phi_jk the sign P_j P_k and those of g_j none. All other
@@ -94,7 +96,7 @@ def monomials(u: np.ndarray, degree: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Basis:
-    """Combinations h = f W of monomials, orthonormal in the sample: h^T h = n 1.
+    """Combinations h = f W of monomials, orthonormal in the sample: h^T diag(count) h = n 1.
 
     Attributes
     ----------
@@ -110,20 +112,20 @@ class _Basis:
     sign: np.ndarray
 
     @classmethod
-    def of(cls, u: np.ndarray, degree: int, parity: np.ndarray) -> "_Basis":
+    def of(cls, u: np.ndarray, count: np.ndarray, degree: int, parity: np.ndarray) -> "_Basis":
         """Combine the monomials of u (n, m), whose columns have the signs `parity` (m,)."""
-        f = monomials(u, degree)
+        f, root, n = monomials(u, degree), np.sqrt(count)[:, None], count.sum()
         signs = monomials(parity[None, :], degree)[0]
         blocks, kinds = [], []
         for sign in np.unique(signs):
             rows = np.flatnonzero(signs == sign)
-            scale = np.sqrt(np.mean(f[:, rows] ** 2, axis=0))
+            scale = np.sqrt(np.average(f[:, rows] ** 2, axis=0, weights=count))
             scale = np.where(scale > 0, scale, 1.0)
-            triangle = np.linalg.qr(f[:, rows] / scale, mode="r")
+            triangle = np.linalg.qr(root * f[:, rows] / scale, mode="r")
             _, singular, right = np.linalg.svd(triangle, full_matrices=False)
             kept = singular > SMALLEST_DIRECTION * max(singular[0], 1e-300)
             block = np.zeros((len(signs), int(kept.sum())))
-            block[rows] = right[kept].T / singular[kept] * np.sqrt(len(f)) / scale[:, None]
+            block[rows] = right[kept].T / singular[kept] * np.sqrt(n) / scale[:, None]
             blocks.append(block)
             kinds += [sign] * block.shape[1]
         W = np.concatenate(blocks, axis=1)
@@ -189,21 +191,23 @@ def fit_polynomial(
         Signs of the components, all 1 where there is no symmetry.
     """
     increments, common = increments.without_common_lam()
+    u, increments, count = increments.merged(u)
     d, signs = increments.dz.shape[1], parity[: increments.dz.shape[1]]
-    basis = _Basis.of(u, degree, parity)
-    of_noise = _Basis.of(u, 0, parity) if diffusion == "constant" else basis
+    basis = _Basis.of(u, count, degree, parity)
+    of_noise = _Basis.of(u, count, 0, parity) if diffusion == "constant" else basis
     phi, g = np.zeros((d, d, len(of_noise.sign))), np.zeros((d, len(of_noise.sign)))
     used = basis.sign == signs[:, None]
-    scale = np.mean(np.sum(increments.noise(np.zeros(d)) ** 2, axis=1), axis=0)
+    squares = np.sum(increments.noise(np.zeros(d)) ** 2, axis=1)
+    scale = np.average(squares, axis=0, weights=count)
     floor = SMALLEST_VARIANCE * np.where(scale > 0, scale, 1.0)
     B = least_squares_drift(basis.h, increments, used)
     before = np.inf
     for _ in range(MAX_PASSES):
         mu = basis.h @ B.T
         r = increments.noise(mu)
-        _fit_diffusion(of_noise, r, phi, g, floor, signs, correlated=diffusion != "diagonal")
+        _fit_diffusion(of_noise, r, count, phi, g, floor, signs, diffusion != "diagonal")
         factor = _factor(of_noise.h, phi, g)
-        now = float(np.mean(noise_nll(factor, r)))
+        now = float(np.average(noise_nll(factor, r), weights=count))
         if diffusion == "constant" or before - now < TOLERANCE:
             break  # with a constant one least squares will do: L joins equal regressors only
         before = now
@@ -226,24 +230,24 @@ def fit_polynomial(
 def _fit_diffusion(
     basis: _Basis,
     r: np.ndarray,
+    count: np.ndarray,
     phi: np.ndarray,
     g: np.ndarray,
     floor: np.ndarray,
     signs: np.ndarray,
-    *,
     correlated: bool,
 ) -> None:
     """Regress residuals r (n, m, d) on their predecessors and fit the variances, in place.
 
-    `floor` (d,) is added to the squared residuals, which may all vanish; `signs` (d,) is the parity
-    of the components.
+    Row i counts `count[i]` times. `floor` (d,) is added to the squared residuals, which may all
+    vanish; `signs` (d,) is the parity of the components.
     """
     h, (k, d) = basis.h, (basis.h.shape[1], r.shape[2])
-    gram = h.T @ h
+    gram = (h * count[:, None]).T @ h
     for j in range(d):
         e = r[:, :, j]
         if correlated and j > 0:
-            weight = np.exp(-_bounded(h @ g[j]))
+            weight = count * np.exp(-_bounded(h @ g[j]))
             normal, right = np.empty((j, k, j, k)), np.empty((j, k))
             for a in range(j):
                 weighted = weight[:, None] * r[:, :, a]
@@ -256,26 +260,31 @@ def _fit_diffusion(
             phi[j, :j] = solution.reshape(j, k)
             e = e - np.einsum("na,nma->nm", h @ phi[j, :j].T, r[:, :, :j])
         e2 = np.sum(e * e, axis=1) + floor[j]
-        _fit_log_variance(h, gram, e2, g[j], basis.sign == 1)
+        _fit_log_variance(h, count, gram, e2, g[j], basis.sign == 1)
 
 
 def _fit_log_variance(
-    h: np.ndarray, gram: np.ndarray, e2: np.ndarray, g: np.ndarray, used: np.ndarray
+    h: np.ndarray,
+    count: np.ndarray,
+    gram: np.ndarray,
+    e2: np.ndarray,
+    g: np.ndarray,
+    used: np.ndarray,
 ) -> None:
     """Maximise -sum (h g + e2 exp(-h g)) / 2 over the `used` g by Fisher scoring, in place.
 
     The Fisher information is gram / 2 at every g. A step that does not help is halved.
     """
     if not g.any():
-        g[:] = np.log(e2.mean()) * _solve(gram, h.sum(axis=0), used)
+        g[:] = np.log(np.average(e2, weights=count)) * _solve(gram, h.T @ count, used)
 
     def loss(candidate: np.ndarray) -> float:
         log = _bounded(h @ candidate)
-        return float(np.mean(log + e2 * np.exp(-log)))
+        return float(np.average(log + e2 * np.exp(-log), weights=count))
 
     best = loss(g)
     for _ in range(MAX_PASSES):
-        score = h.T @ (e2 * np.exp(-_bounded(h @ g)) - 1.0)
+        score = h.T @ (count * (e2 * np.exp(-_bounded(h @ g)) - 1.0))
         step = _solve(gram, score, used)
         size, now = 1.0, loss(g + step)
         while now > best and size > 1e-6:

@@ -242,7 +242,7 @@ def overlapping_origins(
     random, so that no site stands at an edge in every snapshot; on an open one the last patch ends
     with the lattice.
     """
-    axes = []
+    axes, ndim = [], lattice.ndim
     for cells, width, step in zip(lattice.cells, extent, stride, strict=True):
         if width == cells:
             starts = np.zeros((n_passes, 1), np.int64)
@@ -253,9 +253,9 @@ def overlapping_origins(
             starts = np.tile([*range(0, cells - width, step), cells - width], (n_passes, 1))
         axes.append(starts)
     grid = tuple(starts.shape[1] for starts in axes)
-    origins = np.empty((n_passes, *grid, lattice.ndim), np.int64)
+    origins = np.empty((n_passes, *grid, ndim), np.int64)
     for axis, starts in enumerate(axes):
-        along = [1] * lattice.ndim
+        along = [1] * ndim
         along[axis] = -1
         origins[..., axis] = starts.reshape(n_passes, *along)
-    return origins.reshape(-1, lattice.ndim)
+    return origins.reshape(-1, ndim)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from sklmacro._callbacks import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._parallel import single_threaded
 from sklmacro._random import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._validation import (
@@ -41,7 +42,7 @@ from sklmacro.training import held_out_rows
 DIFFUSIONS = ("full", "diagonal", "constant")
 
 
-class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class PatchSDE(CallbackSupportMixin, RegressorMixin, DocLinkMixin, BaseEstimator):
     """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
 
     dt: float

@@ -16,6 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._rows import fill_rows
 from sklmacro._validation import check_integer
@@ -28,7 +29,7 @@ from sklmacro.upsampling import HierarchicalUpsampler
 BATCH_BYTES = 1 << 26  # of large snapshots in a batch
 
 
-class StreamedPairs(TransformerMixin, BaseEstimator):
+class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
     """Turn small snapshots into latent pairs, batch by batch.
 
     It stands in a Pipeline for the three steps that it is given, and what it returns is what they

@@ -20,6 +20,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._callbacks import CallbackSupportMixin, as_one_task
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Stage, stream
 from sklmacro._rows import fill_rows
 from sklmacro._set_output import SetOutput
@@ -50,12 +51,13 @@ class _Step:
     stride: tuple[int, ...]
     durations: tuple[float, float]
     n_events: int | None
+    around: Surroundings
 
 
 _Start = tuple[np.ndarray, np.ndarray | None]  # a small snapshot, and those close to it in time
 
 
-class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
+class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
     Parameters
@@ -308,12 +310,13 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         factor = check_cells(self.factor, "factor", small.ndim)
         patch, stride = visited(small, self.relax_patch, self.relax_stride)
         steps, cells = [], small.cells
+        around = Surroundings(self.relax_boundary, self.relax_buffer)
         for _ in range(self.n_iter):
             cells = tuple(c * f for c, f in zip(cells, factor, strict=True))
             lattice = Lattice(small.kind, cells, small.boundary)
             extent = tuple(min(p, c) for p, c in zip(patch, cells, strict=True))
             durations, n_events = self._lengths(math.prod(extent) * lattice.n_basis)
-            steps.append(_Step(lattice, factor, extent, stride, durations, n_events))
+            steps.append(_Step(lattice, factor, extent, stride, durations, n_events, around))
         return steps
 
     def _lengths(self, n_sites: int) -> tuple[tuple[float, float], int | None]:
@@ -349,7 +352,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
             return
         duration = None if step.n_events else shortest * (longest / shortest) ** share
         origins = overlapping_origins(step.lattice, step.extent, step.stride, n_passes, rng)
-        Surroundings(self.relax_boundary, self.relax_buffer).relax(
+        step.around.relax(
             self.simulator_, x, step.lattice, origins, step.extent, duration, step.n_events, rng
         )
 

@@ -166,9 +166,6 @@ def test_upsampled_critical_blocks_are_not_faithful():
     assert "domain wall density" in text
     assert "S(k) spin-spin" in text
     assert "xi spin" in text
-    ax = found.plot()
-    assert len(ax.lines) == 4
-    assert found.plot(ax) is ax
 
 
 def test_simulators_without_parity():

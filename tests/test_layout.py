@@ -19,6 +19,7 @@ ORDER = [
     "_validation",
     "_random",
     "_set_output",
+    "_doc_link",
     "_elementary",
     "_discrepancy",
     "_jackknife",

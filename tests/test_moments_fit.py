@@ -8,7 +8,7 @@ from scipy.linalg import solve_continuous_lyapunov
 from sklearn.base import clone
 
 from sklmacro import OnsagerSDE, PatchSDERegressor, rollout
-from sklmacro.likelihood import covariance_root, expected_nll, scaled_nll, whiten
+from sklmacro.likelihood import Increments, covariance_root, expected_nll, scaled_nll, whiten
 from sklmacro.pairs import latent_pairs
 from sklmacro.polynomial import monomials
 from sklmacro.steps import array_model
@@ -179,6 +179,35 @@ def test_moments_and_increments_of_one_process_agree(diffusion):
     by_moments, by_increments = clone(model).fit(pairs), clone(model).fit(cubature(pairs))
     assert np.allclose(by_moments.drift(GRID), by_increments.drift(GRID), atol=1e-7)
     assert np.allclose(by_moments.diffusion(GRID), by_increments.diffusion(GRID), rtol=1e-5)
+
+
+@pytest.mark.parametrize("diffusion", ["full", "diagonal", "constant"])
+def test_pairs_of_one_state_are_fitted_as_one(diffusion, monkeypatch):
+    """Each of 40 states has a weight of its own, and pairs of different drift and noise."""
+    rng = np.random.default_rng(0)
+    state = rng.choice(40, 600, p=rng.dirichlet(np.ones(40)))
+    pairs = moment_pairs(polynomial_drift, state_dependent, n=600, spread=0.3, K=4)
+    pairs["z"] = rng.uniform(-1, 1, (40, 2))[state]
+    merged = Increments.merged
+    sizes, model = [], clone(POLYNOMIAL).set_params(diffusion_model=diffusion)
+
+    def counting(self, u):
+        found = merged(self, u)
+        sizes.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(Increments, "merged", counting)
+    as_one = clone(model).fit(pairs)
+    assert sizes == [len(np.unique(state))]
+    monkeypatch.setattr(Increments, "merged", lambda self, u: (u, self, np.ones(len(u))))
+    each = clone(model).fit(pairs)
+    assert np.allclose(as_one.drift(GRID), each.drift(GRID), rtol=1e-5, atol=1e-8)
+    assert np.allclose(as_one.diffusion(GRID), each.diffusion(GRID), rtol=1e-5)
+    monkeypatch.setattr(
+        Increments, "merged", lambda self, u: (*merged(self, u)[:2], np.ones(sizes[0]))
+    )
+    uncounted = clone(model).fit(pairs)  # negative control
+    assert not np.allclose(uncounted.diffusion(GRID), each.diffusion(GRID), rtol=1e-3)
 
 
 def test_sampled_increments_tend_to_the_moments():

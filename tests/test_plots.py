@@ -2,6 +2,7 @@
 
 import ast
 import io
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -17,15 +18,18 @@ from sklearn.pipeline import make_pipeline
 
 import sklmacro.plots
 from sklmacro import (
+    HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
     SDEEnsemble,
 )
+from sklmacro.fidelity import fidelity
 from sklmacro.plateau import Plateau
 from sklmacro.plots import (
     DriftDisplay,
+    FidelityDisplay,
     LamSearchDisplay,
     PlateauDisplay,
     ScalingDisplay,
@@ -40,6 +44,7 @@ from sklmacro.simulators import Ising, LinearChain
 from sklmacro.stationary import stationary_density, wasserstein
 
 RNG = np.random.default_rng(0)
+ISING = Ising(3.0)
 TIMES = np.arange(0.0, 5.0)
 DRAWING = "import matplotlib", "from matplotlib"
 
@@ -87,11 +92,21 @@ def plateau(interval=(0.0, 0.5)):
     return Plateau(dts, ("m", "w"), rate, 0.1 * rate, diffusion, 0.1 * diffusion, interval)
 
 
+@cache
+def spins():
+    """Two batches of snapshots of 4x4 spins."""
+    return [ISING.sample_initial(120, 4, random_state=seed) for seed in range(2)]
+
+
 def scaling_points(noise=0.0):
     T, L = np.meshgrid(np.linspace(2.2, 2.34, 8), [16, 32, 64])
     T, L = T.ravel(), L.ravel()
     y = L**-0.125 / (1 + np.exp((T - 2.269) * L / 4))
     return T, L, y * (1 + noise * np.random.default_rng(0).standard_normal(len(y)))
+
+
+def compared():
+    return fidelity(ISING, *spins(), parity=True)
 
 
 def history(n=6):
@@ -109,6 +124,7 @@ MADE = {
     "scaling": (lambda: ScalingDisplay(*scaling_points(), Tc=2.269), 1),
     "training": (lambda: TrainingDisplay({"a": [history()], "b": [history()] * 2}), 2),
     "plateau": (lambda: PlateauDisplay(plateau(), dt=0.3), 2),
+    "fidelity": (lambda: FidelityDisplay(compared()), 2),
 }
 
 
@@ -569,6 +585,47 @@ def test_zero_has_a_place_on_the_axis_of_dt_where_there_is_one():
     assert PlateauDisplay(later).plot().axes_[0].get_xscale() == "log"
 
 
+# Fidelity -----------------------------------------------------------------------------------------
+
+
+def test_all_differences_are_drawn_in_standard_errors():
+    found = compared()
+    display = FidelityDisplay(found).plot()
+    left, right = display.axes_
+    names = [*found.quantities, "xi spin, of all"]
+    assert [label.get_text() for label in left.get_yticklabels()] == names
+    assert np.array_equal(display.points_.get_xdata(), [*found.z, *found.z_length])
+    top, bottom = (left.transData.transform((0, row))[1] for row in (0, len(names) - 1))
+    assert top > bottom  # as in the text
+    (line,) = display.lines_
+    assert np.array_equal(line.get_xdata(), found.structures[0].k)
+    assert np.array_equal(line.get_ydata(), found.z_structure[0])
+    assert line.get_label() == "S(k) spin-spin"
+    across, along = display.spans_
+    assert (across.get_x(), across.get_width(), along.get_y(), along.get_height()) == (-2, 4) * 2
+    assert left.get_title() == f"at given magnetisation: p = {found.p_value:.2g}"
+    assert right.get_title() == ""
+
+
+def test_snapshots_are_compared_as_fidelity_does():
+    X, reference = spins()
+    display = FidelityDisplay.from_snapshots(ISING, X, reference, parity=True)
+    assert str(display.fidelity) == str(compared())
+    assert str(FidelityDisplay.from_snapshots(ISING, X, reference).fidelity) != str(compared())
+
+
+def test_an_upsampler_is_compared_at_the_size_that_it_makes():
+    X, _ = spins()
+    reference = ISING.sample_initial(120, 8, random_state=1)
+    upsampler = HierarchicalUpsampler(ISING, relax_duration=None, random_state=0).fit(X)
+    found = fidelity(ISING, upsampler.transform(X), reference)
+    for estimator in (upsampler, make_pipeline(upsampler)):
+        axes = Figure().subplots(1, 2)
+        display = FidelityDisplay.from_estimator(estimator, X, reference, ax=axes)
+        assert str(display.fidelity) == str(found)
+        assert list(display.axes_) == list(axes)
+
+
 # What is refused ----------------------------------------------------------------------------------
 
 PATHS = np.ones((4, 5, 2))
@@ -646,6 +703,10 @@ RESULTS = {"param_lam": [1.0, "K"], "split0_test_score": [0.0, 1.0]}
             "PatchSDERegressor without a training history; fit one with drift_model='mlp'",
         ),
         (lambda: PlateauDisplay(plateau(), dt=0.0).plot(), "0 < dt"),
+        (
+            lambda: FidelityDisplay.from_snapshots(ISING, spins()[0], spins()[1][:9]),
+            "two batches of equal snapshots",
+        ),
     ],
 )
 def test_what_was_expected_what_came_and_the_remedy(call, message):
@@ -660,6 +721,7 @@ def test_what_was_expected_what_came_and_the_remedy(call, message):
         lambda: TrajectoryDisplay.from_estimator(PatchSDERegressor(), [[0.0]], times=TIMES),
         lambda: DriftDisplay.from_estimator(PatchSDERegressor(), SAMPLES),
         lambda: StationaryDisplay.from_estimator(PatchSDERegressor(), SAMPLES),
+        lambda: FidelityDisplay.from_estimator(HierarchicalUpsampler(), SAMPLES, SAMPLES),
         lambda: LamSearchDisplay.from_estimator(GridSearchCV(Toy(), {"lam": [1.0]})),
     ],
 )

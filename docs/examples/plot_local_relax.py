@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 
 import sklmacro as skm
 from sklmacro.fidelity import fidelity
+from sklmacro.plots import FidelityDisplay
 from sklmacro.simulators import Ising
 
 # %%
@@ -56,3 +57,10 @@ ax.errorbar(one.nodes[:, 0], one.curves[1, 0], 2 * one.curve_errors[1, 0], color
             alpha=0.5, label="direct simulation")  # fmt: skip
 ax.set(xlabel="|M|", ylabel="domain wall density at given M")
 ax.legend()
+
+# %%
+# All differences of the snapshots that were relaxed until they were at rest, structure factors
+# included. The correlation length is not one at given M: it is that of all snapshots, and their law
+# of M is still that of the small system.
+
+FidelityDisplay(compared["converged"]).plot()

@@ -3,7 +3,8 @@
 One setting for all sizes and temperatures, with no lam, no number of epochs and no regulariser:
 
 1. Equilibrium snapshots of the small system are upsampled, and LocalRelax goes on until the domain
-   walls are at rest.
+   walls are at rest; where that is not enough, for a burn-in. To replicate blocks of 2x2 is to
+   double the correlation length, which waves as long as the lattice forget last.
 2. LocalRelax goes on for more passes of short visits, with the exact moments of the increments of
    all patches taken after each. The drift of M is so weak here, next to its fluctuations from
    snapshot to snapshot, that it takes many states; those along a relaxation cost the least.
@@ -15,6 +16,7 @@ The state is M alone: with the walls at rest given M, its moments suffice for th
 (F. Legoll and T. Lelievre, Nonlinearity 23, 2131 (2010)).
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,7 +50,9 @@ class Learning:
     equilibration : float
         Length of such a run, in side_small**2 sweeps.
     relax_duration : float
-        Of a visit, until LocalRelax has converged.
+        Of a visit, until LocalRelax has converged, and in the burn-in.
+    burn_in : float
+        Sweeps of further relaxation before the first state.
     n_states, state_duration : int, float
         States taken of each large snapshot, and the visits of the pass between two of them.
     degree, n_members : int
@@ -59,6 +63,7 @@ class Learning:
     n_small: int = 500
     equilibration: float = 20.0
     relax_duration: float = 8.0
+    burn_in: float = 0.0
     n_states: int = 500
     state_duration: float = 1.0
     degree: int = 9
@@ -93,15 +98,19 @@ def large_snapshots(
     """Return relaxed large snapshots, and the site updates spent on them."""
     X = small_snapshots(ising, learning, seed, n_jobs)
     updates = X.size * learning.equilibration * learning.side_small**2
-    for i, factor in enumerate(enlargements(learning.side_small, side)):
+    pass_sweeps = VISITS * learning.relax_duration
+    steps: list[tuple[int, int | str]]
+    steps = [(factor, "converged") for factor in enlargements(learning.side_small, side)]
+    if learning.burn_in:
+        steps.append((1, math.ceil(learning.burn_in / pass_sweeps)))
+    for i, (factor, passes) in enumerate(steps):
         upsampler = HierarchicalUpsampler(
-            ising, factor=factor, relax_patch=learning.side_small, relax_passes="converged",
+            ising, factor=factor, relax_patch=learning.side_small, relax_passes=passes,
             relax_duration=learning.relax_duration, random_state=seed + 1 + i, n_jobs=n_jobs,
         )  # fmt: skip
         X = upsampler.fit_transform(X)
-        pilot = upsampler.n_pilot / len(X)
-        passes = upsampler.n_passes_[0] * (1 + min(pilot, 1))
-        updates += X.size * VISITS * passes * learning.relax_duration
+        pilot = min(upsampler.n_pilot / len(X), 1) if passes == "converged" else 0
+        updates += X.size * upsampler.n_passes_[0] * (1 + pilot) * pass_sweeps
     return X, updates
 
 

@@ -2,8 +2,8 @@
 
 Each system is followed from large snapshots of the states that its experiment visits, one patch of
 each evolved as there, see `sklmacro.plateau`. The dt of the experiment should lie where both curves
-are flat. Near the critical point the experiment takes exact moments of all patches: its dt is 0,
-and the whole lattice is followed.
+are flat; that of exact moments is 0. Near the critical point, where they are those of all patches,
+the whole lattice is followed.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro._random import Stage, stream
-from sklmacro.experiments import ising
+from sklmacro.experiments import (
+    curie_weiss,
+    ising,
+    ising_patch_size,
+    linear_chain,
+    nbmota,
+    nbmota_small,
+)
 from sklmacro.experiments._run import Experiment, Run
 from sklmacro.experiments._wolff import equilibrium_snapshots
-from sklmacro.experiments.curie_weiss import SIMULATOR as CURIE_WEISS
 from sklmacro.experiments.nbmota_direct import alloy_of, pair_names
 from sklmacro.plateau import Plateau, dt_plateau
 from sklmacro.plots.style import curve
@@ -27,14 +33,7 @@ if TYPE_CHECKING:
 
 KNOWN = 0.3  # relative error of a value that others are divided by
 CRITICAL = Ising(temperature=2.27)
-CHOSEN = {  # what the experiments take; 4000 jumps of a vacancy for the alloy
-    "linear chain": (0.05,),
-    "predator-prey": (0.005, 0.01),
-    "Ising, T = 2.5, h = 0.1": (0.5,),
-    "Ising, T = 2.27, h = 0": (0.0,),
-    "Curie-Weiss": (0.5,),
-    "NbMoTa, 2000 K": (4000.0,),
-}
+MOMENTS = 0.0  # the dt of exact moments
 
 
 @dataclass(frozen=True)
@@ -89,13 +88,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Case:
-    """One system: start states, and how their patches evolve; `unit` is the time 1 on the axis."""
+    """One system: start states, and how their patches evolve.
+
+    `chosen` are the dts that its experiments take, in units of the time axis, `unit`.
+    """
 
     simulator: Simulator
     X: np.ndarray
     dts: tuple[float, ...]
     patch: int | None
     time: str
+    chosen: tuple[float, ...]
     unit: float = 1.0
     buffer: int = 0
 
@@ -112,23 +115,27 @@ def _chain(settings: Settings, run: Run) -> Case:
     chain, n = LinearChain(), settings.n_chain
     X = chain.sample_initial(settings.n_starts, n, random_state=run.seed)
     X = _along_paths(chain, X, np.linspace(0.0, 20.0, 40), run.seed, run)
-    return Case(chain, X, settings.chain_dts, settings.chain_patch, "1/kappa")
+    chosen = MOMENTS, linear_chain.EXPERIMENT.presets["paper"].dt
+    return Case(chain, X, settings.chain_dts, settings.chain_patch, "1/kappa", chosen)
 
 
 def _predator_prey(settings: Settings, run: Run) -> Case:
     spde, n = PredatorPrey(), settings.n_cells
     X = spde.sample_initial(settings.n_starts_cells, n, random_state=run.seed)
     X = _along_paths(spde, X, np.linspace(0.0, 30.0, 31), run.seed, run)
-    return Case(spde, X, settings.cells_dts, settings.cells_patch, "time of the model")
+    dts, patch = settings.cells_dts, settings.cells_patch
+    return Case(spde, X, dts, patch, "time of the model", (MOMENTS,))
 
 
-def _spins(simulator: Simulator) -> Callable[[Settings, Run], Case]:
+def _spins(simulator: Simulator, experiment: Experiment) -> Callable[[Settings, Run], Case]:
+    chosen = MOMENTS, experiment.presets["paper"].learning.dt
+
     def case(settings: Settings, run: Run) -> Case:
         X = simulator.sample_initial(settings.n_starts, settings.side, random_state=run.seed)
         X, _ = simulator.advance(
             X, duration=settings.burn_in, random_state=run.seed, n_jobs=run.n_jobs
         )
-        return Case(simulator, X, settings.dts, settings.patch, "sweeps")
+        return Case(simulator, X, settings.dts, settings.patch, "sweeps", chosen)
 
     return case
 
@@ -137,7 +144,7 @@ def _critical(settings: Settings, run: Run) -> Case:
     """Return states at rest, as far apart as they soon forget each other."""
     side, rng = settings.side, stream(run.seed, Stage.INITIAL)
     X = equilibrium_snapshots(side, CRITICAL.temperature, settings.n_starts, side // 2, rng)
-    return Case(CRITICAL, X, settings.dts, None, "sweeps")
+    return Case(CRITICAL, X, settings.dts, None, "sweeps", (MOMENTS,))
 
 
 def _alloy(settings: Settings, run: Run) -> Case:
@@ -147,16 +154,20 @@ def _alloy(settings: Settings, run: Run) -> Case:
     X = alloy.sample_initial(own.n_starts, own.side, random_state=run.seed)
     ages = np.geomspace(*own.age, own.n_ages) * unit
     X = _along_paths(alloy, X, ages, run.seed, run)
-    return Case(alloy, X, own.dts, own.patch, "jumps of a vacancy", unit, own.buffer)
+    small = nbmota.EXPERIMENT.presets["paper"].small
+    clock = nbmota_small.pilot(alloy, small, run)
+    chosen = round(small.dt * clock.tau / clock.jump)
+    return Case(alloy, X, own.dts, own.patch, "jumps of a vacancy", (chosen,), unit, own.buffer)
 
 
-CASES: dict[str, Callable[[Settings, Run], Case]] = dict(
-    zip(
-        CHOSEN,
-        (_chain, _predator_prey, _spins(ising.SIMULATOR), _critical, _spins(CURIE_WEISS), _alloy),
-        strict=True,
-    )
-)
+CASES: dict[str, Callable[[Settings, Run], Case]] = {
+    "linear chain": _chain,
+    "predator-prey": _predator_prey,
+    "Ising, T = 2.5, h = 0.1": _spins(ising.SIMULATOR, ising_patch_size.EXPERIMENT),
+    "Ising, T = 2.27, h = 0": _critical,
+    "Curie-Weiss": _spins(curie_weiss.SIMULATOR, curie_weiss.EXPERIMENT),
+    "NbMoTa, 2000 K": _alloy,
+}
 
 
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -180,10 +191,10 @@ def _study(name: str, settings: Settings, run: Run) -> dict[str, Any]:
         boundary="buffer" if case.buffer else "ghost", buffer=case.buffer,
         n_replicas=settings.n_replicas, random_state=run.seed, n_jobs=run.n_jobs,
     )  # fmt: skip
-    return _numbers(plateau, case, CHOSEN[name])
+    return _numbers(plateau, case)
 
 
-def _numbers(plateau: Plateau, case: Case, chosen: tuple[float, ...]) -> dict[str, Any]:
+def _numbers(plateau: Plateau, case: Case) -> dict[str, Any]:
     """Return a plateau in units of time of its case."""
     names = plateau.names
     interval = plateau.interval
@@ -197,8 +208,8 @@ def _numbers(plateau: Plateau, case: Case, chosen: tuple[float, ...]) -> dict[st
         "diffusion": plateau.diffusion * case.unit,
         "diffusion_error": plateau.diffusion_error * case.unit,
         "interval": None if interval is None else [round(t / case.unit, 6) for t in interval],
-        "dt of the experiment": chosen,
-        "inside": [plateau.contains(dt * case.unit) for dt in chosen],
+        "dt of the experiment": case.chosen,
+        "inside": [plateau.contains(dt * case.unit) for dt in case.chosen],
     }
 
 

@@ -70,7 +70,9 @@ class Settings:
     """
 
     side_large: int = 64
-    learning: Learning = field(default_factory=lambda: Learning(n_small=2000, n_states=800))
+    learning: Learning = field(
+        default_factory=lambda: Learning(n_small=2000, burn_in=4000.0, n_states=800)
+    )
     n_states_small: int = 200
     dt_replicas: int = 8
     thresholds: tuple[float, ...] = (0.3, 0.5)

@@ -3,8 +3,10 @@
 Order takes from thousands of jumps of each vacancy (3000 K) to millions (700 K). A pilot run at
 each temperature measures the relaxation time tau, after which the order parameters have come to
 1 - 1/e of their last values, and every duration is a fixed multiple of it, the same at all
-temperatures and sizes. No run is longer than a number of jumps; where order does not settle within
-it, below about 800 K, "the last values" are those after that time.
+temperatures and sizes. No run is longer than a number of jumps, on average; where order does not
+settle within it, below about 800 K, "the last values" are those after that time. A cold vacancy may
+jump to and fro over one low barrier a hundred times as often as another jumps at all: the average
+is one of jumps in a given time, not of the time that a number of jumps takes.
 
 Large snapshots are copies of a small one side by side, periodic and therefore without seams, which
 are then relaxed patch by patch. Copies of one snapshot deviate from the mean path as a small system
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import hmean
 
 from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
 from sklmacro._random import Stage, stream_seed
@@ -51,7 +54,7 @@ class Clock(NamedTuple):
     end : float
         Duration of trajectories.
     jump : float
-        Time between jumps of a vacancy, on average over the second half of the pilot.
+        Time over jumps of a vacancy in it, on average over the second half of the pilot.
     settled : bool
         Whether the pilot's order parameters had settled.
     """
@@ -71,7 +74,7 @@ def pilot(alloy: Alloy, settings: SmallSettings, run: Run) -> Clock:
     X = alloy.sample_initial(settings.n_pilot, settings.side, random_state=run.seed + 100)
     start = alloy.observe(X).mean(axis=0)
     done, n_events, size, passed = 0, settings.first_jumps, [0.0], [0.0]
-    clocks = np.zeros(settings.n_pilot)
+    clocks = elapsed = np.zeros(settings.n_pilot)
     settled = False
     while n_events <= settings.most_jumps and not settled:
         X, elapsed = alloy.advance(
@@ -82,7 +85,7 @@ def pilot(alloy: Alloy, settings: SmallSettings, run: Run) -> Clock:
         passed.append(float(np.median(clocks)))
         slow = len(size) > 3 and size[-1] < 1.05 * size[-2] and size[-2] < 1.05 * size[-3]
         settled = slow and size[-1] > settings.least_order
-    jump = 2 * (passed[-1] - passed[-2]) / done
+    jump = 2 / done * hmean(elapsed)
     level = (1 - np.exp(-1)) * size[-1]
     k = int(np.argmax(np.array(size) >= level))  # the first size is 0
     share = (level - size[k - 1]) / (size[k] - size[k - 1])

@@ -7,6 +7,7 @@ eyes. Drawing needs matplotlib (extra `plot`), which is imported when something 
 """
 
 from sklmacro.plots.drift import DriftDisplay
+from sklmacro.plots.fidelity import FidelityDisplay
 from sklmacro.plots.lam_search import LamSearchDisplay
 from sklmacro.plots.plateau import PlateauDisplay
 from sklmacro.plots.scaling import ScalingDisplay
@@ -17,6 +18,7 @@ from sklmacro.plots.trajectory import TrajectoryDisplay
 
 __all__ = [
     "DriftDisplay",
+    "FidelityDisplay",
     "LamSearchDisplay",
     "PlateauDisplay",
     "ScalingDisplay",

@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from sklmacro._doc_link import DocLinkMixin
 from sklmacro._random import Streams
 from sklmacro.enlarge import enlarge
 from sklmacro.lattice import Lattice
@@ -12,7 +13,7 @@ from sklmacro.simulators._events import Events
 from sklmacro.simulators._windows import Window, grown, whole
 
 
-class Hooks(BaseEstimator):
+class Hooks(DocLinkMixin, BaseEstimator):
     """Attributes and hooks of `Simulator`."""
 
     kind: str = "chain"

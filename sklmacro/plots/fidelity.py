@@ -1,0 +1,149 @@
+"""Upsampled against directly simulated snapshots, in standard errors."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from sklmacro.fidelity import Fidelity, fidelity
+from sklmacro.plots._axes import legend, panels, require_matplotlib
+from sklmacro.plots.style import COLORS, SHADE, curve
+from sklmacro.simulators import Simulator
+
+
+class FidelityDisplay:
+    """Differences of upsampled from directly simulated snapshots, in units of their errors.
+
+    Parameters
+    ----------
+    fidelity : Fidelity
+        What `fidelity.fidelity` returns.
+
+    Attributes
+    ----------
+    points_ : matplotlib Line2D
+        `z` of what is compared at given observables, then `z_length` of correlation lengths, from
+        the top row on; NaN where a length is.
+    lines_ : list of matplotlib Line2D
+        Differences of the structure factors over the wave number, one line for each pair of fields.
+    spans_ : list of matplotlib Rectangle
+        Two standard errors to either side of zero, in both panels.
+    axes_ : ndarray of matplotlib Axes of shape (2,)
+        Observables, drifts and lengths; structure factors. The title names what is given, and has
+        the p-value; lengths are those of all snapshots and do not count in it.
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklmacro.plots import FidelityDisplay
+    >>> from sklmacro.simulators import Ising
+    >>> ising = Ising(temperature=4.0)
+    >>> X, _ = ising.advance(ising.sample_initial(400, 8, random_state=0), duration=30.0,
+    ...                      random_state=1)
+    >>> display = FidelityDisplay.from_snapshots(ising, X[:200], X[200:], parity=True)
+    >>> [label.get_text() for label in display.axes_[0].get_yticklabels()]
+    ['domain wall density', 'd/dt magnetisation', 'd/dt domain wall density', 'xi spin, of all']
+    """
+
+    def __init__(self, fidelity: Fidelity):
+        self.fidelity = fidelity
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, reference: Any, *, ax: Any = None, **options: Any
+    ) -> Self:
+        """Upsample snapshots, and draw how they differ from directly simulated ones.
+
+        Parameters
+        ----------
+        estimator : fitted HierarchicalUpsampler, or Pipeline that ends with one
+        X : array-like of shape (n_samples, *small site_shape[, n_fields])
+            Small snapshots, independent of each other.
+        reference : array-like of shape (m_samples, *large site_shape[, n_fields])
+            Directly simulated ones of the large size, independent of each other.
+        ax : two matplotlib Axes, default=None
+            See `plot`.
+        **options
+            `given`, `parity` and `degree` of `fidelity.fidelity`.
+
+        Returns
+        -------
+        display : FidelityDisplay
+
+        Raises
+        ------
+        ValueError
+            As `fidelity.fidelity` does.
+        """
+        require_matplotlib()
+        check_is_fitted(estimator)
+        last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+        return cls.from_snapshots(
+            last.simulator_, estimator.transform(X), reference, ax=ax, **options
+        )
+
+    @classmethod
+    def from_snapshots(
+        cls, simulator: Simulator, X: Any, reference: Any, *, ax: Any = None, **options: Any
+    ) -> Self:
+        """Draw how snapshots differ from directly simulated ones of the same size.
+
+        Parameters
+        ----------
+        simulator : Simulator
+            The one that both come from.
+        X : array-like of shape (n_samples, *site_shape[, n_fields])
+            Upsampled snapshots, independent of each other.
+        reference : array-like of shape (m_samples, *site_shape[, n_fields])
+            Directly simulated ones, independent of each other.
+        ax, **options
+            As in `from_estimator`.
+
+        Returns
+        -------
+        display : FidelityDisplay
+
+        Raises
+        ------
+        ValueError
+            As `fidelity.fidelity` does.
+        """
+        require_matplotlib()
+        return cls(fidelity(simulator, X, reference, **options)).plot(ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw both panels.
+
+        Parameters
+        ----------
+        ax : two matplotlib Axes, default=None
+            Where to draw observables and structure factors; None makes a new figure.
+
+        Returns
+        -------
+        self : FidelityDisplay
+        """
+        axes, found = panels(ax, 2), self.fidelity
+        names = [*found.quantities, *(f"xi {name}, of all" for name in found.fields)]
+        rows = np.arange(len(names))
+        z = np.concatenate([found.z, found.z_length])
+        (self.points_,) = axes[0].plot(z, rows, "o", color=COLORS[0])
+        axes[0].set_yticks(rows, names)
+        axes[0].set_ylim(len(names) - 0.5, -0.5)
+        structure = found.structures[0]
+        self.lines_: list = []
+        for k, (pair, scores) in enumerate(zip(structure.pairs, found.z_structure, strict=True)):
+            label = f"S(k) {pair}"
+            self.lines_ += axes[1].plot(structure.k, scores, label=label, ms=4, lw=1.0, **curve(k))
+        self.spans_ = [
+            axes[0].axvspan(-2, 2, color=SHADE, lw=0, zorder=0),
+            axes[1].axhspan(-2, 2, color=SHADE, lw=0, zorder=0),
+        ]
+        title = f"at given {', '.join(found.given)}: p = {found.p_value:.2g}"
+        axes[0].set(xlabel="difference / standard error", title=title)
+        axes[1].set(xlabel="wave number k", ylabel="difference / standard error")
+        legend(axes[1], fontsize="small")
+        self.axes_ = np.array(axes, dtype=object)
+        self.figure_ = axes[0].figure
+        return self
