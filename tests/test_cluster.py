@@ -109,7 +109,8 @@ def test_a_cluster(alone, work):
 @pytest.mark.parametrize("work", WORKS)
 def test_a_killed_worker_changes_nothing(alone, workers, work, tmp_path):
     workers.register_plugin(mortal.SecondTask(tmp_path))
-    # What a search hands out could be lost with the worker that it is laid down at.
+    # What a search hands out could be lost with the worker that it is laid down at: copies for all.
+    workers.amm.stop()
     with parallel_config("dask", scatter=[SMALL, *itertools.chain(*SPLITS)]):
         assert work() == alone[work]
     workers.unregister_worker_plugin("second task")
