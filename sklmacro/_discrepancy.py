@@ -68,20 +68,14 @@ def kernel_sum(
 
 @njit(nogil=True, cache=False)
 def mmd2_at_times(
-    P: np.ndarray,
-    Q: np.ndarray,
-    divisor: np.ndarray,
-    rates: np.ndarray,
-    biased: bool,
-    start: int,
-    stop: int,
+    P: np.ndarray, Q: np.ndarray, divisor: np.ndarray, rates: np.ndarray, biased: bool
 ) -> np.ndarray:
-    """Return the squared MMD of P / divisor and Q / divisor at times start, ..., stop - 1."""
-    n, m, d = len(P), len(Q), P.shape[2]
+    """Return the squared MMD (n_times,) of P / divisor and Q / divisor."""
+    n, m, (n_times, d) = len(P), len(Q), P.shape[1:]
     X, Y = np.empty((d, n)), np.empty((d, m))  # so that the inner loops run over paths
     doubling = bool((rates[1:] == 4 * rates[:-1]).all())
-    values = np.empty(stop - start)
-    for t in range(start, stop):
+    values = np.empty(n_times)
+    for t in range(n_times):
         for k in range(d):
             for i in range(n):
                 X[k, i] = P[i, t, k] / divisor[k]
@@ -93,8 +87,7 @@ def mmd2_at_times(
         if biased:  # Gretton et al., Eq. 5: pairs i = j count, with k(x, x) = 1
             # A squared norm: what is below 0 is rounding.
             square = (n + within_x) / n**2 + (m + within_y) / m**2 - 2 * across
-            values[t - start] = max(square, 0.0)
+            values[t] = max(square, 0.0)
         else:  # Eq. 3
-            value = within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * across
-            values[t - start] = value
+            values[t] = within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * across
     return values

@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
@@ -19,7 +20,8 @@ N_BATCHES = 8  # for each worker, so that all end at about the same time
 
 
 def map_batches(
-    work: Callable[[int, int], Any],
+    work: Callable[..., Any],
+    take: Callable[[int, int], tuple],
     n_samples: int,
     *,
     first: int = 0,
@@ -29,9 +31,13 @@ def map_batches(
     verbose: bool = False,
     desc: str = "",
 ) -> Iterator[tuple[slice, Any]]:
-    """Yield `(slice(start, stop), work(start, stop))` for batches that cover all samples in order.
+    """Yield `(slice(start, stop), work(*take(start, stop)))` for batches of all samples in order.
 
-    `work` must treat every sample by itself, so that the batches cannot be seen in the result.
+    `work` must treat every sample by itself, so that the batches cannot be seen in the result. It
+    travels to every process with each batch, together with what `take` returns: the batch's own
+    rows, views of the snapshots, which `work` must not hold itself. They are bound to it: arguments
+    of its own dask would lay down at one worker, and lose with it.
+
     Threads are preferred, since the kernels release the GIL: they share the snapshots and the
     compiled kernels, which every process would have to load, copy and compile anew. Where a sample
     takes less than `WORTH_A_THREAD`, little but the GIL is at work, and threads would only wait for
@@ -42,15 +48,19 @@ def map_batches(
     """
     n_workers = effective_n_jobs(n_jobs)
     size = max(1, min(largest, -(-(n_samples - first) // (N_BATCHES * n_workers))))
+
+    def bound(start: int, stop: int) -> Callable[[], Any]:
+        return partial(work, *take(start, stop))
+
     with tqdm(total=n_samples, initial=first, desc=desc, disable=not verbose, leave=False) as bar:
-        batches = _run(work, first, n_samples, size, largest, longest, n_jobs)
+        batches = _run(bound, first, n_samples, size, largest, longest, n_jobs)
         for (start, stop), result in batches:
             yield slice(start, stop), result
             bar.update(stop - start)
 
 
 def _run(
-    work: Callable[[int, int], Any],
+    bound: Callable[[int, int], Callable[[], Any]],
     done: int,
     n_samples: int,
     size: int,
@@ -66,7 +76,7 @@ def _run(
     elif threads or longest is not None:
         for n in PROBE:
             before = time.perf_counter()
-            result = work(done, done + n)
+            result = bound(done, done + n)()
             seconds = (time.perf_counter() - before) / n
             yield (done, done + n), result
             done += n
@@ -77,11 +87,17 @@ def _run(
     starts = range(done, n_samples, size)
     batches = [(start, min(start + size, n_samples)) for start in starts]
     if effective_n_jobs(n_jobs) == 1:
-        yield from ((batch, work(*batch)) for batch in batches)
+        yield from ((batch, bound(*batch)()) for batch in batches)
     else:
         run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-        results = run(delayed(work)(*batch) for batch in batches)
+        results = run(delayed(partial(_alone, bound(*batch)))() for batch in batches)
         yield from zip(batches, results, strict=True)
+
+
+def _alone(task: Callable[[], Any]) -> Any:
+    """Do a task, with no workers for what is in it: dask would send that through the cluster."""
+    with parallel_config("sequential"):
+        return task()
 
 
 _process_state = threading.RLock()

@@ -87,7 +87,8 @@ class _Rows:
 
 
 def fill_rows(
-    work: Callable[[int, int], Mapping[str, np.ndarray]],
+    work: Callable[..., Mapping[str, np.ndarray]],
+    take: Callable[[int, int], tuple],
     n_rows: int,
     checkpoint: Checkpoint | None = None,
     out: Mapping[str, np.ndarray] | None = None,
@@ -104,7 +105,11 @@ def fill_rows(
     Parameters
     ----------
     work : callable
-        (start, stop) -> the rows start to stop of each array. It treats every row by itself.
+        Of what `take` returns it makes rows of each array. It treats every row by itself, and
+        does not hold what the rows are made of.
+    take : callable
+        (start, stop) -> what `work` needs for the rows start to stop, views of larger arrays. No
+        more than this travels to another process.
     n_rows : int
         Rows in all.
     checkpoint : Checkpoint, default=None
@@ -125,13 +130,13 @@ def fill_rows(
     arrays : dict of str to ndarray of shape (n_rows, ...)
     """
 
-    def units(first: int, last: int) -> Mapping[str, np.ndarray]:
-        return work(first * together, min(last * together, n_rows))
+    def units(first: int, last: int) -> tuple:
+        return take(first * together, min(last * together, n_rows))
 
     rows = _Rows(n_rows, checkpoint, out or {}, part)
     rows.take_up()
     batches = map_batches(
-        units, -(-n_rows // together), first=-(-rows.filled // together), largest=largest,
+        work, units, -(-n_rows // together), first=-(-rows.filled // together), largest=largest,
         longest=None if checkpoint is None else INTERVAL, n_jobs=n_jobs, verbose=verbose, desc=desc,
     )  # fmt: skip
     try:

@@ -291,9 +291,9 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, DocLinkMixin, Bas
         source = pairs["x"] if self.augment else X
         rows = (copies * numbers[:, np.newaxis] + np.arange(copies)).ravel()
 
-        def work(start: int, stop: int) -> dict[str, np.ndarray]:
-            x = np.ascontiguousarray(source[start:stop])
-            streams = Streams(entropy, Stage.EVOLVE, rows[start:stop])
+        def work(x: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+            x = np.ascontiguousarray(x)
+            streams = Streams(entropy, Stage.EVOLVE, rows)
             origins = self._places(lattice, grid, streams.keys)
             if self.moments:
                 assert self.dt_ is not None
@@ -305,8 +305,8 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, DocLinkMixin, Bas
 
         out = {name: pairs[name] for name in MADE if name in (pairs.dtype.names or ())}
         fill_rows(
-            work, len(pairs), checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose,
-            desc="evolve",
+            work, lambda start, stop: (source[start:stop], rows[start:stop]), len(pairs),
+            checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve",
         )  # fmt: skip
 
     def _places(self, lattice: Lattice, grid: PatchGrid, keys: np.ndarray) -> np.ndarray:

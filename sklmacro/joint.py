@@ -165,18 +165,17 @@ def estimate_lam(
         If no observable ever changed.
     """
 
-    def work(start: int, stop: int) -> dict[str, np.ndarray]:
+    def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
         found = [
-            increments(
-                simulator, X[k], grid, around, n_evolved, duration, n_events, entropy, k
-            )
-            for k in range(start, stop)
-        ]  # fmt: skip
+            increments(simulator, x, grid, around, n_evolved, duration, n_events, entropy, k)
+            for k, x in enumerate(batch, start)
+        ]
         return {"found": np.array(found)}
 
     found = fill_rows(
-        work, len(X), checkpoint, n_jobs=n_jobs, verbose=verbose, desc="evolve jointly"
-    )
+        work, lambda start, stop: (X[start:stop], start), len(X), checkpoint, n_jobs=n_jobs,
+        verbose=verbose, desc="evolve jointly",
+    )  # fmt: skip
     return ratio_of_variances(simulator.observe(X), found["found"])
 
 

@@ -191,13 +191,13 @@ def dt_plateau(
         )
     entropy = resolve_entropy(random_state)
 
-    def work(start: int, stop: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    def work(batch: np.ndarray, start: int) -> list[tuple[np.ndarray, np.ndarray]]:
         return [
-            _sampled(simulator, X[k], lattice, grid, around, times, n_replicas, entropy, k)
-            for k in range(start, stop)
+            _sampled(simulator, x, lattice, grid, around, times, n_replicas, entropy, k)
+            for k, x in enumerate(batch, start)
         ]
 
-    batches = map_batches(work, len(X), n_jobs=n_jobs)
+    batches = map_batches(work, lambda start, stop: (X[start:stop], start), len(X), n_jobs=n_jobs)
     found = np.array([pair for _, batch in batches for pair in batch])  # (n, 2, n_dts, q)
     found /= times[:, np.newaxis]
     found[:, 1] /= grid.n_patches

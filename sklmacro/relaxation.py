@@ -22,8 +22,9 @@ Shape vocabulary::
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,9 +84,9 @@ def check_fast(simulator: Simulator) -> list[int]:
 
 def relax_pilot(
     simulator: Simulator,
-    X: np.ndarray,
+    starts: Sequence,
     n_iter: int,
-    grow: Callable[[int, np.ndarray, int, np.random.Generator], np.ndarray],
+    grow: Callable[[int, Any, np.random.Generator], np.ndarray],
     relax: Callable[[int, np.ndarray, int, np.random.Generator], None],
     entropy: int,
     checkpoint: Checkpoint | None = None,
@@ -100,12 +101,12 @@ def relax_pilot(
     ----------
     simulator : Simulator
         One with `fast_observables`.
-    X : ndarray of shape (n_pilot, *snapshot shape)
-        Small snapshots.
+    starts : sequence of length n_pilot
+        What `grow` takes as x in the first iteration.
     n_iter : int
         Iterations of Algorithm 1, counted from 0 in what follows.
     grow : callable
-        (iteration, x, row, rng) -> the larger snapshot that Upsample makes of x.
+        (iteration, x, rng) -> the larger snapshot that Upsample makes of x.
     relax : callable
         (iteration, x, number of passes, rng), relaxes a large snapshot in place.
     entropy : int
@@ -133,25 +134,31 @@ def relax_pilot(
     nothing = np.full(len(fast), np.nan)
     known = simulator.process is not None
     records: list[PassRecord] = []
+    X: Any = starts
+    n_pilot = len(starts)
     for i in range(n_iter):
         n_passes, target, z = 0, 0, np.empty(0)
         while True:
-            part, further, current = len(records), target - n_passes, X
+            part, further = len(records), target - n_passes
 
             def work(
-                start: int, stop: int, i: int = i, part: int = part, further: int = further,
-                current: np.ndarray = current,
-            ) -> dict[str, np.ndarray]:  # fmt: skip
+                batch: Sequence, start: int, i: int = i, part: int = part, further: int = further
+            ) -> dict[str, np.ndarray]:
                 rows = []
-                for k in range(start, stop):
-                    rng = stream(entropy, Stage.PILOT, 1 + part * len(current) + k)
-                    x = current[k].copy() if further else grow(i, current[k], k, rng)
+                for k, x in enumerate(batch, start):
+                    rng = stream(entropy, Stage.PILOT, 1 + part * n_pilot + k)
+                    y = x.copy() if further else grow(i, x, rng)
                     if further:
-                        relax(i, x, further, rng)
-                    rows.append(x)
+                        relax(i, y, further, rng)
+                    rows.append(y)
                 return {"X": np.stack(rows)}
 
-            X = fill_rows(work, len(X), checkpoint, part=f"pilot-{part}", n_jobs=n_jobs)["X"]
+            def take(start: int, stop: int, X: Sequence = X) -> tuple[Sequence, int]:
+                return X[start:stop], start
+
+            X = fill_rows(
+                work, take, n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
+            )["X"]  # fmt: skip
             n_passes, before, z = target, z, simulator.observe(X)
             change = _mean(unexplained_change(before, z, fast)) if n_passes else (nothing, nothing)
             if not n_passes:

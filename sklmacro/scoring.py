@@ -99,12 +99,15 @@ def mmd2_paths(
     P, Q = _check_pair(P, Q, PATH_AXES)
     rates = np.sort(1 / (2 * _positive(widths, "widths", np.size(widths)) ** 2))
     divisor = np.broadcast_to(_divisor(scale, Q), P.shape[2]).copy()
-    P, Q = np.ascontiguousarray(P), np.ascontiguousarray(Q)
 
-    def work(start: int, stop: int) -> np.ndarray:
-        return mmd2_at_times(P, Q, divisor, rates, biased, start, stop)
+    def work(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
+        P, Q = np.ascontiguousarray(P), np.ascontiguousarray(Q)
+        return mmd2_at_times(P, Q, divisor, rates, biased)
 
-    return np.concatenate([v for _, v in map_batches(work, P.shape[1], n_jobs=n_jobs)])
+    def take(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        return P[:, start:stop], Q[:, start:stop]
+
+    return np.concatenate([v for _, v in map_batches(work, take, P.shape[1], n_jobs=n_jobs)])
 
 
 def mean_mmd2(P: np.ndarray, Q: np.ndarray, **options: Any) -> float:

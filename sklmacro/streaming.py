@@ -143,12 +143,13 @@ class StreamedPairs(SetOutput, DocLinkMixin, BaseEstimator):
         self.sampler_, self.closure_ = clone(self.sampler), clone(self.closure)
         X = self._small(X)
         seed, _ = self._entropies()
-        self.sampler_._prepare(self._large(X, np.arange(1), seed))
+
+        def large(numbers: np.ndarray) -> np.ndarray:
+            return self._large(self._starts(X, numbers), numbers, seed)
+
+        self.sampler_._prepare(large(np.arange(1)))
         if check_integer(self.sampler_.n_joint, "n_joint", low=0):
-            self.sampler_._fit_lam(
-                self._n_large(X), lambda chosen: self._large(X, chosen, seed), X=X,
-                upsampler=self.upsampler,
-            )  # fmt: skip
+            self.sampler_._fit_lam(self._n_large(X), large, X=X, upsampler=self.upsampler)
         self.closure_.fit(self._training_pairs(X, self._groups(X, groups)), None)
         return self
 
@@ -175,19 +176,23 @@ class StreamedPairs(SetOutput, DocLinkMixin, BaseEstimator):
         X = validate_data(self, X, reset=False, allow_nd=True, ensure_all_finite=False)
         X = self._small(X)
         groups = self._groups(X, groups)
-        entropies, copies = self._entropies(), self.sampler_._copies(self._large_shape(X))
+        entropies = self._entropies()
+        copies = self.sampler_._copies(self._large_shape(X.shape[1:]))
 
-        def work(start: int, stop: int) -> dict[str, np.ndarray]:
-            numbers = np.arange(start // copies, stop // copies)
-            latent = self.closure_.transform(self._pairs(X, numbers, groups[numbers], entropies))
+        def work(starts: Any, numbers: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
+            latent = self.closure_.transform(self._pairs(starts, numbers, groups, entropies))
             return {name: latent[name] for name in latent.dtype.fields or ()}
+
+        def take(start: int, stop: int) -> tuple:
+            numbers = np.arange(start // copies, stop // copies)
+            return self._starts(X, numbers), numbers, groups[numbers]
 
         with resumable(self.checkpoint_dir):
             name = f"transform {type(self).__name__}"
             checkpoint, _ = checkpoint_of(self.checkpoint_dir, name, self._settings(X, groups))
             fields = fill_rows(
-                work, copies * len(groups), checkpoint, together=copies, largest=self._batch(X),
-                verbose=self.verbose, desc="stream",
+                work, take, copies * len(groups), checkpoint, together=copies,
+                largest=self._batch(X), verbose=self.verbose, desc="stream",
             )  # fmt: skip
         return latent_pairs(**fields)
 
@@ -212,15 +217,15 @@ class StreamedPairs(SetOutput, DocLinkMixin, BaseEstimator):
             return np.arange(n_large)
         return np.repeat(check_groups(groups, len(X)), n_large // len(X))
 
-    def _large_shape(self, X: np.ndarray) -> tuple[int, ...]:
-        return X.shape[1:] if self.upsampler_ is None else self.upsampler_._large_shape(X)
+    def _large_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape if self.upsampler_ is None else self.upsampler_._large_shape(shape)
 
     def _batch(self, X: np.ndarray) -> int:
         """Return the number of large snapshots in a batch."""
         if self.batch_size is not None:
             return self.batch_size
-        dtype = self.sampler_.simulator_.state_dtype
-        return max(1, BATCH_BYTES // (math.prod(self._large_shape(X)) * np.dtype(dtype).itemsize))
+        dtype, shape = self.sampler_.simulator_.state_dtype, self._large_shape(X.shape[1:])
+        return max(1, BATCH_BYTES // (math.prod(shape) * np.dtype(dtype).itemsize))
 
     def _entropies(self) -> tuple[int, int]:
         """Return the entropies of the large snapshots and of the pairs."""
@@ -228,20 +233,25 @@ class StreamedPairs(SetOutput, DocLinkMixin, BaseEstimator):
         own = 0 if upsampler is None else resolve_entropy(upsampler.random_state)
         return own, resolve_entropy(self.sampler_.random_state)
 
-    def _large(self, X: np.ndarray, numbers: np.ndarray, entropy: int) -> np.ndarray:
+    def _starts(self, X: np.ndarray, numbers: np.ndarray) -> Any:
+        """Return what large snapshots of given numbers are made of."""
+        return X[numbers] if self.upsampler_ is None else self.upsampler_._starts(X, numbers)
+
+    def _large(self, starts: Any, numbers: np.ndarray, entropy: int) -> np.ndarray:
         """Return large snapshots of given numbers."""
         if self.upsampler_ is None:
-            return X[numbers]
-        large = np.empty((len(numbers), *self._large_shape(X)), X.dtype)
-        self.upsampler_._fill(X, numbers, entropy, large)
+            return starts
+        x, _ = starts[0]
+        large = np.empty((len(numbers), *self._large_shape(x.shape)), x.dtype)
+        self.upsampler_._fill(starts, numbers, entropy, large)
         return large
 
     def _pairs(
-        self, X: np.ndarray, numbers: np.ndarray, groups: np.ndarray, entropies: tuple[int, int]
+        self, starts: Any, numbers: np.ndarray, groups: np.ndarray, entropies: tuple[int, int]
     ) -> np.ndarray:
         """Return the snapshot pairs of large snapshots of given numbers and groups."""
         sampler = self.sampler_
-        large = sampler._large(self._large(X, numbers, entropies[0]), reset=False)
+        large = sampler._large(self._large(starts, numbers, entropies[0]), reset=False)
         pairs = np.empty(sampler._copies(large.shape[1:]) * len(large), sampler._dtype(large))
         sampler._fill(large, numbers, groups, entropies[1], pairs)
         return pairs
@@ -257,7 +267,7 @@ class StreamedPairs(SetOutput, DocLinkMixin, BaseEstimator):
             numbers = np.sort(rng.choice(numbers, n_train, replace=False))
         entropies, batch = self._entropies(), self._batch(X)
         parts = [
-            self._pairs(X, some, groups[some], entropies)
+            self._pairs(self._starts(X, some), some, groups[some], entropies)
             for some in np.split(numbers, range(batch, len(numbers), batch))
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -54,6 +54,9 @@ class _Step:
     around: Surroundings
 
 
+_Start = tuple[np.ndarray, np.ndarray | None]  # a small snapshot, and those close to it in time
+
+
 class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
@@ -256,19 +259,19 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
         """
         check_is_fitted(self)
         X = self._small(X, reset=False)
-        n_out = len(X) * self.n_repeats
+        numbers = np.arange(len(X) * self.n_repeats)
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
             return mapped(
-                self.out, (n_out, *self._large_shape(X)), X.dtype,
-                lambda out: self._fill(X, np.arange(n_out), entropy, out, checkpoint),
+                self.out, (len(numbers), *self._large_shape(X.shape[1:])), X.dtype,
+                lambda out: self._fill(self._starts(X, numbers), numbers, entropy, out, checkpoint),
             )  # fmt: skip
 
-    def _large_shape(self, X: np.ndarray) -> tuple[int, ...]:
-        """Return the shape of the large snapshots made of X."""
-        small = self.simulator_.lattice(X.shape[1:])
+    def _large_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a large snapshot made of a small one of a shape."""
+        small = self.simulator_.lattice(shape)
         lattice = ([small] + [step.lattice for step in self._steps(small)])[-1]
-        return (*lattice.site_shape, *X.shape[1 + len(small.site_shape) :])
+        return (*lattice.site_shape, *shape[len(small.site_shape) :])
 
     def _small(self, X: Any, reset: bool) -> np.ndarray:
         """Return small snapshots, checked; those of a memory map of their type are not copied."""
@@ -276,28 +279,31 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
 
     def _fill(
         self,
-        X: np.ndarray,
+        starts: Sequence[_Start],
         numbers: np.ndarray,
         entropy: int,
         out: np.ndarray,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Fill `out` with the large snapshots (n, ...) of given numbers (n,)."""
-        steps = self._steps(self.simulator_.lattice(X.shape[1:]))
+        """Fill `out` with the large snapshots (n, ...) of given numbers (n,); see `_starts`."""
+        steps = self._steps(self.simulator_.lattice(starts[0][0].shape))
 
-        def work(start: int, stop: int) -> dict[str, np.ndarray]:
-            batch = np.empty((stop - start, *shape), dtype)
-            for x, k in zip(batch, numbers[start:stop].tolist(), strict=True):
-                x[...] = self._grow(
-                    X, k // self.n_repeats, steps, stream(entropy, Stage.UPSAMPLE, k)
-                )
+        def work(starts: Sequence[_Start], numbers: np.ndarray) -> dict[str, np.ndarray]:
+            batch = np.empty((len(numbers), *shape), dtype)
+            for x, start, k in zip(batch, starts, numbers.tolist(), strict=True):
+                x[...] = self._grow(start, steps, stream(entropy, Stage.UPSAMPLE, k))
             return {"X": batch}
 
         shape, dtype = out.shape[1:], out.dtype
         fill_rows(
-            work, len(out), checkpoint, {"X": out}, n_jobs=self.n_jobs, verbose=self.verbose,
-            desc="upsample",
+            work, lambda start, stop: (starts[start:stop], numbers[start:stop]), len(out),
+            checkpoint, {"X": out}, n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample",
         )  # fmt: skip
+
+    def _starts(self, X: np.ndarray, numbers: np.ndarray) -> list[_Start]:
+        """Return the row of X that each large snapshot is made of, and those near it, as views."""
+        n, rows = self.nearby, (numbers // self.n_repeats).tolist()
+        return [(X[k], X[max(k - n, 0) : k + n + 1] if n else None) for k in rows]
 
     def _steps(self, small: Lattice) -> list["_Step"]:
         """Return what is done in each iteration to snapshots of a small lattice."""
@@ -316,20 +322,14 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
     def _lengths(self, n_sites: int) -> tuple[tuple[float, float], int | None]:
         return visit_lengths(self.simulator_, self.relax_duration, self.relax_events, n_sites)
 
-    def _grow(
-        self, X: np.ndarray, row: int, steps: list["_Step"], rng: np.random.Generator
-    ) -> np.ndarray:
-        """Return the large snapshot of one row of X (Alg. 1 for one sample)."""
+    def _grow(self, start: _Start, steps: list["_Step"], rng: np.random.Generator) -> np.ndarray:
+        """Return a large snapshot (Alg. 1 for one sample)."""
         share = rng.random()  # where this snapshot stands in a range of durations
-        x = X[row]
+        x, nearby = start
         for i, step in enumerate(steps):  # Alg. 1, lines 5-6
-            x = self._enlarge(x, step, rng, self._around(X, row) if i == 0 else None)
+            x = self._enlarge(x, step, rng, nearby if i == 0 else None)
             self._relax(x, step, self.n_passes_[i], share, rng)
         return x
-
-    def _around(self, X: np.ndarray, row: int) -> np.ndarray | None:
-        """Return the rows of X near one row, if there are to be any."""
-        return X[max(row - self.nearby, 0) : row + self.nearby + 1] if self.nearby else None
 
     def _enlarge(
         self, x: np.ndarray, step: "_Step", rng: np.random.Generator, nearby: np.ndarray | None
@@ -370,8 +370,9 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
                 f"relax_duration={self.relax_duration!r}; change them, or pass a number of passes."
             )
 
-        def grown(i: int, x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-            return self._enlarge(x, steps[i], rng, self._around(X, rows[k]) if i == 0 else None)
+        def grown(i: int, start: Any, rng: np.random.Generator) -> np.ndarray:
+            x, nearby = start if i == 0 else (start, None)
+            return self._enlarge(x, steps[i], rng, nearby)
 
         def relaxed(i: int, x: np.ndarray, n_passes: int, rng: np.random.Generator) -> None:
             self._relax(x, steps[i], n_passes, 0.0, rng)
@@ -379,8 +380,9 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "fit", X=X)
             rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
+            starts = self._starts(X, rows * self.n_repeats)
             self.relaxation_ = relax_pilot(
-                self.simulator_, X[rows], len(steps), grown, relaxed, entropy, checkpoint,
+                self.simulator_, starts, len(steps), grown, relaxed, entropy, checkpoint,
                 max_passes=self.max_relax_passes, tolerance=self.relax_tolerance,
                 n_jobs=self.n_jobs,
             )  # fmt: skip

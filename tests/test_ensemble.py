@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from joblib import parallel_config
 from scipy.stats import binom
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
@@ -119,22 +118,6 @@ def test_without_bootstrap_members_differ_by_their_seeds_alone():
     nets = PatchSDERegressor(max_epochs=1)
     ensemble = SDEEnsemble(nets, bootstrap=False, n_members=2, random_state=0).fit(pairs)
     assert ensemble.drift_error([[1.0]]).item() > 1e-6
-
-
-@pytest.mark.parametrize(
-    ("sde", "backend"), [(LINEAR, "loky"), (PatchSDERegressor(max_epochs=2), "threading")]
-)
-def test_result_does_not_depend_on_n_jobs(sde, backend):
-    pairs = ou_pairs()
-    values = []
-    for n_jobs in (1, 2):
-        ensemble = SDEEnsemble(sde, n_members=3, random_state=5, n_jobs=n_jobs)
-        with parallel_config(backend=backend):
-            ensemble.fit(pairs)
-        paths = ensemble.simulate([[0.0]], 5, 0.1, n_paths=4, random_state=1)
-        values.append(np.r_[ensemble.drift([[0.3]]).ravel(), paths.ravel()])
-    np.testing.assert_array_equal(*values)
-    assert len(np.unique(values[0])) > 15
 
 
 def test_means_and_errors_are_those_of_the_members():

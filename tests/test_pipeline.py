@@ -188,15 +188,6 @@ def test_samples_do_not_depend_on_the_workers(name):
     assert not np.array_equal(reseeded, runs[0][0])
 
 
-def test_samples_do_not_depend_on_the_backend():
-    X = LinearChain().sample_initial(5, 6, random_state=0)
-    sampler = PartialEvolutionSampler(patch=3, n_jobs=2, random_state=4)
-    threads = sampler.fit_transform(X)
-    with parallel_config("loky"):
-        processes = sampler.fit_transform(X)
-    assert threads.tobytes() == processes.tobytes()
-
-
 def test_fits_in_threads_are_the_fits_one_by_one():
     z = np.random.default_rng(0).normal(size=(64, 2))
     models = [OnsagerSDE(max_epochs=2, hidden=(8,), random_state=k) for k in range(8)]

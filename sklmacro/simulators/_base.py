@@ -210,8 +210,8 @@ class Simulator(Hooks):
         with resumable(checkpoint_dir):
             checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
 
-            def work(start: int, stop: int) -> dict[str, np.ndarray]:
-                batch = X[start:stop].copy()
+            def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
+                batch = batch.copy()
                 times = [
                     self._advance_window(
                         x, lattice, window, duration, n_events, stream(entropy, Stage.ADVANCE, k)
@@ -220,7 +220,9 @@ class Simulator(Hooks):
                 ]
                 return {"X_next": batch, "elapsed": np.array(times)}
 
-            found = fill_rows(work, len(X), checkpoint, n_jobs=n_jobs)
+            found = fill_rows(
+                work, lambda start, stop: (X[start:stop], start), len(X), checkpoint, n_jobs=n_jobs
+            )
         return found["X_next"], found["elapsed"]
 
     def simulate(
@@ -333,14 +335,14 @@ class Simulator(Hooks):
         self.check_moments()
         lattice = self.lattice(X.shape[1:])
         origin, extent = whole(lattice) if window is None else check_window(lattice, window)
-        origins = np.tile(origin, (len(X), 1, 1))
         n = lattice.n_sites
 
-        def work(start: int, stop: int) -> dict[str, np.ndarray]:
-            b, A = self._moments_apart(X[start:stop], lattice, origins[start:stop], extent)
+        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
+            origins = np.tile(origin, (len(batch), 1, 1))
+            b, A = self._moments_apart(batch, lattice, origins, extent)
             return {"drift": b[:, 0] / n, "covariance": A[:, 0] / n**2}
 
-        found = fill_rows(work, len(X), n_jobs=n_jobs)
+        found = fill_rows(work, lambda start, stop: (X[start:stop],), len(X), n_jobs=n_jobs)
         return found["drift"], found["covariance"]
 
     def check_evolution(self, duration: float | None, n_events: int | None) -> None:

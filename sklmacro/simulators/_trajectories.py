@@ -109,14 +109,17 @@ def simulate_rows(
     with resumable(checkpoint_dir):
         checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
 
-        def work(start: int, stop: int) -> dict[str, np.ndarray]:
-            batch = np.empty((stop - start, len(steps), *shape), dtype)
-            for k in range(start, stop, together):
-                own = slice(k, min(k + together, stop))
-                trajectory = begin(X[own], stream(entropy, Stage.ADVANCE, k // together))
-                records = batch[k - start : own.stop - start].swapaxes(0, 1)
+        def work(starts: np.ndarray, first: int) -> dict[str, np.ndarray]:
+            batch = np.empty((len(starts), len(steps), *shape), dtype)
+            for i in range(0, len(starts), together):
+                own, k = slice(i, i + together), first + i
+                trajectory = begin(starts[own], stream(entropy, Stage.ADVANCE, k // together))
+                records = batch[own].swapaxes(0, 1)
                 follow(trajectory, steps, observe, records, checkpoint, f"row-{k}")
             return {"paths": batch}
 
-        found = fill_rows(work, len(X), checkpoint, together=together, desc=name, **options)
+        found = fill_rows(
+            work, lambda start, stop: (X[start:stop], start), len(X), checkpoint,
+            together=together, desc=name, **options,
+        )  # fmt: skip
     return found["paths"]
