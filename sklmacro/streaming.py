@@ -225,9 +225,7 @@ class StreamedPairs(TransformerMixin, DocLinkMixin, BaseEstimator):
         """Return large snapshots of given numbers."""
         if self.upsampler_ is None:
             return X[numbers]
-        large = np.empty((len(numbers), *self._large_shape(X)), X.dtype)
-        self.upsampler_._fill(X, numbers, entropy, large)
-        return large
+        return self.upsampler_._large(X, numbers, entropy)
 
     def _pairs(
         self, X: np.ndarray, numbers: np.ndarray, groups: np.ndarray, entropies: tuple[int, int]

@@ -259,9 +259,12 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
         n_out = len(X) * self.n_repeats
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
+            numbers = np.arange(n_out)
+            if self.out is None:
+                return self._large(X, numbers, entropy, checkpoint)
             return mapped(
                 self.out, (n_out, *self._large_shape(X)), X.dtype,
-                lambda out: self._fill(X, np.arange(n_out), entropy, out, checkpoint),
+                lambda out: self._large(X, numbers, entropy, checkpoint, {"X": out}),
             )  # fmt: skip
 
     def _large_shape(self, X: np.ndarray) -> tuple[int, ...]:
@@ -274,30 +277,29 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
         """Return small snapshots, checked; those of a memory map of their type are not copied."""
         return self.simulator_.check_snapshots(validate_data(self, X, reset=reset, allow_nd=True))
 
-    def _fill(
-        self,
-        X: np.ndarray,
-        numbers: np.ndarray,
-        entropy: int,
-        out: np.ndarray,
-        checkpoint: Checkpoint | None = None,
-    ) -> None:
-        """Fill `out` with the large snapshots (n, ...) of given numbers (n,)."""
-        steps = self._steps(self.simulator_.lattice(X.shape[1:]))
+    def _large(
+        self, X: np.ndarray, numbers: np.ndarray, entropy: int,
+        checkpoint: Checkpoint | None = None, out: dict[str, np.ndarray] | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return the large snapshots (n, ...) of given numbers (n,), in out["X"] if it is there."""
+        steps, shape = self._steps(self.simulator_.lattice(X.shape[1:])), self._large_shape(X)
 
         def work(start: int, stop: int) -> dict[str, np.ndarray]:
-            batch = np.empty((stop - start, *shape), dtype)
-            for x, k in zip(batch, numbers[start:stop].tolist(), strict=True):
-                x[...] = self._grow(
-                    X, k // self.n_repeats, steps, stream(entropy, Stage.UPSAMPLE, k)
-                )
+            made = (
+                self._grow(X, k // self.n_repeats, steps, stream(entropy, Stage.UPSAMPLE, k))
+                for k in numbers[start:stop].tolist()
+            )
+            if stop - start == 1:  # it may be very large: no second copy
+                return {"X": next(made).astype(X.dtype, copy=not steps).reshape(1, *shape)}
+            batch = np.empty((stop - start, *shape), X.dtype)
+            for x, grown in zip(batch, made, strict=True):
+                x[...] = grown
             return {"X": batch}
 
-        shape, dtype = out.shape[1:], out.dtype
-        fill_rows(
-            work, len(out), checkpoint, {"X": out}, n_jobs=self.n_jobs, verbose=self.verbose,
+        return fill_rows(
+            work, len(numbers), checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose,
             desc="upsample",
-        )  # fmt: skip
+        )["X"]  # fmt: skip
 
     def _steps(self, small: Lattice) -> list["_Step"]:
         """Return what is done in each iteration to snapshots of a small lattice."""
