@@ -66,19 +66,31 @@ def unit_time(run: Callable[[], float | None], least: float) -> float:
 
 def peak_memory(run: Callable[[], float | None]) -> float:
     """Return by how many MiB the resident memory of the process rises while `run` runs."""
-    reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-    if not reset.exists():
-        return float("nan")
     gc.collect()
-    reset.write_text("5")  # the peak starts anew from the present size
-
-    def kibibytes(field: str) -> int:
-        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
-        return int(line.split()[1])
-
-    before = kibibytes("VmRSS")
+    reset_peak()
+    before = resident("VmRSS")
     run()
-    return max(kibibytes("VmHWM") - before, 0) * 1024 / MIB
+    return max(resident("VmHWM") - before, 0.0)
+
+
+def reset_peak() -> None:
+    """Let the peak of the process's resident memory start anew from its present size."""
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")
+
+
+def resident(field: str) -> float:
+    """Return the resident memory of the process in MiB, now (VmRSS) or at its peak (VmHWM).
+
+    It is nan where the system does not say. The peak is the process's own: that of getrusage is
+    also one of the process that started it.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024 / MIB
 
 
 def table(rows: list[Row]) -> str:

@@ -27,7 +27,7 @@ def mapped(
     path: str | os.PathLike[str] | None,
     shape: tuple[int, ...],
     dtype: np.dtype,
-    fill: Callable[[np.ndarray], None],
+    fill: Callable[[np.ndarray], object],
 ) -> np.ndarray:
     """Return an array that `fill` has filled, in memory, or in an .npy file and mapped read-only.
 

@@ -241,10 +241,7 @@ class StreamedPairs(SetOutput, DocLinkMixin, BaseEstimator):
         """Return large snapshots of given numbers."""
         if self.upsampler_ is None:
             return starts
-        x, _ = starts[0]
-        large = np.empty((len(numbers), *self._large_shape(x.shape)), x.dtype)
-        self.upsampler_._fill(starts, numbers, entropy, large)
-        return large
+        return self.upsampler_._large(starts, numbers, entropy)
 
     def _pairs(
         self, starts: Any, numbers: np.ndarray, groups: np.ndarray, entropies: tuple[int, int]

@@ -54,9 +54,6 @@ class _Step:
     around: Surroundings
 
 
-_Start = tuple[np.ndarray, np.ndarray | None]  # a small snapshot, and those close to it in time
-
-
 class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseEstimator):
     """Turn small snapshots into large ones (Algorithm 1).
 
@@ -262,9 +259,12 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
         numbers = np.arange(len(X) * self.n_repeats)
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
+            starts = self._starts(X, numbers)
+            if self.out is None:
+                return self._large(starts, numbers, entropy, checkpoint)
             return mapped(
                 self.out, (len(numbers), *self._large_shape(X.shape[1:])), X.dtype,
-                lambda out: self._fill(self._starts(X, numbers), numbers, entropy, out, checkpoint),
+                lambda out: self._large(starts, numbers, entropy, checkpoint, {"X": out}),
             )  # fmt: skip
 
     def _large_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -277,31 +277,32 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
         """Return small snapshots, checked; those of a memory map of their type are not copied."""
         return self.simulator_.check_snapshots(validate_data(self, X, reset=reset, allow_nd=True))
 
-    def _fill(
-        self,
-        starts: Sequence[_Start],
-        numbers: np.ndarray,
-        entropy: int,
-        out: np.ndarray,
-        checkpoint: Checkpoint | None = None,
-    ) -> None:
-        """Fill `out` with the large snapshots (n, ...) of given numbers (n,); see `_starts`."""
-        steps = self._steps(self.simulator_.lattice(starts[0][0].shape))
+    def _large(
+        self, starts: Sequence[tuple], numbers: np.ndarray, entropy: int,
+        checkpoint: Checkpoint | None = None, out: dict[str, np.ndarray] | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return large snapshots of given numbers (n,) and starts, in out["X"] if it is there."""
+        small = starts[0][0]
+        dtype, shape = small.dtype, self._large_shape(small.shape)
+        steps = self._steps(self.simulator_.lattice(small.shape))
 
-        def work(starts: Sequence[_Start], numbers: np.ndarray) -> dict[str, np.ndarray]:
+        def work(starts: Sequence[tuple], numbers: np.ndarray) -> dict[str, np.ndarray]:
+            each = zip(starts, numbers.tolist(), strict=True)
+            made = (self._grow(x, steps, stream(entropy, Stage.UPSAMPLE, k)) for x, k in each)
+            if len(numbers) == 1:  # it may be very large: no second copy
+                return {"X": next(made).astype(dtype, copy=not steps).reshape(1, *shape)}
             batch = np.empty((len(numbers), *shape), dtype)
-            for x, start, k in zip(batch, starts, numbers.tolist(), strict=True):
-                x[...] = self._grow(start, steps, stream(entropy, Stage.UPSAMPLE, k))
+            for x, grown in zip(batch, made, strict=True):
+                x[...] = grown
             return {"X": batch}
 
-        shape, dtype = out.shape[1:], out.dtype
-        fill_rows(
-            work, lambda start, stop: (starts[start:stop], numbers[start:stop]), len(out),
-            checkpoint, {"X": out}, n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample",
-        )  # fmt: skip
+        return fill_rows(
+            work, lambda start, stop: (starts[start:stop], numbers[start:stop]), len(numbers),
+            checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample",
+        )["X"]  # fmt: skip
 
-    def _starts(self, X: np.ndarray, numbers: np.ndarray) -> list[_Start]:
-        """Return the row of X that each large snapshot is made of, and those near it, as views."""
+    def _starts(self, X: np.ndarray, numbers: np.ndarray) -> list[tuple]:
+        """Return views of the row of X that each large snapshot stems from, and of those near."""
         n, rows = self.nearby, (numbers // self.n_repeats).tolist()
         return [(X[k], X[max(k - n, 0) : k + n + 1] if n else None) for k in rows]
 
@@ -322,7 +323,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, DocLinkMixin, BaseE
     def _lengths(self, n_sites: int) -> tuple[tuple[float, float], int | None]:
         return visit_lengths(self.simulator_, self.relax_duration, self.relax_events, n_sites)
 
-    def _grow(self, start: _Start, steps: list["_Step"], rng: np.random.Generator) -> np.ndarray:
+    def _grow(self, start: tuple, steps: list["_Step"], rng: np.random.Generator) -> np.ndarray:
         """Return a large snapshot (Alg. 1 for one sample)."""
         share = rng.random()  # where this snapshot stands in a range of durations
         x, nearby = start

@@ -93,6 +93,7 @@ SIMULATORS = [
     "_glauber_replicas",
     "_replicas",
     "_glauber_tables",
+    "_glauber_rings",
     "_glauber_classes",
     "_glauber_rates",
     "_glauber_moments",

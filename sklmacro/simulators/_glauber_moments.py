@@ -16,7 +16,8 @@ from numba import njit, uint64
 
 from sklmacro.lattice import Lattice
 from sklmacro.simulators._events import Events, sum_events
-from sklmacro.simulators._glauber_square import load_ring
+from sklmacro.simulators._glauber_rings import window_tables
+from sklmacro.simulators._glauber_square import band_rows, load_ring
 from sklmacro.simulators._glauber_tables import neighbour_table, padded, window_sites
 from sklmacro.simulators._windows import Window
 
@@ -25,12 +26,18 @@ _BITS, _MOST = 7, 127  # of a packed count of one class; nine of them fit into a
 
 def flips(x: np.ndarray, lattice: Lattice, window: Window, rates: np.ndarray) -> Events:
     """Return the flips of all spins of a window."""
-    flat, table, sites = padded(x), neighbour_table(lattice), window_sites(lattice, *window)
+    if lattice.kind == "square":
+        flat, sites, table, _ = window_tables(x, *window, lattice.boundary == "periodic")
+        cells = np.broadcast_arrays(*lattice.mesh(*window))
+        numbers = np.ravel_multi_index(cells, lattice.cells).ravel()
+    else:
+        flat, table, sites = padded(x), neighbour_table(lattice), window_sites(lattice, *window)
+        numbers = sites.astype(np.int64)
     z = table.shape[1]
     spins, sums = flat[sites].astype(int), flat[table[sites]].sum(axis=1, dtype=int)
     return Events(
         rates[sums + z, (spins + 1) // 2],
-        sites.astype(np.int64)[:, np.newaxis],
+        numbers[:, np.newaxis],
         -flat[sites][:, np.newaxis],
         np.column_stack([-2.0 * spins, 2.0 * spins * sums / z]),
     )
@@ -85,19 +92,29 @@ def count_square(
     """
     for k in range(origins.shape[0]):
         for q in range(origins.shape[1]):
-            ring = load_ring(X[k], origins[k, q, 0], origins[k, q, 1], e0, e1, periodic)
-            flat, width = ring.ravel(), e1 + 2
-            everyone, ups, held = uint64(0), uint64(0), 0
-            for i in range(1, e0 + 1):
-                first = 1
-                while first <= e1:
-                    size = min(_MOST - held, e1 + 1 - first)
-                    more, more_up = _count_stretch(flat, i * width + first, size, width)
-                    everyone, ups = everyone + more, ups + more_up
-                    first, held = first + size, held + size
-                    if held == _MOST or (i == e0 and first > e1):
-                        _unpack(everyone, ups, counts[k, q])
-                        everyone, ups, held = uint64(0), uint64(0), 0
+            o0, o1 = origins[k, q]
+            for start in range(0, e0, band_rows(e1)):
+                rows = min(band_rows(e1), e0 - start)
+                ring = load_ring(X[k], (o0 + start) % X.shape[1], o1, rows, e1, periodic)
+                _count_ring(ring, counts[k, q])
+
+
+@njit(nogil=True)
+def _count_ring(ring: np.ndarray, counts: np.ndarray) -> None:
+    """Add the sites within a ring to `counts` (2, 9)."""
+    e0, e1 = ring.shape[0] - 2, ring.shape[1] - 2
+    flat, width = ring.ravel(), e1 + 2
+    everyone, ups, held = uint64(0), uint64(0), 0
+    for i in range(1, e0 + 1):
+        first = 1
+        while first <= e1:
+            size = min(_MOST - held, e1 + 1 - first)
+            more, more_up = _count_stretch(flat, i * width + first, size, width)
+            everyone, ups = everyone + more, ups + more_up
+            first, held = first + size, held + size
+            if held == _MOST or (i == e0 and first > e1):
+                _unpack(everyone, ups, counts)
+                everyone, ups, held = uint64(0), uint64(0), 0
 
 
 @njit(nogil=True)

@@ -25,6 +25,7 @@ from sklmacro.simulators._word_blocks import draw_words, whole_lanes
 
 BLOCK = 512  # attempts; their words stay in the first cache
 TORUS_SITES = 1 << 16
+BAND = 1 << 20  # sites of a window that are copied at a time, to be read only
 _ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 _LOW16, _TOP = np.uint64(0xFFFF), np.uint64(1 << 63)
 _PLACE = np.uint64(0x7FFFFFFF)
@@ -76,20 +77,28 @@ def store_ring(ring: np.ndarray, x: np.ndarray, o0: int, o1: int) -> None:
 
 
 @njit(nogil=True)
+def band_rows(e1: int) -> int:
+    """Return the rows of a window of width e1 that are copied at a time, to be read only."""
+    return max(1, BAND // e1)
+
+
+@njit(nogil=True)
 def window_sums(
     x: np.ndarray, o0: int, o1: int, e0: int, e1: int, periodic: bool
 ) -> tuple[int, int]:
     """Return the sum of a window's spins and their number of unequal neighbours."""
-    ring = load_ring(x, o0, o1, e0, e1, periodic)
     ups, unequal = 0, 0
-    for i in range(1, e0 + 1):
-        for j in range(1, e1 + 1):  # cells of unlike spins, 0 and 2, differ by two
-            cell = ring[i, j]
-            ups += cell
-            unequal += (cell ^ ring[i - 1, j]) == 2
-            unequal += (cell ^ ring[i + 1, j]) == 2
-            unequal += (cell ^ ring[i, j - 1]) == 2
-            unequal += (cell ^ ring[i, j + 1]) == 2
+    for start in range(0, e0, band_rows(e1)):
+        rows = min(band_rows(e1), e0 - start)
+        ring = load_ring(x, (o0 + start) % x.shape[0], o1, rows, e1, periodic)
+        for i in range(1, rows + 1):
+            for j in range(1, e1 + 1):  # cells of unlike spins, 0 and 2, differ by two
+                cell = ring[i, j]
+                ups += cell
+                unequal += (cell ^ ring[i - 1, j]) == 2
+                unequal += (cell ^ ring[i + 1, j]) == 2
+                unequal += (cell ^ ring[i, j - 1]) == 2
+                unequal += (cell ^ ring[i, j + 1]) == 2
     return ups - e0 * e1, unequal
 
 

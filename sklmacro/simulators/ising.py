@@ -35,6 +35,7 @@ from sklmacro.simulators._glauber_moments import flip_moments, flips
 from sklmacro.simulators._glauber_patches import evolve_patches
 from sklmacro.simulators._glauber_rates import rate_tables
 from sklmacro.simulators._glauber_replicas import N_REPLICAS
+from sklmacro.simulators._glauber_rings import window_tables, write_back
 from sklmacro.simulators._glauber_square import evolve_square, window_sums
 from sklmacro.simulators._glauber_tables import (
     evolve_tables,
@@ -281,10 +282,12 @@ class Ising(Simulator):
             if n_events is not None:
                 elapsed = rng.standard_gamma(attempts) / n_sites
             if not ready:
+                origin = tuple(origins[first].tolist())
                 if square:
-                    flat, table = padded(x), neighbour_table(lattice)
-                    sites = window_sites(lattice, tuple(origins[first]), extent)
-                inside = places_inside(sites, table)
+                    periodic = self.boundary == "periodic"
+                    flat, sites, table, inside = window_tables(x, origin, extent, periodic)
+                else:
+                    inside = places_inside(sites, table)
                 missing = np.iinfo(np.int64).max if n_events is None else n_events - flips
                 limit = np.inf if duration is None else (1.0 - share) * duration
                 elapsed += evolve_classes(
@@ -292,7 +295,7 @@ class Ising(Simulator):
                 )
                 check_elapsed(elapsed, self.temperature)
                 if square:
-                    x[:] = flat[:-1].reshape(x.shape)
+                    write_back(flat, x, origin, extent)
                 first += 1
         if not square:
             x[:] = flat[:-1].reshape(x.shape)
