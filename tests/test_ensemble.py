@@ -213,12 +213,12 @@ def test_estimate_holds_the_spread_of_the_members_and_of_the_paths():
     ).T
     exact = sigmas * np.sqrt(dt / (1 - (1 + slopes * dt) ** 2))  # of Euler's chain
     noise = exact.mean() / np.sqrt(2 * n_paths)
-    assert value == pytest.approx(exact.mean(), abs=4 * noise / np.sqrt(n_members))
+    assert value == pytest.approx(exact.mean(), abs=5 * noise / np.sqrt(n_members))
     # The members' own spread is known; what varies is the noise and its product with the spread.
     expected = exact.var(ddof=1) + noise**2
     variation = np.hypot(2 * exact.std() * noise, np.sqrt(2) * noise**2) / np.sqrt(n_members - 1)
-    assert abs(error**2 - expected) < 4 * variation
-    assert 4 * variation < 0.7 * expected
+    assert abs(error**2 - expected) < 5 * variation
+    assert 5 * variation < 0.9 * expected
     several, errors = ensemble.estimate(
         lambda paths: paths[:, -1, 0].mean() + np.arange(3), [0.0], 5, dt, n_paths=5
     )

@@ -94,7 +94,8 @@ def test_the_plateau_lies_between_two_time_scales(two_scales, patch):
     exact = TwoScales().diffusion(DTS, 8)
     assert (np.abs(found.diffusion[:, 0] - exact) < 5 * found.diffusion_error[:, 0]).all()
     assert found.interval == (0.5, 1.5)
-    assert found.rate[2:4, 0] == pytest.approx(0.05, rel=0.2)
+    assert (np.abs(found.rate[2:4, 0] - 0.05) < 5 * found.rate_error[2:4, 0]).all()
+    assert abs(found.rate[5, 0] - 0.05) > 5 * found.rate_error[5, 0]  # negative control: dt = 30
 
 
 @pytest.mark.statistical

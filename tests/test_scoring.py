@@ -275,8 +275,9 @@ def test_a_search_finds_the_parameter(reference, metric):
 
 @pytest.mark.statistical
 def test_std_ratio_finds_the_noise(reference):
-    scorer = PathScorer(reference, "std_ratio", dt=0.01)
-    scores = [scorer(Decay(noise=noise)) for noise in (0.03, 0.3, 3.0)]
+    paths = Decay(noise=1.0).simulate(reference.x0, 200, 0.01, random_state=1, store_every=20)
+    scorer = PathScorer(ReferencePaths(reference.x0, paths, TIMES), "std_ratio", dt=0.01)
+    scores = [scorer(Decay(noise=noise)) for noise in (0.3, 1.0, 3.0)]
     assert np.argmax(scores) == 1
 
 
