@@ -1,4 +1,4 @@
-"""For tests and docstrings alike: figures are drawn without a screen, and closed again."""
+"""For tests and docstrings alike: figures without a screen, closed again; other random numbers."""
 
 import os
 import sys
@@ -13,3 +13,22 @@ def _close_figures():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+def pytest_addoption(parser):
+    """Add `--reseed`."""
+    parser.addoption(
+        "--reseed", type=int, default=0, metavar="K",
+        help="mix K into all seeds: other random numbers (0, the default, leaves them as they are)",
+    )  # fmt: skip
+
+
+def pytest_configure(config):
+    """Mix K into all seeds before a test module draws anything."""
+    K = config.getoption("reseed")
+    if K:
+        from tests.reseed import HIGHEST, reseed  # only here: it imports the library
+
+        if not 0 < K <= HIGHEST:
+            raise pytest.UsageError(f"Expected --reseed from 0 to {HIGHEST}, but got {K}.")
+        config.add_cleanup(reseed(K))

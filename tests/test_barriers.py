@@ -315,6 +315,7 @@ def test_a_function_gives_the_same_walk_as_the_compiled_table():
     np.testing.assert_array_equal(walks[0][1], walks[1][1])
 
 
+@pytest.mark.statistical
 def test_a_class_of_ones_own_needs_one_method():
     class Constant(BarrierModel):
         def evaluate(self, environments, basis):
@@ -380,6 +381,7 @@ def test_embedded_barriers_have_the_symmetry_of_the_jump():
         np.testing.assert_allclose(found[:, jumps], barriers, atol=1e-5)
 
 
+@pytest.mark.statistical
 @needs_data
 def test_embedded_barriers_are_close_to_the_network():
     model = BarrierNetwork.from_file(DATA / "barrier_network.npz")

@@ -41,6 +41,7 @@ def test_auto_is_dense_on_a_chain_and_convolutional_elsewhere():
     assert kinds == {"spins": "ConvPatchEncoder", "fields": "DensePatchEncoder"}
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_reconstruction_improves_and_repeats(name):
     X = snapshots(name, 200)
@@ -54,6 +55,7 @@ def test_reconstruction_improves_and_repeats(name):
     assert set(first.history_[0]) == {"train_loss", "valid_loss"}
 
 
+@pytest.mark.statistical
 def test_training_stops_early_with_the_best_weights():
     X = snapshots("fields", 20)
     model = PatchAutoencoder(
@@ -64,6 +66,7 @@ def test_training_stops_early_with_the_best_weights():
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
 
 
+@pytest.mark.statistical
 def test_a_closure_sees_what_the_observable_does_not():
     """A chain with a random slope: its mean is 0, and one closure finds the slope."""
     rng = np.random.default_rng(0)

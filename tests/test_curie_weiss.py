@@ -48,6 +48,7 @@ def ups(X):
     return (X > 0).sum(axis=(1, 2))
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("shape", [(4, 4), (5, 7), (1, 3)])
 def test_magnetisation_has_the_boltzmann_law(shape):
     model, n, size = CurieWeiss(**MODEL), 20_000, int(np.prod(shape))
@@ -58,6 +59,7 @@ def test_magnetisation_has_the_boltzmann_law(shape):
     assert naive.pearson(counts, equilibrium(size, **{**MODEL, "temperature": 1.3})) < FAIL
 
 
+@pytest.mark.statistical
 def test_events_weighted_by_their_waiting_time_have_the_boltzmann_law():
     model, n, size = CurieWeiss(**MODEL), 20_000, 20
     X = model.sample_initial(n, (4, 5), random_state=0)
@@ -77,6 +79,7 @@ def test_events_weighted_by_their_waiting_time_have_the_boltzmann_law():
     assert naive.pearson(counts, law * (np.arange(size + 1) % 2 == 0)) < FAIL
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize(
     ("shape", "n_up", "window"),
     [
@@ -113,6 +116,7 @@ def test_law_after_a_time_and_after_events(shape, n_up, window):
         assert (changed == x).all()  # the outside is frozen
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("how", [{"n_events": 6}, {"duration": 0.5}], ids=["events", "time"])
 def test_states_agree_with_their_slow_twin(how):
     # Beyond the magnetisation: which spins are up. 2 x 3 spins have 64 states.
@@ -167,6 +171,7 @@ def test_the_observable_is_the_magnetisation():
     )
 
 
+@pytest.mark.statistical
 def test_initial_magnetisation_is_uniform():
     counts = np.bincount(ups(CurieWeiss().sample_initial(10_000, (2, 3), random_state=0)))
     assert naive.pearson(counts, np.ones(7)) > PASS

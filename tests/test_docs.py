@@ -53,6 +53,7 @@ def test_code_runs(page, tmp_path, monkeypatch):
     run(page, tmp_path, monkeypatch)
 
 
+@pytest.mark.statistical
 def test_readme_predicts_the_large_system(tmp_path, monkeypatch):
     names = run("README.md", tmp_path, monkeypatch)
     times = np.arange(0.0, 101.0, 1.0)
@@ -63,12 +64,14 @@ def test_readme_predicts_the_large_system(tmp_path, monkeypatch):
     assert names["search"].get_params()["estimator"] is names["model"]
 
 
+@pytest.mark.statistical
 def test_first_model_is_as_good_as_its_page_says(tmp_path, monkeypatch):
     names = run("docs/start.md", tmp_path, monkeypatch)
     assert mean_path_error(names["paths"], names["truth"]) < 0.0005
     assert (tmp_path / "first-model.png").stat().st_size > 10_000
 
 
+@pytest.mark.statistical
 def test_alloy_orders(tmp_path, monkeypatch, capsys):
     names = run("docs/howto/alloys.md", tmp_path, monkeypatch)
     assert "Ta-Ta order" in capsys.readouterr().out

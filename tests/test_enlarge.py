@@ -74,6 +74,7 @@ def test_shuffle_keeps_the_composition(case):
     )
 
 
+@pytest.mark.statistical
 def test_shuffle_leaves_no_order():
     x = np.where(np.arange(64).reshape(8, 8) % 8 < 4, 1, -1)  # stripes
     bonds = [

@@ -45,6 +45,28 @@ def coefficients(sde):
     return at, slope, np.sqrt(sde.diffusion([[0.0]]).item() / (-2 * slope))
 
 
+def at_mean(sde):
+    """Drift at the mean force; slopes are biased by forces that go with the place of a path."""
+    return sde.drift([[-A / B]])[0]
+
+
+def many_paths(seed):
+    """Short trajectories without a force of their own."""
+    return ou_pairs(n_groups=300, n_rows=3, seed=seed)
+
+
+def grouped(seed):
+    """Trajectories with forces of their own."""
+    return ou_pairs(n_groups=100, n_rows=10, seed=seed, disorder=0.6, c=0.2)
+
+
+def apart(seed):
+    """The same, every row as if it were a trajectory."""
+    pairs = grouped(seed)
+    pairs["group"] = np.arange(len(pairs))
+    return pairs
+
+
 def covered(pairs_of_seed, n_refits, values_of, truth, n_members=16):
     """Number of refits whose 95 % intervals hold the true values."""
     hits = np.zeros(len(truth), int)
@@ -56,32 +78,19 @@ def covered(pairs_of_seed, n_refits, values_of, truth, n_members=16):
     return hits
 
 
+@pytest.mark.statistical
 def test_intervals_cover_the_truth():
     n = 100
-    low, high = binom.interval(0.999, n, 0.95)
-    hits = covered(
-        lambda seed: ou_pairs(n_groups=300, n_rows=3, seed=seed), n, coefficients, (A, B, STD)
-    )
+    low, high = binom.interval(1 - 1e-5, n, 0.95)
+    hits = covered(many_paths, n, coefficients, (A, B, STD))
     assert ((low <= hits) & (hits <= high)).all(), hits
 
 
+@pytest.mark.statistical
 def test_groups_with_something_in_common_are_kept_together():
     """Trajectories with forces of their own; drawing rows, the negative control, undercovers."""
     n = 60
-    low, _ = binom.interval(0.999, n, 0.95)
-
-    def grouped(seed):
-        return ou_pairs(n_groups=100, n_rows=10, seed=seed, disorder=0.6, c=0.2)
-
-    def apart(seed):
-        pairs = grouped(seed)
-        pairs["group"] = np.arange(len(pairs))
-        return pairs
-
-    # The drift at the mean force; slopes are biased by forces that go with the place of a path.
-    def at_mean(sde):
-        return sde.drift([[-A / B]])[0]
-
+    low, _ = binom.interval(1 - 1e-5, n, 0.95)
     assert covered(grouped, n, at_mean, [0.0]) >= low
     assert covered(apart, n, at_mean, [0.0]) < low
 
@@ -94,6 +103,7 @@ class Recorder(PatchSDERegressor):
         return super().fit(X, y)
 
 
+@pytest.mark.statistical
 def test_members_see_whole_groups():
     pairs = ou_pairs(n_groups=30, n_rows=4)
     pairs["group"] = 7 * pairs["group"] + 3
@@ -107,7 +117,7 @@ def test_members_see_whole_groups():
         assert sum(c[0] for c in counts) == 30
         drawn.append(len(counts))
     # A group is missed with probability (1 - 1/30)^30; occupancy has standard deviation 1.7.
-    assert abs(np.mean(drawn) - 30 * (1 - (1 - 1 / 30) ** 30)) < 4 * 1.7 / np.sqrt(50)
+    assert abs(np.mean(drawn) - 30 * (1 - (1 - 1 / 30) ** 30)) < 5 * 1.7 / np.sqrt(50)
     assert len({member.random_state for member in ensemble.members_}) == 50
 
 
@@ -170,6 +180,7 @@ def test_paths_repeat_with_a_seed_and_members_have_noise_of_their_own():
     )
 
 
+@pytest.mark.statistical
 def test_estimate_holds_the_spread_of_the_members_and_of_the_paths():
     n_members, n_paths, dt = 40, 300, 0.05
     ensemble = SDEEnsemble(LINEAR, n_members=n_members, random_state=0).fit(ou_pairs())
@@ -185,12 +196,12 @@ def test_estimate_holds_the_spread_of_the_members_and_of_the_paths():
     ).T
     exact = sigmas * np.sqrt(dt / (1 - (1 + slopes * dt) ** 2))  # of Euler's chain
     noise = exact.mean() / np.sqrt(2 * n_paths)
-    assert value == pytest.approx(exact.mean(), abs=4 * noise / np.sqrt(n_members))
+    assert value == pytest.approx(exact.mean(), abs=5 * noise / np.sqrt(n_members))
     # The members' own spread is known; what varies is the noise and its product with the spread.
     expected = exact.var(ddof=1) + noise**2
     variation = np.hypot(2 * exact.std() * noise, np.sqrt(2) * noise**2) / np.sqrt(n_members - 1)
-    assert abs(error**2 - expected) < 4 * variation
-    assert 4 * variation < 0.7 * expected
+    assert abs(error**2 - expected) < 5 * variation
+    assert 5 * variation < 0.9 * expected
     several, errors = ensemble.estimate(
         lambda paths: paths[:, -1, 0].mean() + np.arange(3), [0.0], 5, dt, n_paths=5
     )
@@ -214,6 +225,7 @@ def test_contexts_of_several_starts():
     np.testing.assert_array_equal(shared[2:4], paths[2:4])
 
 
+@pytest.mark.statistical
 def test_search_over_lam_in_a_pipeline():
     """K = 9 for which lam = 9 is right; paths choose it, each member adding its own."""
     pairs = ou_pairs(n_groups=100, n_rows=20, c=3 * C)

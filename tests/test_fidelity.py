@@ -8,6 +8,7 @@ from sklmacro.fidelity import fidelity
 from sklmacro.simulators import Alloy, Ising, LinearChain, PredatorPrey
 from sklmacro.structure import structure, wave_numbers, wave_vectors
 from tests import naive
+from tests.naive import FAIL, PASS
 
 STATES = naive.spin_states((4, 4))
 ENERGY = naive.ising_energy(STATES, 1.0, 0.0, True)
@@ -67,6 +68,7 @@ def test_structure_factors_agree_with_their_slow_twin(simulator, cells):
     assert pair == len(measured.pairs)
 
 
+@pytest.mark.statistical
 def test_structure_is_that_of_the_enumeration():
     n, p = 20_000, law(3.0)
     waves = np.abs(np.fft.fftn(STATES.astype(float), axes=(1, 2))) ** 2 / 16
@@ -75,14 +77,15 @@ def test_structure_is_that_of_the_enumeration():
     number = wave_numbers(ISING.lattice((4, 4)))
     shell = np.rint(number / (np.pi / 2)).astype(int)
     exact = [spectrum[shell == s].mean() for s in np.unique(shell)[1:]]
-    assert (abs(measured.mean[0] - exact) < 4 * measured.error[0]).all()
+    assert (abs(measured.mean[0] - exact) < 5 * measured.error[0]).all()
     xi = np.sqrt(spectrum[0, 0] / spectrum[0, 1] - 1) / (2 * np.sin(np.pi / 4))
-    assert abs(measured.length[0] - xi) < 4 * measured.length_error[0]
+    assert abs(measured.length[0] - xi) < 5 * measured.length_error[0]
     hot = structure(Ising(), draw(n, 1, 3.3), parity=True)
     assert abs(hot.mean[0] - exact).max() > 10 * hot.error[0].max()
     assert abs(hot.length[0] - xi) > 6 * hot.length_error[0]
 
 
+@pytest.mark.statistical
 def test_error_of_the_length_is_its_spread():
     runs = [structure(ISING, draw(300, seed), parity=True) for seed in range(100, 200)]
     length, error = (np.array([getattr(r, a)[0] for r in runs]) for a in ("length", "length_error"))
@@ -99,39 +102,43 @@ def test_a_conserved_mean_has_no_length():
 # --- fidelity ------------------------------------------------------------------------------------
 
 
+@pytest.mark.statistical
 def test_false_alarms_come_at_their_rate():
     p = np.array([fidelity(ISING, draw(300, s), draw(400, 1000 + s), parity=True).p_value
                   for s in range(60)])  # fmt: skip
-    # 0.048 of 400 such pairs had p < 0.05: 3 expected, and more than 9 once in 1000.
-    assert (p < 0.05).sum() <= 9
+    # 0.048 of 400 such pairs had p < 0.05: 3 expected, and more than 12 once in 1e5.
+    assert (p < 0.05).sum() <= 12
     assert (p < 0.8).sum() >= 5  # not always 1
 
 
+@pytest.mark.statistical
 def test_another_temperature_is_seen():
     reference, same, cold, hot = (
         equilibrium_snapshots(12, T, 800, 60, np.random.default_rng(k))
         for k, T in enumerate((3.0, 3.0, 2.7, 3.3))
     )
-    assert fidelity(ISING, same, reference, parity=True).p_value > 1e-3
+    assert fidelity(ISING, same, reference, parity=True).p_value > PASS
     for other in (cold, hot):
         found = fidelity(ISING, other, reference, parity=True)
-        assert found.p_value < 1e-6
+        assert found.p_value < FAIL
         assert abs(found.z).max() > 5
 
 
+@pytest.mark.statistical
 def test_another_law_of_the_given_one_is_allowed():
     """Only what is left at given magnetisation is compared by the curves."""
     X = draw(6000, 5)
     tilted = X[np.random.default_rng(6).random(6000) < np.abs(ISING.observe(X)[:, 0])]
     found = fidelity(ISING, tilted, draw(6000, 7), parity=True)
-    assert (abs(found.z) < 4).all()
+    assert (abs(found.z) < 5).all()
     assert abs(tilted.mean(axis=(1, 2))).mean() > abs(X.mean(axis=(1, 2))).mean() + 0.1
-    assert found.p_value > 1e-3
+    assert found.p_value > PASS
     raw, truth = found.structures
     apart = (raw.mean - truth.mean) / np.hypot(raw.error, truth.error)
     assert abs(apart).max() > 6  # that of all magnetisations
 
 
+@pytest.mark.statistical
 def test_curves_are_conditional_means():
     found = fidelity(ISING, draw(3000, 8), draw(20_000, 9), parity=True, degree=6)
     assert found.quantities == ("domain wall density", "d/dt magnetisation",
@@ -146,17 +153,20 @@ def test_curves_are_conditional_means():
         exact = found.nodes**powers @ c
         for side in range(2):
             deviation = found.curves[side, q] - exact
-            assert (abs(deviation) < 4.5 * found.curve_errors[side, q] + 1e-12).all()
+            assert (abs(deviation) < 5.5 * found.curve_errors[side, q] + 1e-12).all()
     assert (found.curve_errors[0] > 1.8 * found.curve_errors[1]).all()  # sqrt(20/3) = 2.6
 
 
+@pytest.mark.statistical
 def test_errors_of_the_differences_are_their_spread():
     z = np.array([fidelity(ISING, draw(300, s), draw(300, 1000 + s), parity=True).z
                   for s in range(60)])  # fmt: skip
-    assert ((z**2).mean(axis=0) < 2.0).all()  # 1 expected, standard error 0.18
-    assert ((z**2).mean(axis=0) > 0.45).all()
+    # chi2(60) / 60, of standard error 0.18: each bound is passed at a rate below 1e-5
+    assert ((z**2).mean(axis=0) < 2.2).all()
+    assert ((z**2).mean(axis=0) > 0.38).all()
 
 
+@pytest.mark.statistical
 def test_upsampled_critical_blocks_are_not_faithful():
     truth = equilibrium_snapshots(16, 2.5, 400, 40, np.random.default_rng(0))
     blocks = equilibrium_snapshots(8, 2.5, 400, 40, np.random.default_rng(1))
@@ -168,13 +178,14 @@ def test_upsampled_critical_blocks_are_not_faithful():
     assert "xi spin" in text
 
 
+@pytest.mark.statistical
 def test_simulators_without_parity():
     chain = LinearChain()
     X = chain.sample_initial(200, 8, random_state=0)
     with np.errstate(all="raise"):
         found = fidelity(chain, X[:100], X[100:])
     assert found.quantities == ("d/dt mean displacement",)
-    assert 0.001 < found.p_value <= 1
+    assert PASS < found.p_value <= 1
     prey = PredatorPrey()
     X = prey.sample_initial(200, 8, random_state=0)
     assert len(fidelity(prey, X[:100], X[100:], degree=1).quantities) == 3

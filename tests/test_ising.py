@@ -61,6 +61,7 @@ def many(x, n):
     return np.broadcast_to(x, (n, *x.shape))
 
 
+@pytest.mark.statistical
 def test_chi_square_raises_false_alarms_at_its_rate():
     law = np.exp(-naive.ising_energy(naive.spin_states((3, 3)), 0.9, 0.15, False) / 2.2)
     counts = np.random.default_rng(0).multinomial(10_000, law / law.sum(), size=1500)
@@ -77,6 +78,7 @@ def boltzmann():
     return naive.ising_energy(naive.spin_states((4, 4)), 1.0, 0.05, True)
 
 
+@pytest.mark.statistical
 def test_4x4_has_the_boltzmann_law(boltzmann):
     # The magnetisation relaxes within 40 sweeps (second eigenvalue of the generator: -0.0252), so
     # that 200 leave an error far below that of the sample; 30 would not.
@@ -91,6 +93,7 @@ def test_4x4_has_the_boltzmann_law(boltzmann):
     assert naive.pearson(counts, np.exp(-boltzmann * (1 / 2.5 - 0.01)), 200) < FAIL
 
 
+@pytest.mark.statistical
 def test_events_weighted_by_their_waiting_time_have_the_boltzmann_law(boltzmann):
     # The chain of visited states has the law exp(-H/T) R, R being the total rate of leaving. An
     # event changes the parity of the number of up spins, so that half the runs have one more.
@@ -114,6 +117,7 @@ def test_events_weighted_by_their_waiting_time_have_the_boltzmann_law(boltzmann)
 # --- dynamics against enumeration ----------------------------------------------------------------
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("box", BOXES)
 def test_law_after_a_time(box):
     shape, window, boundary = BOXES[box]
@@ -131,6 +135,7 @@ def test_law_after_a_time(box):
     assert (x == X).all()  # the outside is frozen
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("n_events", [1, 4])
 def test_joint_law_of_events_and_their_time(box, n_events):
@@ -150,6 +155,7 @@ def test_joint_law_of_events_and_their_time(box, n_events):
     assert (x == X).all()
 
 
+@pytest.mark.statistical
 def test_first_event_has_the_rates_of_algorithm_2():
     model, x, n = Ising(temperature=1.7, field=-0.2), start_of((4, 6), seed=5), 40_000
     X, elapsed = model.advance(many(x, n), n_events=1, random_state=4)
@@ -167,6 +173,7 @@ def test_first_event_has_the_rates_of_algorithm_2():
     assert naive.two_samples(sites[late], sites[~late]) > PASS
 
 
+@pytest.mark.statistical
 def test_windows_one_after_the_other():
     model, x = Ising(**MODEL), start_of((2, 4))
     lattice, n = model.lattice(x.shape), 20_000
@@ -195,6 +202,7 @@ def test_windows_one_after_the_other():
 # --- dynamics against the slow twin, beyond enumeration ------------------------------------------
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("boundary", ["periodic", "open"])
 @pytest.mark.parametrize("how", [{"n_events": 12}, {"duration": 0.8}], ids=["events", "time"])
 def test_kernels_agree_with_their_slow_twin(how, boundary):
@@ -244,6 +252,7 @@ def test_rates_obey_detailed_balance(temperature, boundary, coupling):
     assert not np.allclose(np.log(there / back), wrong, rtol=1e-3, atol=0)
 
 
+@pytest.mark.statistical
 def test_rare_events_of_a_cold_lattice_take_their_time():
     # All 36 spins aligned at T = 0.2: each flips at rate 1 / (1 + exp(40)).
     X = np.ones((2000, 6, 6), np.int8)
@@ -270,6 +279,7 @@ def test_nothing_happens_in_no_time(nothing):
     assert (elapsed == 0).all()
 
 
+@pytest.mark.statistical
 def test_n_events_flip_n_spins_of_odd_parity():
     x = start_of((5, 6))
     X, _ = Ising().advance(many(x, 200), n_events=7, random_state=0)
@@ -317,6 +327,7 @@ def test_walls_are_the_fraction_of_unequal_bonds():
 # --- initial snapshots and errors ----------------------------------------------------------------
 
 
+@pytest.mark.statistical
 def test_initial_magnetisation_is_uniform_and_places_are_random():
     X = Ising().sample_initial(20_000, (2, 3), random_state=0)
     ups = (X > 0).sum(axis=(1, 2))

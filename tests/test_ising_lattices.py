@@ -71,6 +71,7 @@ def many(x, n):
     return np.broadcast_to(x, (n, *x.shape))
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("box", BOXES)
 def test_law_after_a_time(box):
     model, _, x, inside, Q, start = problem(*BOXES[box])
@@ -83,6 +84,7 @@ def test_law_after_a_time(box):
     assert (x == X).all()  # the outside is frozen
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("box", BOXES)
 def test_joint_law_of_events_and_their_time(box):
     (model, _, x, inside, Q, start), n = problem(*BOXES[box]), 10_000
@@ -142,6 +144,7 @@ def sample(run, box, how, n, model=None):
     return np.array([y[inside] for y, _ in runs]), np.array([t for _, t in runs]), exact
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("run", [run_tables, run_classes])
 @pytest.mark.parametrize("box", SQUARES)
 def test_kernels_for_any_lattice_on_the_square_one(run, box):
@@ -158,6 +161,7 @@ def test_kernels_for_any_lattice_on_the_square_one(run, box):
     assert naive.pearson(counts, naive.law_of_events(Q, start, 4, 1.2 * times).ravel()) < FAIL
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("cells", [(3, 3), (2, 4), (4, 2)])
 def test_bits_have_the_exact_law(cells):
     Y, _, (_, _, _, _, Q, start) = sample(
@@ -168,6 +172,7 @@ def test_bits_have_the_exact_law(cells):
     assert naive.pearson(counts, naive.law_at(Q, start, 1.0)) < FAIL
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("cells", [(9, 62), (3, 63), (17, 130), (8, 124)])
 def test_bits_agree_with_bytes(cells):
     # Rows of one word, of several, of a last word with one site; compared by the walls and spins.
@@ -202,6 +207,7 @@ def handovers(monkeypatch):
 COLD = {"square": ((3, 3), 1.1), "chain": ((7,), 0.5)}  # about 1 attempt in 100 succeeds
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("kind", COLD)
 def test_cold_lattice_goes_on_without_rejections(kind, handovers):
     # 4096 attempts by which to judge, then events until the time is over.
@@ -219,6 +225,7 @@ def test_cold_lattice_goes_on_without_rejections(kind, handovers):
     assert naive.pearson(counts, naive.law_at(warmer, start, 2500.0)) < FAIL
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("kind", COLD)
 def test_events_handed_over_have_their_law(kind, handovers):
     # From all up in a field that is against it: 1e4 attempts bring few flips or none.
@@ -248,6 +255,7 @@ def test_blocks_of_words_are_eight_streams():
     np.testing.assert_array_equal(words[:8], [e[10] for e in expected])
 
 
+@pytest.mark.statistical
 def test_waiting_times_are_logarithms():
     lanes = block_lanes(np.random.default_rng(0))
     words, times = np.empty(40_000, np.uint64), np.empty(40_000)
@@ -260,6 +268,7 @@ def test_waiting_times_are_logarithms():
     assert stats.kstest(1.05 * times, "expon").pvalue < FAIL
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("n", [3 << 30, 60, 1 << 12])
 def test_sites_are_uniform(n):
     rng = np.random.default_rng(0)

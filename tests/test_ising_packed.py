@@ -54,6 +54,7 @@ def test_bytes_are_compared_as_written():
     assert njit(lambda w: count_ones(w))(words[0]) == naive.bits_of(words[0]).sum()
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2)])
 def test_every_path_has_the_exact_law(shape):
     # 64 different starts in a block, so that the replicas must not get mixed up.
@@ -73,6 +74,7 @@ def test_every_path_has_the_exact_law(shape):
         assert naive.pearson(counts, naive.law_at(Q, other, 0.7)) < FAIL
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("up", [0.0, 0.0215, 0.5, 0.998, 1.0 / 256, 1.0])
 def test_probabilities_are_kept_to_the_last_bit_that_can_be_seen(up):
     # All thresholds alike: spins are independent coins. Ties of the first byte must be settled.
@@ -91,6 +93,7 @@ def test_probabilities_are_kept_to_the_last_bit_that_can_be_seen(up):
     assert stats.binomtest(total, n, np.floor(up * 256 + 1) / 256).pvalue < FAIL
 
 
+@pytest.mark.statistical
 def test_replicas_are_independent_given_the_sites():
     # One attempt on one site: two replicas' new spins, in a field that makes up and down equally
     # likely. The same number for all replicas would make them equal.
@@ -114,6 +117,7 @@ def test_replicas_are_independent_given_the_sites():
     assert stats.chi2.sf((later**2 / (n - 1)).sum(), 64) > PASS
 
 
+@pytest.mark.statistical
 def test_paths_agree_with_those_that_are_not_packed():
     X = np.repeat(start_of((1, 20, 23)), 640, axis=0)
     slow = MODEL.simulate(X, [1.0, 3.0], observe=True, random_state=0)

@@ -48,17 +48,19 @@ def sampler(K, n, seed=0, **options):
     return PartialEvolutionSampler(CHAIN, **options), X
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("K", [2, 6, 8])
 def test_estimate_is_that_of_exact_transitions(K):
     evolve, X = sampler(K, 2000)
     evolve.fit(X)
     truth = exact_lam(K)
-    assert abs(evolve.lam_ - truth) < 3 * evolve.lam_error_  # fails once in 370 choices of the seed
+    assert abs(evolve.lam_ - truth) < 4.5 * evolve.lam_error_
     assert evolve.lam_error_ < 0.02 * truth
     assert abs(evolve.lam_ - exact_lam(K, given_x=True)) > 5 * evolve.lam_error_  # control
     assert evolve.lam_of_observables_ == pytest.approx([evolve.lam_])
 
 
+@pytest.mark.statistical
 def test_all_patches_apart_have_less_than_K_over_p():
     """Sums over all patches: the means given x, which differ for each, nearly cancel."""
     every, X = sampler(6, 500, n_patches_evolved=6)
@@ -76,8 +78,9 @@ def test_pairs_carry_it():
     assert np.array_equal(plain["d_obs"], pairs["d_obs"])
 
 
+@pytest.mark.statistical
 def test_standard_errors_are_of_the_right_size():
-    """The truth lies within two errors in 92 % of 500 runs measured; bounds at 3 sigma of 150."""
+    """The truth lies within two errors in 92 % of 500 runs measured; bounds at 4.5 sigma of 150."""
     truth = exact_lam(6)
     found = []
     for seed in range(150):
@@ -85,9 +88,9 @@ def test_standard_errors_are_of_the_right_size():
         evolve.fit(X)
         found.append((evolve.lam_ - truth, evolve.lam_error_))
     off, error = np.transpose(found)
-    assert 0.85 < np.mean(np.abs(off) < 2 * error) < 0.99
+    assert 0.82 < np.mean(np.abs(off) < 2 * error) < 0.99
     assert np.mean(np.abs(off) < error) < 0.85  # negative control: errors half as large
-    assert abs(off.mean()) < 3 * off.std() / np.sqrt(len(off))
+    assert abs(off.mean()) < 4.5 * off.std() / np.sqrt(len(off))
 
 
 def test_jackknife_of_a_mean_is_its_standard_error():
@@ -114,7 +117,7 @@ def test_number_of_workers_changes_no_bit(n_jobs, how):
 @pytest.fixture(scope="module")
 def critical():
     ising = Ising(temperature=2.27)
-    start = ising.sample_initial(600, 32, random_state=0)
+    start = ising.sample_initial(2400, 32, random_state=0)
     return ising, ising.simulate(start, [100.0], packed=True, random_state=1)[:, 0]
 
 
@@ -123,16 +126,18 @@ def ising_lam(critical, **how):
     return PartialEvolutionSampler(ising, patch=8, n_joint=len(X), random_state=0, **how).fit(X)
 
 
+@pytest.mark.statistical
 def test_lam_of_spins_tends_to_K(critical):
     short = ising_lam(critical, dt=0.05)
-    assert abs(short.lam_ - 16) < 3 * short.lam_error_
+    assert abs(short.lam_ - 16) < 4.5 * short.lam_error_
     assert short.lam_error_ < 0.8
     long = ising_lam(critical, dt=8.0)
     assert 16 - long.lam_ > 4 * long.lam_error_  # negative control
     few = ising_lam(critical, dt=0.05, n_patches_evolved=2)
-    assert abs(few.lam_ - 8) < 3 * few.lam_error_
+    assert abs(few.lam_ - 8) < 4.5 * few.lam_error_
 
 
+@pytest.mark.statistical
 def test_lam_of_spins_is_the_ratio_of_variances(critical):
     """Windows and whole lattices evolved one by one, and regressions on z."""
     estimate = ising_lam(critical, dt=8.0).lam_of_observables_
@@ -145,10 +150,12 @@ def test_lam_of_spins_is_the_ratio_of_variances(critical):
     assert short != pytest.approx(estimate[0], rel=4 / np.sqrt(len(X)))  # negative control
 
 
+@pytest.mark.statistical
 def test_events_are_shared_by_the_patches_of_the_box(critical):
     """As many a patch as apart: lam is near K, not K times it or over it."""
     estimate = ising_lam(critical, n_events=4)
-    assert estimate.lam_ == pytest.approx(16, abs=3)
+    assert estimate.lam_ == pytest.approx(16, abs=5 * estimate.lam_error_)
+    assert estimate.lam_error_ < 1
 
 
 # --- the way to the SDE ---------------------------------------------------------------------------
@@ -169,9 +176,10 @@ def test_auto_uses_the_estimate_of_the_pairs(lam):
     assert np.allclose(fixed.diffusion([[0.1, 0.2]]), Sigma, rtol=1e-10)
 
 
+@pytest.mark.statistical
 def test_auto_finds_the_diffusion_of_a_chain():
     """sigma^2 / N up to the decay within dt; with patches apart, lam = K/p misses it."""
-    evolve, X = sampler(6, 3000, n_patches_evolved=6)
+    evolve, X = sampler(6, 12_000, n_patches_evolved=6)
     pairs = PatchAutoencoder(CHAIN, n_closure=0).fit_transform(evolve.fit_transform(X))
     options = {"drift_model": "linear", "diffusion_model": "constant"}
     truth = chain_increment(0, 24, 24)[1] / DT
@@ -179,6 +187,6 @@ def test_auto_finds_the_diffusion_of_a_chain():
         lam: PatchSDERegressor(lam=lam, **options).fit(pairs).diffusion([[0.0]])[0, 0, 0]
         for lam in ("auto", "K")
     }
-    spread = truth * np.hypot(np.sqrt(2 / 3000), evolve.lam_error_ / evolve.lam_)
-    assert abs(found["auto"] - truth) < 4 * spread
-    assert abs(found["K"] - truth) > 4 * spread  # negative control
+    spread = truth * np.hypot(np.sqrt(2 / 12_000), evolve.lam_error_ / evolve.lam_)
+    assert abs(found["auto"] - truth) < 4.5 * spread
+    assert abs(found["K"] - truth) > 4.5 * spread  # negative control

@@ -105,6 +105,7 @@ def test_drift_and_diffusion_of_the_mean_at_short_times():
     assert covariance.mean() / t == pytest.approx(model.sigma**2 / n, rel=1e-5)
 
 
+@pytest.mark.statistical
 def test_moments_of_advance():
     model, n, t = LinearChain(sigma=0.8), 6, 0.4
     x = np.linspace(2.0, -1.0, n)
@@ -119,6 +120,7 @@ def test_moments_of_advance():
     assert naive.gaussian(X, mean, uncorrelated)[1] < FAIL
 
 
+@pytest.mark.statistical
 def test_successive_times_of_a_trajectory():
     # Joint law of (X(0.2), X(0.5)): the second given the first is one more transition.
     model, n = LinearChain(gamma=0.5, force=3.0), 3
@@ -135,6 +137,7 @@ def test_successive_times_of_a_trajectory():
     assert min(naive.gaussian(both, np.zeros(6), np.eye(6))) > PASS
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize(("start", "extent"), [(0, 3), (2, 4), (5, 3), (3, 1), (0, 8)])
 def test_windows_among_frozen_neighbours(start, extent):
     model, n, t = LinearChain(gamma=0.2, kappa=1.5, force=4.0, sigma=0.6), 8, 0.5
@@ -185,6 +188,7 @@ def test_kernel_is_its_definition():
     assert alone[0] == pytest.approx(single)
 
 
+@pytest.mark.statistical
 def test_observable_and_initial_snapshots():
     model = LinearChain(initial_spread=5.0)
     X = model.sample_initial(20_000, 4, random_state=0)

@@ -32,7 +32,7 @@ SADDLE = np.array([0.5, 0.6])  # eV
 
 # Estimates are compared with what they should be in units of their standard error. A test looks at
 # up to 20 numbers; one of 20 normal ones exceeds Z by chance once in 800 choices of the seed.
-Z = 4.0
+Z = 5.0  # 20 scores of a normal law beyond it: 1e-5
 
 
 class Hoppers(Walkers):
@@ -184,6 +184,7 @@ def z_scores(samples, expected):
     return ((samples.mean(axis=0) - expected) / spread).ravel()
 
 
+@pytest.mark.statistical
 def test_sampled_increments_have_these_moments():
     """At dt = 0.01 terms of the next order, about 1 % of b, are below a standard error."""
     model, n = Ising(2.27, 0.1), 20_000
@@ -201,7 +202,7 @@ def test_sampled_increments_have_these_moments():
         return max(np.abs(part).max() for part in scores)
 
     assert worst(2.27) < Z
-    assert worst(3.0) > 2 * Z  # negative control
+    assert worst(3.0) > Z + 3  # negative control
 
 
 # --- exact laws by enumeration -------------------------------------------------------------------
@@ -419,6 +420,7 @@ def test_a_linear_encoder_gives_linear_moments(model):
         np.testing.assert_allclose(variance, variance.T)
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("model", [Ising(2.3, 0.1), PredatorPrey(0.5), alloy()], ids=str)
 def test_a_part_of_the_events_is_right_in_the_mean(model):
     if isinstance(model, Alloy):
@@ -446,7 +448,7 @@ def test_a_part_of_the_events_is_right_in_the_mean(model):
             continue
         assert np.abs(z_scores(estimates[:, varied], wanted[varied])).max() < Z
         high = 1.5 * np.abs(wanted[varied]).max()  # negative control
-        assert np.abs(z_scores(estimates[:, varied], wanted[varied] + high)).max() > 2 * Z
+        assert np.abs(z_scores(estimates[:, varied], wanted[varied] + high)).max() > Z + 3
 
 
 # --- randomness, workers, errors -----------------------------------------------------------------

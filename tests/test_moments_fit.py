@@ -210,6 +210,7 @@ def test_pairs_of_one_state_are_fitted_as_one(diffusion, monkeypatch):
     assert not np.allclose(uncounted.diffusion(GRID), each.diffusion(GRID), rtol=1e-3)
 
 
+@pytest.mark.statistical
 def test_sampled_increments_tend_to_the_moments():
     """Within standard errors, at a dt so small that its bias is far below them."""
     n, dt, factor = 40_000, 1e-3, np.array([[0.5, 0.0], [0.2, 0.3]])
@@ -222,9 +223,10 @@ def test_sampled_increments_tend_to_the_moments():
     Sigma = factor @ factor.T
     assert np.allclose(exact.diffusion(GRID), Sigma, rtol=1e-9)
     by_increments = clone(LINEAR).fit(sampled).diffusion(GRID)[0]
-    assert np.abs(by_increments - Sigma).max() < 4 * np.sqrt(2 / n) * Sigma.max()
+    assert np.abs(by_increments - Sigma).max() < 5 * np.sqrt(2 / n) * Sigma.max()
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("diffusion", ["constant", "full"])
 def test_unlike_patches_do_not_widen_the_diffusion(diffusion):
     """Sigma of moments is C; that of increments over dt is C + dt Var(b | z)."""
@@ -258,6 +260,7 @@ def test_neither_the_length_of_dt_nor_lam_matters(name, power, lam):
     assert np.allclose(other.diffusion(GRID) * lam, reference.diffusion(GRID) * 4, rtol=1e-12)
 
 
+@pytest.mark.statistical
 def test_drift_of_moments_is_weighted_by_the_inverse_diffusion():
     """A noisy half of the pairs, told by its diffusion alone, hardly counts."""
     rng = np.random.default_rng(0)
@@ -290,6 +293,7 @@ def test_singular_covariances():
         assert np.isfinite(net.drift(GRID)).all()
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize(
     "model", [PatchSDERegressor(), OnsagerSDE(forcing=False)], ids=["mlp", "onsager"]
 )
@@ -458,6 +462,7 @@ def cubic(kind, spread=0.5, n=3000, seed=0):
 AUTO = clone(POLYNOMIAL).set_params(degree="auto", random_state=0)
 
 
+@pytest.mark.statistical
 def test_the_degree_of_a_cubic_process_is_found():
     """Exactly where there is no noise; with noise not below, and close to, the true one."""
     assert clone(AUTO).fit(cubic("moments", spread=0.0)).degree_ == 3
@@ -491,6 +496,7 @@ def test_degrees_with_too_few_pairs_or_groups():
         clone(AUTO).fit(pairs)
 
 
+@pytest.mark.statistical
 def test_held_out_pairs_of_one_group_do_not_tell():
     """Negative control: with every pair in two groups, the likelihood only grows."""
     pairs = cubic("sampled", n=60)

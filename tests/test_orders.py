@@ -49,6 +49,7 @@ def test_windows_have_the_mean_of_their_densities(boundary):
     )
 
 
+@pytest.mark.statistical
 def test_variances_of_patches_add_up_to_that_of_the_lattice():
     """Eq. 14, with the plain density as a control, whose patches are anticorrelated.
 

@@ -78,6 +78,7 @@ def results(fitted):
 # --- search --------------------------------------------------------------------------------------
 
 
+@pytest.mark.statistical
 def test_successive_halving_finds_the_same_lam(small, reference):
     options = {"scoring": PathScorer(reference), "cv": GroupKFold(2), "error_score": "raise"}
     found = HalvingGridSearchCV(
@@ -113,6 +114,7 @@ def test_a_search_does_not_depend_on_the_workers(small, reference, grid):
     assert len(set(scores)) == len(scores)  # the candidates differ: the test can fail
 
 
+@pytest.mark.statistical
 def test_candidates_of_different_dimension_compare(small, reference):
     grid = {"closure__n_closure": [0, 1, 2]}
     fitted = search(pipeline(), grid, reference).fit(small, groups=GROUPS)

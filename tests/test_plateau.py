@@ -48,6 +48,7 @@ def two_scales():
     return {patch: dt_plateau(model, X, DTS, patch=patch, **options) for patch in (None, 2)}
 
 
+@pytest.mark.statistical
 def test_curves_of_a_chain_are_the_exact_ones():
     """(1 - exp(-gamma dt)) / dt, and sigma^2 (1 - exp(-2 gamma dt)) / (2 gamma dt n)."""
     gamma, n, dts = 0.5, 12, np.array([0.05, 0.2, 1.0, 4.0])
@@ -63,37 +64,41 @@ def test_curves_of_a_chain_are_the_exact_ones():
         (found.rate[1:, 0], found.rate_error[1:, 0], rate, 0.02),
         (found.diffusion[1:, 0], found.diffusion_error[1:, 0], diffusion, 0.05),
     ]:
-        assert (np.abs(values - truth) < 3.5 * errors).all()
+        assert (np.abs(values - truth) < 5 * errors).all()
         assert (errors < precision * truth).all()
         assert np.abs(values[-1] - truth[0]) > 20 * errors[-1]  # negative control
     assert found.names == ("mean displacement",)
 
 
+@pytest.mark.statistical
 def test_standard_errors_are_of_the_right_size():
-    """Normalised deviations of 60 studies have spread 1; 4 sigma of that of a sample deviation."""
+    """Normalised deviations of 200 studies have spread 1; 5 sigma of that of a sample deviation."""
     chain, dt = LinearChain(force=0.0, gamma=0.5), np.array([0.1, 1.0])
     truth = -np.expm1(-0.5 * dt) / dt, -np.expm1(-dt) / dt / 6
     off = []
-    for seed in range(60):
+    for seed in range(200):
         X = chain.sample_initial(30, 6, random_state=seed)
         one = dt_plateau(chain, X, dt, random_state=1000 + seed)
         curves = (one.rate, one.rate_error), (one.diffusion, one.diffusion_error)
         off.append([(v[1:, 0] - t) / e[1:, 0] for (v, e), t in zip(curves, truth, strict=True)])
-    spread, allowed = np.std(off, axis=0), 4 / np.sqrt(2 * 60)
+    spread, allowed = np.std(off, axis=0), 5 / np.sqrt(2 * 200)
     assert (np.abs(spread - 1) < allowed).all()
-    assert (np.abs(np.mean(off, axis=0)) < 4 / np.sqrt(60)).all()
+    assert (np.abs(np.mean(off, axis=0)) < 5 / np.sqrt(200)).all()
     assert (np.abs(2 * spread - 1) > allowed).all()  # negative control: errors half as large
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("patch", [None, 2])
 def test_the_plateau_lies_between_two_time_scales(two_scales, patch):
     found = two_scales[patch]  # independent sites: a patch has the lattice's Sigma
     exact = TwoScales().diffusion(DTS, 8)
-    assert (np.abs(found.diffusion[:, 0] - exact) < 4 * found.diffusion_error[:, 0]).all()
+    assert (np.abs(found.diffusion[:, 0] - exact) < 5 * found.diffusion_error[:, 0]).all()
     assert found.interval == (0.5, 1.5)
-    assert found.rate[2:4, 0] == pytest.approx(0.05, rel=0.2)
+    assert (np.abs(found.rate[2:4, 0] - 0.05) < 5 * found.rate_error[2:4, 0]).all()
+    assert abs(found.rate[5, 0] - 0.05) > 5 * found.rate_error[5, 0]  # negative control: dt = 30
 
 
+@pytest.mark.statistical
 def test_what_lies_outside_is_warned_of(two_scales):
     plateau = two_scales[None]
     with warnings.catch_warnings():
@@ -106,6 +111,7 @@ def test_what_lies_outside_is_warned_of(two_scales):
         plateau.check(20.0)
 
 
+@pytest.mark.statistical
 def test_no_plateau_is_none():
     model = TwoScales()
     X = model.sample_initial(200, 8, random_state=0)
@@ -116,6 +122,7 @@ def test_no_plateau_is_none():
         plateau.check(0.03)
 
 
+@pytest.mark.statistical
 def test_flat_runs():
     """No two times of a run may differ: a slow slope of small steps is no plateau."""
     times, none = np.arange(1.0, 7.0), np.zeros((3, 1, 6, 1))  # no errors
@@ -163,6 +170,7 @@ def test_number_of_workers_changes_no_bit(how):
     assert not np.array_equal(one.rate, other.rate)
 
 
+@pytest.mark.statistical
 def test_a_vacancy_that_jumps_back_has_no_plateau_at_few_jumps():
     alloy = Alloy(temperature=2000.0)
     X = alloy.advance(alloy.sample_initial(60, 5, random_state=0), n_events=4000, random_state=1)[0]

@@ -479,6 +479,7 @@ def test_the_grid_stays_within_the_bounds():
 # Scaling ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.statistical
 def test_curves_powers_and_collapse():
     T, L, y = scaling_points(noise=0.01)
     display = ScalingDisplay(T, L, y, 0.01 * y, Tc=2.269, nu=1.0, exponent=-0.125, label="M")

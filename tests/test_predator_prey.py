@@ -80,6 +80,7 @@ def test_noise_in_chunks_is_the_same_noise(monkeypatch):
     assert not np.array_equal(model.advance(X, n_events=50, random_state=1)[0], whole)
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("step", [0.01, 0.04])
 @pytest.mark.parametrize("spacing", [0.5, 2.0])
 def test_moments_of_one_step(step, spacing):
@@ -96,6 +97,7 @@ def test_moments_of_one_step(step, spacing):
     assert naive.gaussian(X, mean, covariance * spacing)[1] < FAIL  # as if sigma^2 step
 
 
+@pytest.mark.statistical
 def test_mean_noise_does_not_depend_on_the_spacing():
     # A domain of length 4 in 4 and in 8 cells: the mean of the white noise has one variance.
     variances = []
@@ -198,6 +200,7 @@ def test_a_step_above_the_limit_grows():
         assert (np.abs(y[:, 1] - 0.5).max() > 0.1) == grows
 
 
+@pytest.mark.statistical
 def test_observables_and_initial_snapshots():
     model = PredatorPrey(amplitude_range=(0.1, 0.2), mean_range=(0.4, 0.5))
     X = model.sample_initial(500, 40, random_state=0)

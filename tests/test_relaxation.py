@@ -21,6 +21,7 @@ def upsampler(**changes):
     return HierarchicalUpsampler(HOT, **options | changes)
 
 
+@pytest.mark.statistical
 def test_change_is_freed_from_what_the_slow_ones_explain():
     rng, n = np.random.default_rng(2), 5000
     slow = rng.normal(size=(2, n))
@@ -36,6 +37,7 @@ def test_change_is_freed_from_what_the_slow_ones_explain():
     assert abs((fast[1] - fast[0]).mean()) > 0.2  # negative control: explained and not
 
 
+@pytest.mark.statistical
 def test_converged_passes_reach_equilibrium_and_fewer_do_not(small):
     """Walls at given magnetisation, whose own law is that of the small system still."""
     truth = HOT.observe(equilibrium_snapshots(16, 2.8, 2000, 60, np.random.default_rng(3)))
@@ -48,10 +50,11 @@ def test_converged_passes_reach_equilibrium_and_fewer_do_not(small):
 
     up = upsampler(n_pilot=400).fit(small)
     assert up.n_passes_[0] >= 4  # one visit of half a sweep does not do
-    assert abs(score(up.transform(small))) < 4
+    assert abs(score(up.transform(small))) < 5
     assert score(upsampler(relax_passes=1).fit_transform(small)) < -6
 
 
+@pytest.mark.statistical
 def test_records_tell_how_it_went(small):
     up = upsampler(n_iter=2, factor=(2, 1)).fit(small)
     assert [r.iteration for r in up.relaxation_] == sorted(r.iteration for r in up.relaxation_)
@@ -76,6 +79,7 @@ def test_passes_do_not_depend_on_workers_and_transform_uses_them(small):
     np.testing.assert_array_equal(one.transform(small[:9]), fixed.transform(small[:9]))
 
 
+@pytest.mark.statistical
 def test_a_large_tolerance_stops_early_and_a_small_budget_warns(small):
     with pytest.warns(RelaxationWarning, match=r"iteration 1: after 2 of them the drift of domain"):
         short = upsampler(max_relax_passes=2, relax_duration=0.05).fit(small)

@@ -53,13 +53,14 @@ def test_weights_and_errors_of_the_line():
     )
 
 
+@pytest.mark.statistical
 def test_error_bars_cover_the_exponent():
     """Hits of 68.27 % intervals, and chi-square of the scores; errors too small are found out."""
     rng, n = np.random.default_rng(0), 2000
     y, error = 2 * SIZES**1.75, 0.01 * 2 * SIZES**1.75 * np.array([1, 2, 1, 3])
     found = [power_law(SIZES, y + error * rng.normal(size=4), error) for _ in range(n)]
     scores = np.array([(f.value - 1.75) / f.error for f in found])
-    low, high = binom.interval(0.999, n, 0.6827)
+    low, high = binom.interval(1 - 1e-5, n, 0.6827)
     assert low <= (np.abs(scores) < 1).sum() <= high
     assert not low <= (np.abs(scores) < 0.8).sum() <= high
     slopes = np.array([-1.0, -0.2, 3.0])
@@ -70,12 +71,13 @@ def test_error_bars_cover_the_exponent():
         binder_slope(T, U + error * rng.normal(size=7), error, Tc=TC, degree=3) for _ in range(n)
     ]
     total = sum(((f.value + 1) / f.error) ** 2 for f in cubic)
-    assert chi2(n).ppf(5e-4) < total < chi2(n).ppf(1 - 5e-4)
+    assert chi2(n).ppf(1e-5) < total < chi2(n).ppf(1 - 1e-5)
     scatter = [binder_slope(T, U + error * rng.normal(size=7), Tc=TC, degree=3) for _ in range(n)]
     mean = np.mean([f.error**2 for f in scatter])  # of 3 degrees of freedom each
-    assert mean == pytest.approx(cubic[0].error ** 2, rel=4 * np.sqrt(2 / (3 * n)))
+    assert mean == pytest.approx(cubic[0].error ** 2, rel=5 * np.sqrt(2 / (3 * n)))
 
 
+@pytest.mark.statistical
 def test_value_at_a_temperature_shares_the_noise_of_its_neighbours():
     T = np.linspace(2.2, 2.3, 6)
     parabola = 0.6 - 2 * (T - TC) + 30 * (T - TC) ** 2
@@ -130,6 +132,7 @@ def test_residual_is_least_for_the_right_exponents():
     assert abs(exponents[np.argmin(found)] + BETA) <= 0.0051
 
 
+@pytest.mark.statistical
 def test_chi_square_of_a_collapse_is_one():
     """Within errors that let no curvature be seen; larger errors and wrong exponents show."""
     T, L = grid()
@@ -143,7 +146,7 @@ def test_chi_square_of_a_collapse_is_one():
         low.append(collapse_residual(T, L, y, 2 * error, **right).chi2)
         off.append(collapse_residual(T, L, y, error, **right | {"exponent": -0.25}).chi2)
     assert collapse_residual(T, L, y, error, **right).n_points > 60
-    assert abs(np.mean(found) - 1) < 4 * np.std(found, ddof=1) / np.sqrt(20)
+    assert abs(np.mean(found) - 1) < 6 * np.std(found, ddof=1) / np.sqrt(20)  # t of 19: 1e-5
     assert np.mean(low) == pytest.approx(np.mean(found) / 4)
     assert min(off) > 3 * max(found)
 

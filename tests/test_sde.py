@@ -42,18 +42,20 @@ def recover_ou(seed, stretch=1.0):
     ]
 
 
+@pytest.mark.statistical
 def test_ornstein_uhlenbeck_is_recovered_within_standard_errors():
     """The errors of drift, slope and diffusion over 40 seeds are standard normal."""
     scores = np.array([recover_ou(seed) for seed in range(40)])
-    low, high = chi2(40).ppf([5e-4, 1 - 5e-4])
+    low, high = chi2(40).ppf([1e-6, 1 - 1e-6])
     assert ((low < (scores**2).sum(axis=0)) & ((scores**2).sum(axis=0) < high)).all()
-    assert (np.abs(scores.mean(axis=0)) < 3.5 / np.sqrt(40)).all()
+    assert (np.abs(scores.mean(axis=0)) < 5 / np.sqrt(40)).all()
 
 
+@pytest.mark.statistical
 def test_wrong_elapsed_times_are_found_out():
-    """Negative control: 20 % more time shows in the slope and in the diffusion."""
-    scores = np.array([recover_ou(seed, stretch=1.2) for seed in range(40)])
-    assert ((scores**2).sum(axis=0)[1:] > chi2(40).ppf(1 - 5e-4)).all()
+    """Negative control: 50 % more time shows in the slope and in the diffusion."""
+    scores = np.array([recover_ou(seed, stretch=1.5) for seed in range(40)])
+    assert ((scores**2).sum(axis=0)[1:] > chi2(40).ppf(1 - 1e-6)).all()
 
 
 def state_dependent(z):
@@ -73,6 +75,7 @@ def polynomial_drift(z):
 GRID = np.stack(np.meshgrid([-0.8, 0.0, 0.8], [-0.8, 0.0, 0.8]), -1).reshape(-1, 2)
 
 
+@pytest.mark.statistical
 def test_polynomial_drift_and_full_diffusion_are_recovered():
     pairs = sampled_pairs(polynomial_drift, state_dependent, n=100_000, dt=0.05, K=4, d=2)
     model = clone(POLYNOMIAL).fit(pairs)
@@ -88,6 +91,7 @@ def test_polynomial_drift_and_full_diffusion_are_recovered():
         assert (np.abs(model.diffusion(GRID) - Sigma) / size).max() > 0.2
 
 
+@pytest.mark.statistical
 def test_mlp_recovers_a_double_well_and_its_diffusion():
     def drift(z):
         return z - z**3
@@ -107,6 +111,7 @@ def test_mlp_recovers_a_double_well_and_its_diffusion():
     assert np.sqrt(np.mean((line.drift(z) - drift(z)) ** 2)) > 3 * error
 
 
+@pytest.mark.statistical
 def test_onsager_recovers_a_damped_oscillator():
     A = np.array([[-0.5, 1.0], [-1.0, -0.5]])
     pairs = sampled_pairs(
@@ -163,6 +168,7 @@ def test_context_in_columns_is_context_in_pairs(model):
     assert np.array_equal(flat.predict(columns), by_pairs.predict(pairs)[:, 0])
 
 
+@pytest.mark.statistical
 def test_context_is_constant_along_paths():
     model = clone(POLYNOMIAL).fit(context_pairs())
     starts, contexts = np.array([[0.9], [0.9]]), np.array([[0.5], [2.0]])
@@ -176,9 +182,12 @@ def test_context_is_constant_along_paths():
 # --- fitting -------------------------------------------------------------------------------------
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize("model", [PatchSDERegressor(), OnsagerSDE()], ids=["mlp", "onsager"])
 def test_training_falls_stops_early_and_repeats(model):
-    pairs, _, _ = exact_pairs(n=300)
+    pairs = sampled_pairs(
+        lambda z: -z, lambda z: 0.3 * np.exp(1.5 * z[:, :1, None]) * np.eye(2), n=300, dt=0.1, d=2
+    )  # whose noise varies, which the start of the nets does not know
     options = {"hidden": (16,), "lr": 2e-2, "batch_size": 32, "random_state": 3}
     model = clone(model).set_params(max_epochs=60, patience=3, **options)
     first, second = clone(model).fit(pairs), clone(model).fit(pairs)
@@ -282,23 +291,25 @@ def test_paths_of_a_start_stand_together(models):
     assert np.array_equal(none, starts[:, None])
 
 
+@pytest.mark.statistical
 def test_one_step_has_the_mean_and_variance_of_the_model(models):
     z0, dt, n = np.array([0.4, -0.6]), 0.3, 20_000
     for model in models.values():
         step = model.simulate(z0, 1, dt, n_paths=n, random_state=0)[:, 1] - z0
         Sigma = model.diffusion(z0)[0] * dt
         error = np.sqrt(np.diag(Sigma) / n)
-        assert (np.abs(step.mean(axis=0) - model.drift(z0)[0] * dt) < 4 * error).all()
-        assert np.allclose(np.cov(step.T), Sigma, atol=4 * np.sqrt(2 / n) * Sigma.max())
+        assert (np.abs(step.mean(axis=0) - model.drift(z0)[0] * dt) < 5 * error).all()
+        assert np.allclose(np.cov(step.T), Sigma, atol=5 * np.sqrt(2 / n) * Sigma.max())
 
 
+@pytest.mark.statistical
 def test_stationary_law_of_an_ornstein_uhlenbeck_process():
     pairs = sampled_pairs(lambda z: -z, constant(0.6), n=50_000, dt=0.1, seed=1)
     model = clone(LINEAR).fit(pairs)
     theta, sigma2 = -np.diff(model.drift([[0.0], [1.0]])[:, 0])[0], model.diffusion([[0.0]]).item()
     z = model.simulate([0.0], 400, 0.02, n_paths=2000, random_state=0)[:, -1, 0]
     expected = sigma2 / (theta * (2 - theta * 0.02))  # of the Euler-Maruyama chain
-    assert z.var() == pytest.approx(expected, rel=4 * np.sqrt(2 / 2000))
+    assert z.var() == pytest.approx(expected, rel=5 * np.sqrt(2 / 2000))
 
 
 @pytest.mark.parametrize("name", ["linear", "polynomial", "mlp", "onsager"])

@@ -257,6 +257,7 @@ def test_outside_of_a_window_is_frozen(simulator, X):
 # --- a simulator of one's own --------------------------------------------------------------------
 
 
+@pytest.mark.statistical
 def test_walkers_are_conserved_and_diffuse():
     model, t = Walkers(), 0.3
     x = np.array([12, 0, 3, 0, 1])

@@ -41,17 +41,18 @@ def test_reversals_of_known_paths():
     assert (never.value, never.error) == (np.inf, np.inf)
 
 
+@pytest.mark.statistical
 def test_reversal_time_of_a_chain_and_its_error_bar():
     """Short paths, most of which are cut off before they reverse, for 400 repetitions."""
     n = 400
     found = [reversal_time(chain(100, 40, seed), DT) for seed in range(n)]
     # The rate is what the counts estimate without bias; its error follows by the delta rule.
     scores = np.array([(1 / f.value - 1 / MEAN) / (f.error / f.value**2) for f in found])
-    low, high = binom.interval(0.999, n, 0.95)
+    low, high = binom.interval(1 - 1e-5, n, 0.95)
     assert low <= (np.abs(scores) < 1.96).sum() <= high
-    assert not low <= (np.abs(scores) < 1.5).sum() <= high  # negative control: bars too short
+    assert not low <= (np.abs(scores) < 1.2).sum() <= high  # negative control: bars too short
     assert np.mean([1 / f.value for f in found]) == pytest.approx(
-        1 / MEAN, abs=4 * np.std(scores) * np.mean([f.error / f.value**2 for f in found]) / n**0.5
+        1 / MEAN, abs=5 * np.std(scores) * np.mean([f.error / f.value**2 for f in found]) / n**0.5
     )
     # Negative control: completed times alone are too short.
     ends = [np.flatnonzero(np.diff(path)) for path in chain(2000, 40, 0)]
@@ -59,15 +60,17 @@ def test_reversal_time_of_a_chain_and_its_error_bar():
     assert completed.mean() < 0.7 * MEAN
 
 
+@pytest.mark.statistical
 def test_hysteresis_leaves_out_what_is_noise():
     paths = 0.7 * chain(50, 2000, 1) + 0.25 * np.random.default_rng(2).normal(size=(50, 2000))
     rough = reversal_time(paths, DT, threshold=1e-9)
     firm = reversal_time(paths, DT, threshold=0.6)
     assert abs(firm.value - MEAN) < 0.1 * MEAN  # noise beyond 0.6 on the other side: 1e-7 a step
-    assert abs(firm.value - MEAN) < 4 * firm.error
+    assert abs(firm.value - MEAN) < 5 * firm.error
     assert rough.value < MEAN - 4 * rough.error
 
 
+@pytest.mark.statistical
 def test_autocorrelation_time_of_a_chain():
     """C(k) = (1 - 2 P)^k, so that the sum is (1 - P) / (2 P)."""
     exact = DT * (1 - P) / (2 * P)
@@ -76,14 +79,15 @@ def test_autocorrelation_time_of_a_chain():
     steps = exact / DT
     relative = np.sqrt(2 * (2 * 5 * steps + 1) / (40 * 2000))
     scores = (found / exact - 1 + np.exp(-5)) / relative
-    assert abs(scores.mean()) < 4 / np.sqrt(40)
-    assert (scores**2).sum() < chi2(40).ppf(1 - 5e-4)
+    assert abs(scores.mean()) < 5 / np.sqrt(40)
+    assert (scores**2).sum() < chi2(40).ppf(1 - 1e-6)
     slower = np.repeat(chain(40, 1000, 0), 2, axis=1)
     assert autocorrelation_time(slower, DT) > exact * 1.5  # negative control
     white = np.random.default_rng(0).normal(size=(20, 5000))
-    assert autocorrelation_time(white, 1.0) == pytest.approx(0.5, abs=0.02)
+    assert autocorrelation_time(white, 1.0) == pytest.approx(0.5, abs=0.03)  # 5 standard errors
 
 
+@pytest.mark.statistical
 def test_wasserstein_distance_of_known_laws():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(100, 200))
@@ -132,6 +136,7 @@ def test_passage_time_solves_the_backward_equation():
     assert passage_time(DoubleWell(a=1.2), GRID, -0.5, stop) > 1.2 * found  # negative control
 
 
+@pytest.mark.statistical
 def test_passage_and_reversal_times_agree():
     sde, rng, dt = DoubleWell(), np.random.default_rng(0), 1e-3
     z, kept = np.tile([1.0, -1.0], 1000), []
@@ -145,7 +150,7 @@ def test_passage_and_reversal_times_agree():
     # deviation further out (M. Broadie, P. Glasserman and S. Kou, Math. Finance 7, 325 (1997)).
     end = 0.5 + 0.5826 * np.sqrt(1.125 * 10 * dt)
     expected = passage_time(sde, GRID, -end, end)
-    assert abs(measured.value - expected) < 4 * measured.error
+    assert abs(measured.value - expected) < 5 * measured.error
     assert passage_time(DoubleWell(a=1000.0), GRID, -0.5, 0.5) == np.inf
 
 

@@ -212,6 +212,7 @@ def sample(x, kind, dt, n):
     )
 
 
+@pytest.mark.statistical
 def test_sampled_increments_have_the_exact_mean(quench):
     (x, _), dt = quench, 0.05
     d_obs = sample(x, "ghost", dt, 2000)
@@ -226,6 +227,7 @@ def test_sampled_increments_have_the_exact_mean(quench):
     assert p_value(exact_means(x, dt).mean(axis=0), sample(x, "periodic", dt, 2000)) < FAIL
 
 
+@pytest.mark.statistical
 def test_short_increments_have_the_drift_of_the_lattice(quench):
     # At dt = 0.002 the bias of first order is below a tenth of the sampling error.
     x, drift = quench
@@ -352,6 +354,7 @@ def test_patches_evolve_apart(name, kind):
     assert changed > 4
 
 
+@pytest.mark.statistical
 def test_patches_of_a_batch_have_the_law_of_a_window():
     simulator, cells, extent = TOGETHER["Ising"]
     x, lattice = start_of(simulator, cells)

@@ -160,6 +160,7 @@ def test_coupled_kernel_is_its_slow_twin(seed):
         assert np.allclose(apart[r], expected[1])
 
 
+@pytest.mark.statistical
 def test_coupled_replicas_have_the_means_of_all_states(enumerated):
     """z of four means; the false-alarm rate of a correct code is 1e-4."""
     x, t, n = STATES[1], TIMES[2], 40_000

@@ -121,6 +121,7 @@ def test_one_patch_changes_the_whole_by_its_increment_over_K(seed, boundary):
         assert np.allclose(pair["d_obs"][:n_checked] / 9, change[:n_checked], atol=1e-12)
 
 
+@pytest.mark.statistical
 def test_a_patch_closed_on_itself_does_not():
     """Negative control: walls of a periodic patch are not those of the lattice."""
     X = ISING.sample_initial(20, 12, random_state=0)
@@ -172,6 +173,7 @@ def test_increments_are_their_definitions(encoders, name, n_evolved):
         assert np.array_equal(patch[field], pairs[field])
 
 
+@pytest.mark.statistical
 def test_variance_of_p_patches_is_K_over_p():
     """The mean over p patches has 1/p of the variance of one, and K/p of that of the whole."""
     chain = LinearChain(force=0.0)
@@ -186,7 +188,7 @@ def test_variance_of_p_patches_is_K_over_p():
         assert set(pairs["n_evolved"]) == {p}
         variance[p] = pairs["d_obs"].var()
         expected = (K / p) * dt / 24  # sigma^2 dt / N for the whole
-        assert variance[p] == pytest.approx(expected, rel=4 * np.sqrt(2 / 4000))
+        assert variance[p] == pytest.approx(expected, rel=5 * np.sqrt(2 / 4000))
     assert variance[1] / variance[6] > 5  # negative control: they do differ
 
 
@@ -453,6 +455,7 @@ def test_tiled_spins_keep_all_observables(cells, seed):
     assert np.allclose(ISING.observe(blocks)[:, 1], ISING.observe(X)[:, 1] / 2)  # and half of them
 
 
+@pytest.mark.statistical
 def test_relaxation_puts_the_walls_back():
     """Replicated critical spins have half the walls; LocalRelax restores equilibrium."""
     hot = Ising(temperature=3.5)
@@ -462,6 +465,6 @@ def test_relaxation_puts_the_walls_back():
     truth, _ = hot.advance(start, duration=30.0, random_state=4)
     walls, expected = hot.observe(large)[:, 1], hot.observe(truth)[:, 1]
     error = np.hypot(walls.std(), expected.std()) / np.sqrt(60)
-    assert abs(walls.mean() - expected.mean()) < 4 * error
+    assert abs(walls.mean() - expected.mean()) < 5 * error
     raw = HierarchicalUpsampler(hot, relax_duration=None).fit_transform(X)
     assert abs(hot.observe(raw)[:, 1].mean() - expected.mean()) > 20 * error

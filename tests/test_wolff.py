@@ -23,6 +23,7 @@ def boltzmann(temperature):
     return weight / weight.sum()
 
 
+@pytest.mark.statistical
 def test_4x4_has_the_boltzmann_law():
     # Ten clusters of about half the lattice each leave no memory that 100,000 states could show.
     X = equilibrium_snapshots(4, 2.5, 100_000, 10, np.random.default_rng(0))
@@ -32,10 +33,11 @@ def test_4x4_has_the_boltzmann_law():
     for wrong in (2.45, 2.55):
         assert naive.pearson(counts, boltzmann(wrong), 200) < FAIL
     signs = np.sign(X.sum(axis=(1, 2), dtype=np.int64))
-    assert abs(signs.mean()) < 4 / np.sqrt(len(signs))  # both signs alike, one after the other too
-    assert abs((signs[1:] * signs[:-1]).mean()) < 4 / np.sqrt(len(signs))
+    assert abs(signs.mean()) < 5 / np.sqrt(len(signs))  # both signs alike, one after the other too
+    assert abs((signs[1:] * signs[:-1]).mean()) < 5 / np.sqrt(len(signs))
 
 
+@pytest.mark.statistical
 def test_clusters_agree_with_their_slow_twin():
     n = 4000
     x = np.random.default_rng(1).choice(np.array([-1, 1], np.int8), (3, 4))
@@ -66,17 +68,20 @@ def exact(temperature):
     return np.array([m, 16 / temperature * (m2 - m**2), 1 - m4 / (3 * m2**2), walls])
 
 
+@pytest.mark.statistical
 def test_statistics_and_their_errors():
     """Of 100 runs the deviations in units of the error have mean square 1."""
     truth, rng = exact(2.4), np.random.default_rng(4)
     z = equilibrium_series(4, 2.4, 100 * 640, 1, rng).reshape(100, 640, 2)
     runs = [criticality(one, 16, 2.4, n_blocks=32) for one in z]
     scores = np.array([(run.values - truth) / run.errors for run in runs])
-    # t with 31 degrees of freedom: mean square 1.07, standard error of it 0.16 over 100 runs.
-    assert (abs((scores**2).mean(axis=0) - 1.07) < 0.64).all()
+    # t with 31 degrees of freedom: mean square 1.07, standard error of it 0.16 over 100 runs; as
+    # of 1.07 chi2(100) / 100 each bound is passed at a rate below 1e-5.
+    mean_square = (scores**2).mean(axis=0)
+    assert ((mean_square > 0.5) & (mean_square < 1.85)).all()
     assert (abs(scores.mean(axis=0)) < 0.5).all()
     paths = criticality(z, 16, 2.4)  # as independent paths
-    assert (abs(paths.values - truth) < 4 * paths.errors).all()
+    assert (abs(paths.values - truth) < 5 * paths.errors).all()
     assert (abs(paths.values - exact(2.5)) > 6 * paths.errors).any()
     assert str(paths).startswith(f"{NAMES[0]} 0.")
 
