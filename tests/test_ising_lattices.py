@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 from sklearn.base import clone
 
+from sklmacro._random import Stage, stream
 from sklmacro.lattice import KINDS, Lattice
-from sklmacro.simulators import Ising
+from sklmacro.simulators import Ising, ising
 from sklmacro.simulators._base import whole
 from sklmacro.simulators._glauber_bits import evolve_bits
 from sklmacro.simulators._glauber_classes import evolve_classes
@@ -132,6 +133,19 @@ def run_bits(model, lattice, x, window, duration, n_events, rng):
     up = probability_words(model._rates()[:, 0])
     evolve_bits(y, up, rng.poisson(x.size * duration), block_lanes(rng), random_words(rng))
     return y, duration
+
+
+def test_large_lattices_are_advanced_in_bits(monkeypatch):
+    model, rng = Ising(2.3), stream(5, Stage.ADVANCE)
+    x = model.sample_initial(1, 64, random_state=0)
+    y, streams = x[0].copy(), (block_lanes(rng), random_words(rng))
+    up = probability_words(model._rates()[:, 0])
+    evolve_bits(y, up, rng.poisson(3.0 * y.size), *streams)
+    assert not np.array_equal(model.advance(x, duration=3.0, random_state=5)[0][0], y)  # control
+    monkeypatch.setattr(ising, "LEAST_SITES", y.size)
+    found, elapsed = model.advance(x, duration=3.0, random_state=5)
+    assert np.array_equal(found[0], y)
+    assert elapsed == [3.0]
 
 
 def sample(run, box, how, n, model=None):
