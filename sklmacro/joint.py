@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sklmacro._jackknife import jackknife_error
+from sklmacro._parallel import numbered
 from sklmacro._random import Stage, Streams, choose, stream
 from sklmacro._rows import fill_rows
 from sklmacro.checkpoint import Checkpoint
@@ -173,9 +174,8 @@ def estimate_lam(
         return {"found": np.array(found)}
 
     found = fill_rows(
-        work, lambda start, stop: (X[start:stop], start), len(X), checkpoint, n_jobs=n_jobs,
-        verbose=verbose, desc="evolve jointly",
-    )  # fmt: skip
+        work, numbered(X), len(X), checkpoint, n_jobs=n_jobs, verbose=verbose, desc="evolve jointly"
+    )
     return ratio_of_variances(simulator.observe(X), found["found"])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sklmacro._jackknife import jackknife_error
-from sklmacro._parallel import map_batches
+from sklmacro._parallel import map_batches, numbered
 from sklmacro._random import Stage, Streams, choose, resolve_entropy, stream
 from sklmacro._validation import check_cells, check_integer, check_real, check_times
 from sklmacro.lattice import Lattice
@@ -197,7 +197,7 @@ def dt_plateau(
             for k, x in enumerate(batch, start)
         ]
 
-    batches = map_batches(work, lambda start, stop: (X[start:stop], start), len(X), n_jobs=n_jobs)
+    batches = map_batches(work, numbered(X), len(X), n_jobs=n_jobs)
     found = np.array([pair for _, batch in batches for pair in batch])  # (n, 2, n_dts, q)
     found /= times[:, np.newaxis]
     found[:, 1] /= grid.n_patches

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._parallel import numbered
 from sklmacro._random import Stage, stream
 from sklmacro._rows import fill_rows
 from sklmacro.checkpoint import Checkpoint
@@ -153,11 +154,8 @@ def relax_pilot(
                     rows.append(y)
                 return {"X": np.stack(rows)}
 
-            def take(start: int, stop: int, X: Sequence = X) -> tuple[Sequence, int]:
-                return X[start:stop], start
-
             X = fill_rows(
-                work, take, n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
+                work, numbered(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
             )["X"]  # fmt: skip
             n_passes, before, z = target, z, simulator.observe(X)
             change = _mean(unexplained_change(before, z, fast)) if n_passes else (nothing, nothing)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._parallel import numbered
 from sklmacro._random import Stage, resolve_entropy, stream
 from sklmacro._rows import fill_rows
 from sklmacro._validation import (
@@ -220,9 +221,7 @@ class Simulator(Hooks):
                 ]
                 return {"X_next": batch, "elapsed": np.array(times)}
 
-            found = fill_rows(
-                work, lambda start, stop: (X[start:stop], start), len(X), checkpoint, n_jobs=n_jobs
-            )
+            found = fill_rows(work, numbered(X), len(X), checkpoint, n_jobs=n_jobs)
         return found["X_next"], found["elapsed"]
 
     def simulate(

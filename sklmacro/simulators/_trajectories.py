@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._parallel import numbered
 from sklmacro._random import Stage, stream
 from sklmacro._rows import Pace, fill_rows
 from sklmacro.checkpoint import Checkpoint, checkpoint_of, resumable
@@ -119,7 +120,6 @@ def simulate_rows(
             return {"paths": batch}
 
         found = fill_rows(
-            work, lambda start, stop: (X[start:stop], start), len(X), checkpoint,
-            together=together, desc=name, **options,
-        )  # fmt: skip
+            work, numbered(X), len(X), checkpoint, together=together, desc=name, **options
+        )
     return found["paths"]
