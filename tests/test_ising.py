@@ -121,7 +121,9 @@ def test_events_weighted_by_their_waiting_time_have_the_boltzmann_law(boltzmann)
 @pytest.mark.parametrize("box", BOXES)
 def test_law_after_a_time(box):
     shape, window, boundary = BOXES[box]
-    model, x, n = Ising(**MODEL, boundary=boundary), start_of(shape), 10_000
+    # One site between four equal neighbours turns in 1.6 % of the runs, in 2 % after 1.0.
+    n = 200_000 if box == "window of one site" else 10_000
+    model, x = Ising(**MODEL, boundary=boundary), start_of(shape)
     X, elapsed = model.advance(many(x, n), duration=0.7, window=window, random_state=2)
     assert (elapsed == 0.7).all()
     inside = inside_of(model, x, window)

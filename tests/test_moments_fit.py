@@ -274,7 +274,9 @@ def test_drift_of_moments_is_weighted_by_the_inverse_diffusion():
     line = np.linalg.solve((f * weight).T @ f, (f * weight).T @ b)
     assert np.allclose(model.drift([[0.0], [1.0]]), [line[0], line[0] + line[1]], atol=1e-6)
     plain = np.linalg.lstsq(f, b, rcond=None)[0]
-    assert abs(plain - line).max() > 0.05  # negative control
+    # Negative control: the two differ by 0.06, and by less than a hundredth of that (both
+    # coefficients) once in 1e4.
+    assert abs(plain - line).max() > 5e-4
 
 
 def test_singular_covariances():
