@@ -1,19 +1,23 @@
 """Choice of the degree of a polynomial SDE, by the likelihood of held-out increments.
 
-    degree = argmax_m  mean over folds of  mean log p_m(increments of the fold)
+    m is better than n  where  trimmed mean over pairs of  log p_m(dz) - log p_n(dz)  >  0
 
-where p_m is fitted to the other folds. Groups are kept together. Of moments the likelihood is
-the expected one, with drift and noise of one weight (`Increments.in_own_time`), so that the choice
-does not depend on the length of dt.
+p_m is fitted to the folds that the pair does not belong to; groups are kept together. The mean is
+trimmed since a pair beyond those of the other folds, where a polynomial of high degree may be
+anything, would decide alone. Of moments the likelihood is the expected one, with drift and noise of
+one weight (`Increments.in_own_time`), so that the choice does not depend on the length of dt.
 """
 
 import numpy as np
+from scipy.stats import trim_mean
 
 from sklmacro.likelihood import Increments, log_likelihood
 from sklmacro.polynomial import fit_polynomial, monomial_factors
 
-DEGREES = range(1, 9)
-N_FOLDS = 5
+DEGREES = range(1, 13)
+N_FOLDS = 10
+TRIMMED = 0.02  # of the differences, at either end
+PATIENCE = 3  # degrees in a row that are no better, after which no more are tried
 TIE = 1e-7  # of the mean log-likelihood: what fits to convergence leave open
 
 
@@ -26,9 +30,10 @@ def choose_degree(
     diffusion: str,
     parity: np.ndarray,
 ) -> int:
-    """Return the degree of `DEGREES` with the largest held-out likelihood; of ties the smallest.
+    """Return the degree of `DEGREES` that held-out pairs prefer; of ties the smallest.
 
-    Degrees with more monomials than there are pairs to fit them to are left out.
+    Each is held against the best of the smaller ones. Degrees with more monomials than there are
+    pairs to fit them to are left out.
 
     Parameters
     ----------
@@ -50,19 +55,20 @@ def choose_degree(
     """
     folds = _folds(groups, rng)
     n_fitted = min(len(fitted) for fitted, _ in folds)
-    best, choice = -np.inf, DEGREES[0]
+    best, choice = None, DEGREES[0]
     for degree in DEGREES:
-        if degree > DEGREES[0] and len(monomial_factors(u.shape[1], degree)) > n_fitted:
+        too_many = degree > choice and len(monomial_factors(u.shape[1], degree)) > n_fitted
+        if too_many or degree > choice + PATIENCE:
             break
-        score = 0.0
+        score = np.empty(len(groups))
         for fitted, held in folds:
             model = fit_polynomial(
                 u[fitted], increments.take(fitted), degree=degree, diffusion=diffusion,
                 parity=parity,
             )  # fmt: skip
             mu, factor = model.coefficients(u[held])
-            score += float(log_likelihood(increments.take(held), mu, factor).mean()) / len(folds)
-        if score > best + TIE:
+            score[held] = log_likelihood(increments.take(held), mu, factor)
+        if best is None or trim_mean(score - best, TRIMMED) > TIE:
             best, choice = score, degree
     return choice
 

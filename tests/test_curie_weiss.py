@@ -56,7 +56,7 @@ def test_magnetisation_has_the_boltzmann_law(shape):
     X, _ = model.advance(X, duration=60.0, random_state=1)
     counts = np.bincount(ups(X), minlength=size + 1)
     assert naive.pearson(counts, equilibrium(size, **MODEL)) > PASS
-    assert naive.pearson(counts, equilibrium(size, **{**MODEL, "temperature": 1.3})) < FAIL
+    assert naive.pearson(counts, equilibrium(size, **{**MODEL, "temperature": 1.5})) < FAIL
 
 
 @pytest.mark.statistical
@@ -120,7 +120,8 @@ def test_law_after_a_time_and_after_events(shape, n_up, window):
 @pytest.mark.parametrize("how", [{"n_events": 6}, {"duration": 0.5}], ids=["events", "time"])
 def test_states_agree_with_their_slow_twin(how):
     # Beyond the magnetisation: which spins are up. 2 x 3 spins have 64 states.
-    model, x, n = CurieWeiss(**MODEL), start_of((2, 3), 2), 1500
+    x, n = np.array([[1, 1, 1], [-1, -1, -1]], np.int8), 1500
+    model = CurieWeiss(**MODEL)
     rng = np.random.default_rng(5)
 
     def energy(X):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import solve_continuous_lyapunov
 from sklearn.base import clone
 
-from sklmacro import OnsagerSDE, PatchSDERegressor, rollout
+from sklmacro import OnsagerSDE, PatchSDERegressor, degree, rollout
 from sklmacro.likelihood import Increments, covariance_root, expected_nll, scaled_nll, whiten
 from sklmacro.pairs import latent_pairs
 from sklmacro.polynomial import monomials
@@ -482,6 +482,26 @@ def test_the_degree_of_a_cubic_process_is_found():
         assert np.median(found) <= 4
     line = moment_pairs(lambda z: -z, lambda z: np.full((len(z), 1, 1), 0.4), d=1)
     assert clone(AUTO).fit(line).degree_ == 1
+
+
+def along_a_curve(seed=0, n=300):
+    """Moments of the process (sin 3x, x^2 - y) along the parabola, and one beside it, the first."""
+    rng = np.random.default_rng(seed)
+    x = np.append(0.8, rng.uniform(-1, 1, n))
+    z = np.column_stack([x, x**2 + 0.02 * rng.normal(size=len(x))])
+    z[0, 1] = 0.0
+    b = np.column_stack([np.sin(3 * x), x**2 - z[:, 1]])
+    return latent_pairs(z, 0.1 * b, 0.1, cov=np.tile(0.01 * np.eye(2), (len(x), 1, 1)))
+
+
+@pytest.mark.statistical
+def test_one_pair_beside_all_others_does_not_choose_the_degree(monkeypatch):
+    model, pairs = clone(AUTO).set_params(diffusion_model="constant"), along_a_curve()
+    without = model.fit(pairs[1:]).degree_
+    assert 5 <= without <= 7
+    assert abs(model.fit(pairs).degree_ - without) <= 1
+    monkeypatch.setattr(degree, "TRIMMED", 0.0)  # negative control
+    assert abs(model.fit(pairs).degree_ - without) > 1
 
 
 def test_the_chosen_degree_is_the_one_fitted():
