@@ -28,7 +28,7 @@ class PatchSDERegressor(PatchSDE):
     drift_model : {"mlp", "linear", "polynomial"}, default="mlp"
         Form of the drift. The last two are fitted in closed form or to convergence.
     degree : int or "auto", default=2
-        Degree of the polynomials. "auto" takes, of 1 to 12, the one of the largest likelihood of
+        Degree of the polynomials. "auto" takes, of 1 to 9, the one of the largest likelihood of
         held-out increments, in ten folds of the groups; of ties the smallest. The mean over pairs
         is trimmed: those beyond all others would decide alone.
     diffusion_model : {"full", "diagonal", "constant"}, default="full"

@@ -1,9 +1,17 @@
-"""Problems with known answers, for the SDE estimators."""
+"""Problems with known answers."""
 
 import numpy as np
 
 from sklmacro.pairs import latent_pairs
 from sklmacro.polynomial import monomials
+
+
+def fixed_rng(seed):
+    """Generator that `--reseed` leaves alone, for the states that samples start from.
+
+    Exact laws are known from any state; how much a control differs from them, is not.
+    """
+    return np.random.Generator(np.random.PCG64(seed))
 
 
 def exact_increments(z, mu, factor, dt, seed=0, degree=3):

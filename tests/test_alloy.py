@@ -267,16 +267,16 @@ def test_only_what_changed_is_evaluated_again():
 
     model = CallableBarriers(function, "square", inner.radius, 2)
     alloy = Alloy(1500.0, model, ("A", "B"), attempt_frequency=1e3)
-    x = np.random.default_rng(0).integers(1, 3, (1, 30, 30)).astype(np.int8)
-    x[0, 5, 5] = x[0, 20, 20] = 0
+    x = np.random.default_rng(0).integers(1, 3, (1, 90, 90)).astype(np.int8)
+    x[0, 5, 5] = x[0, 50, 50] = 0
     alloy.advance(x, n_events=1, random_state=0)
     assert asked == [2, 1]
     asked.clear()
     alloy.advance(x, n_events=100, random_state=0)
     assert set(asked[1:]) == {1}
-    assert len(asked) < 80  # the jumps back cost nothing
+    assert len(asked) < 95  # the jumps back cost nothing; 69(6) of eight seeds
     asked.clear()
-    x[0, 20, 20], x[0, 5, 6] = 1, 0
+    x[0, 50, 50], x[0, 5, 6] = 1, 0
     alloy.advance(x, n_events=1, random_state=0)
     assert asked == [2, 2]
 

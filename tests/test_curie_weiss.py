@@ -11,6 +11,7 @@ from sklmacro.simulators import CurieWeiss
 from sklmacro.simulators.curie_weiss import _rates
 from tests import naive
 from tests.naive import FAIL, PASS
+from tests.problems import fixed_rng
 
 MODEL = {"temperature": 1.2, "field": 0.1, "coupling": 1.1}
 
@@ -37,7 +38,7 @@ def equilibrium(n, temperature, field, coupling):
 def start_of(shape, n_up, seed=0):
     x = np.full(int(np.prod(shape)), -1, np.int8)
     x[:n_up] = 1
-    return np.random.default_rng(seed).permutation(x).reshape(shape)
+    return fixed_rng(seed).permutation(x).reshape(shape)
 
 
 def many(x, n):
@@ -120,8 +121,7 @@ def test_law_after_a_time_and_after_events(shape, n_up, window):
 @pytest.mark.parametrize("how", [{"n_events": 6}, {"duration": 0.5}], ids=["events", "time"])
 def test_states_agree_with_their_slow_twin(how):
     # Beyond the magnetisation: which spins are up. 2 x 3 spins have 64 states.
-    x, n = np.array([[1, 1, 1], [-1, -1, -1]], np.int8), 1500
-    model = CurieWeiss(**MODEL)
+    model, x, n = CurieWeiss(**MODEL), start_of((2, 3), 2), 1500
     rng = np.random.default_rng(5)
 
     def energy(X):

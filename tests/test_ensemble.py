@@ -182,7 +182,7 @@ def test_paths_repeat_with_a_seed_and_members_have_noise_of_their_own():
 
 @pytest.mark.statistical
 def test_estimate_holds_the_spread_of_the_members_and_of_the_paths():
-    n_members, n_paths, dt = 40, 300, 0.05
+    n_members, n_paths, dt = 80, 300, 0.05
     ensemble = SDEEnsemble(LINEAR, n_members=n_members, random_state=0).fit(ou_pairs())
 
     def spread(paths):

@@ -43,7 +43,7 @@ def exact_lam(K, given_x=False):
 
 
 def sampler(K, n, seed=0, **options):
-    X = CHAIN.sample_initial(n, K * PATCH, random_state=1)
+    X = CHAIN.sample_initial(n, K * PATCH, random_state=seed + 1)
     options = {"patch": PATCH, "dt": DT, "n_joint": n, "random_state": seed} | options
     return PartialEvolutionSampler(CHAIN, **options), X
 
@@ -55,7 +55,7 @@ def test_estimate_is_that_of_exact_transitions(K):
     evolve.fit(X)
     truth = exact_lam(K)
     assert abs(evolve.lam_ - truth) < 4.5 * evolve.lam_error_
-    assert evolve.lam_error_ < 0.02 * truth
+    assert evolve.lam_error_ < 0.03 * truth
     assert abs(evolve.lam_ - exact_lam(K, given_x=True)) > 5 * evolve.lam_error_  # control
     assert evolve.lam_of_observables_ == pytest.approx([evolve.lam_])
 

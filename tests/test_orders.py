@@ -76,5 +76,5 @@ def test_variances_of_patches_add_up_to_that_of_the_lattice():
     def ratio(d):
         return (d.var(axis=0).sum(axis=0) / d.sum(axis=1).var(axis=0)).mean()
 
-    assert abs(ratio(increments(whole_densities)) - 0.95) < 0.08
+    assert abs(ratio(increments(whole_densities)) - 0.95) < 0.2
     assert ratio(increments(plain)) > 1.7

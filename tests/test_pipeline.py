@@ -79,20 +79,22 @@ def results(fitted):
 
 
 @pytest.mark.statistical
-def test_successive_halving_finds_the_same_lam(small, reference):
+def test_successive_halving_finds_the_same_lam(reference):
+    groups = np.repeat(np.arange(40), 4)
+    small = ISING.sample_initial(len(groups), 8, random_state=0)
     options = {"scoring": PathScorer(reference), "cv": GroupKFold(2), "error_score": "raise"}
     found = HalvingGridSearchCV(
         pipeline(),
         {"sde__lam": ["K", 1e-4, 1e-6]},  # noise 200 and 2000 times too wide
         factor=2,
-        min_resources=20,
+        min_resources=80,
         random_state=0,
         **options,
-    ).fit(small, groups=GROUPS)
+    ).fit(small, groups=groups)
     assert found.n_iterations_ == 2
     assert found.best_params_ == {"sde__lam": "K"}
     rows = found.cv_results_["iter"] == 0
-    assert found.cv_results_["n_resources"][rows].tolist() == [20, 20, 20]
+    assert found.cv_results_["n_resources"][rows].tolist() == [80, 80, 80]
 
 
 @pytest.mark.parametrize(

@@ -173,15 +173,16 @@ def test_number_of_workers_changes_no_bit(how):
 @pytest.mark.statistical
 def test_a_vacancy_that_jumps_back_has_no_plateau_at_few_jumps():
     alloy = Alloy(temperature=2000.0)
-    X = alloy.advance(alloy.sample_initial(60, 5, random_state=0), n_events=4000, random_state=1)[0]
+    X = alloy.sample_initial(100, 5, random_state=0)
+    X = alloy.advance(X, n_events=4000, random_state=1)[0]
     dts = alloy.jump_time() * np.array([1.0, 10.0, 100.0])
     found = dt_plateau(alloy, X, dts, random_state=0)
-    fall = found.diffusion[0] - found.diffusion[3]
-    error = np.hypot(found.diffusion_error[0], found.diffusion_error[3])
-    assert (found.diffusion[0] > 2 * found.diffusion[3])[[0, 2, 5]].all()  # like neighbours
-    assert (fall > 3 * error)[[0, 2, 5]].all()
+    alike = [0, 2, 5]
+    short, long = found.diffusion[0, alike].sum(), found.diffusion[3, alike].sum()
+    assert short > 2 * long
+    assert short - long > 3 * np.linalg.norm(found.diffusion_error[[0, 3]][:, alike])
     assert found.interval is None or found.interval[0] >= dts[0]
-    patches = dt_plateau(alloy, np.tile(X, (1, 2, 1, 1, 1)), dts, patch=5, random_state=0)
+    patches = dt_plateau(alloy, np.tile(X[:60], (1, 2, 1, 1, 1)), dts, patch=5, random_state=0)
     assert np.isfinite(patches.rate).all()
 
 

@@ -124,7 +124,7 @@ def test_one_patch_changes_the_whole_by_its_increment_over_K(seed, boundary):
 @pytest.mark.statistical
 def test_a_patch_closed_on_itself_does_not():
     """Negative control: walls of a periodic patch are not those of the lattice."""
-    X = ISING.sample_initial(20, 12, random_state=0)
+    X = ISING.sample_initial(100, 12, random_state=0)
     sampler = PartialEvolutionSampler(ISING, patch=4, dt=1.0, boundary="periodic", random_state=0)
     wrong = 0
     for pair in sampler.fit_transform(X):
@@ -133,7 +133,7 @@ def test_a_patch_closed_on_itself_does_not():
         after[window] = pair["x_next"][0]
         change = ISING.observe(after[None])[0] - ISING.observe(pair["x"][None])[0]
         wrong += not np.allclose(pair["d_obs"] / 9, change, atol=1e-12)
-    assert wrong > 5
+    assert wrong > 20
 
 
 @pytest.mark.parametrize("n_evolved", [1, 3])
