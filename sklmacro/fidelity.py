@@ -150,7 +150,8 @@ def fidelity(
         Whether the law stays the same when the fields change sign, as that of Ising without a
         field does. Then the given observables and their drifts are odd, all else is even.
     degree : int, default=4
-        Largest power of the given observables in conditional means; odd ones have one more.
+        Largest power of the given observables in conditional means; odd ones have one more. Where
+        their laws differ much, raise it: curves of too low a degree depend on the law.
 
     Returns
     -------

@@ -57,7 +57,7 @@ def many_paths(seed):
 
 def grouped(seed):
     """Trajectories with forces of their own."""
-    return ou_pairs(n_groups=100, n_rows=10, seed=seed, disorder=0.6, c=0.2)
+    return ou_pairs(n_groups=60, n_rows=60, seed=seed, disorder=0.6, c=0.2)
 
 
 def apart(seed):

@@ -154,8 +154,8 @@ def test_lam_of_spins_is_the_ratio_of_variances(critical):
 def test_events_are_shared_by_the_patches_of_the_box(critical):
     """As many a patch as apart: lam is near K, not K times it or over it."""
     estimate = ising_lam(critical, n_events=4)
-    assert estimate.lam_ == pytest.approx(16, abs=5 * estimate.lam_error_)
-    assert estimate.lam_error_ < 1
+    assert estimate.lam_ == pytest.approx(16, abs=4)
+    assert estimate.lam_error_ < 0.5
 
 
 # --- the way to the SDE ---------------------------------------------------------------------------

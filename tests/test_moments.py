@@ -421,10 +421,12 @@ def test_a_linear_encoder_gives_linear_moments(model):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("model", [Ising(2.3, 0.1), PredatorPrey(0.5), alloy()], ids=str)
+@pytest.mark.parametrize(
+    "model", [Ising(2.3, 0.1), PredatorPrey(0.5), alloy(vacancy_fraction=0.25)], ids=str
+)
 def test_a_part_of_the_events_is_right_in_the_mean(model):
     if isinstance(model, Alloy):
-        closure, pairs = closure_problem(model, 4, 2, 2, n=1)
+        closure, pairs = closure_problem(model, 4, 2, 4, n=1)
     elif isinstance(model, Ising):
         closure, pairs = closure_problem(model, 8, 4, 2, n=1)
     else:

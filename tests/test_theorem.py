@@ -21,6 +21,7 @@ from sklmacro.experiments.theorem_1 import EXPERIMENT, _predator_prey
 from sklmacro.patches import PatchGrid
 from sklmacro.simulators import Ising, LinearChain
 from tests import naive
+from tests.problems import fixed_rng
 
 ISING = Ising(temperature=2.27)
 SHORT = 2.0 ** np.arange(-8, -4)
