@@ -12,8 +12,9 @@ sweeps, and
 is the number of queries from which learning costs less than direct simulation of the same error.
 
 Errors are those of `_spins` over the observables; the walls are scaled by their range at one size.
-Snapshots are `_spins`' too, shuffled and relaxed; n_L L^2 is the same for all L, where it leaves
-enough of them. Moments cost one visit of every site of their patches.
+Snapshots are `_spins`' too, shuffled and relaxed, some of them at a lower temperature; n_L L^2 is
+the same for all L, where it leaves enough of them. Moments cost one visit of every site of their
+patches.
 """
 
 from dataclasses import dataclass, field, replace
@@ -69,6 +70,10 @@ class Settings:
         Divisors of the number of snapshots among the options.
     n_joint : int
         Snapshots that evolve jointly to estimate lam.
+    cooler : tuple of float
+        Temperature of LocalRelax for some of the snapshots, and their share. At that of the model
+        all relax from above to the curve that M and walls move along, and a large system does not
+        fluctuate far below it: paths that do would find no data.
     degree : int or "auto"
         Of the polynomials of drift and diffusion.
     path_dt : float
@@ -90,6 +95,7 @@ class Settings:
     least_snapshots: int = 500
     fewer: tuple[int, ...] = (4, 16)
     n_joint: int = 200
+    cooler: tuple[float, float] = (2.4, 0.1)
     degree: int | str = "auto"
     path_dt: float = 0.25
     n_predicted: int = 512
@@ -212,10 +218,16 @@ def _snapshots(
     upsample = pipeline(SIMULATOR, learning, seed, run)["upsample"]
     if not relaxed:
         upsample.set_params(relax_duration=None)
+    temperature, share = settings.cooler
+    cooler = clone(upsample).set_params(
+        simulator__temperature=temperature, random_state=1_000_000 + seed
+    )
     n = min(n_snapshots(settings, side), len(rows))
+    first = round((1 - share) * n)
+    X = np.concatenate([upsample.fit_transform(rows[:first]), cooler.fit_transform(rows[first:n])])
     small = learning.n_trajectories * learning.duration * learning.side_small**2
     relaxing = side**2 * VISITS * pass_duration(learning)
-    return upsample.fit_transform(rows[:n]), small / len(rows) + relaxed * relaxing
+    return stream(seed, Stage.SPLIT, 1).permutation(X), small / len(rows) + relaxed * relaxing
 
 
 def _learn(
