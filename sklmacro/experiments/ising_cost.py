@@ -12,9 +12,8 @@ sweeps, and
 is the number of queries from which learning costs less than direct simulation of the same error.
 
 Errors are those of `_spins` over the observables; the walls are scaled by their range at one size.
-Snapshots are `_spins`' too, shuffled and relaxed, some of them at a lower temperature; n_L L^2 is
-the same for all L, where it leaves enough of them. Moments cost one visit of every site of their
-patches.
+Snapshots are `_spins`' too, some of them relaxed at a lower temperature; n_L L^2 is the same for
+all L, where it leaves enough of them. Moments cost one visit of every site of their patches.
 """
 
 from dataclasses import dataclass, field, replace
