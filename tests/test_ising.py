@@ -164,7 +164,7 @@ def test_first_event_has_the_rates_of_algorithm_2():
     assert (changed.sum(axis=1) == 1).all()
     sites = changed.argmax(axis=1)
     costs = naive.flip_costs(x, energy_of(model))
-    rates, wrong = (1 / (1 + np.exp(costs / T)).ravel() for T in (1.7, 1.9))
+    rates, wrong = (1 / (1 + np.exp(costs / T)).ravel() for T in (1.7, 2.1))
     counts = np.bincount(sites, minlength=x.size)
     assert naive.pearson(counts, rates) > PASS
     assert naive.pearson(counts, wrong) < FAIL
