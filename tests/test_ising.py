@@ -131,7 +131,7 @@ def test_law_after_a_time(box):
     )
     Q, start = generator(model, x, window)
     assert naive.pearson(counts, naive.law_at(Q, start, 0.7)) > PASS
-    assert naive.pearson(counts, naive.law_at(Q, start, 1.0)) < FAIL
+    assert naive.pearson(counts, naive.law_at(Q, start, 1.4)) < FAIL
     X[(slice(None), *inside)] = x[inside]
     assert (x == X).all()  # the outside is frozen
 
