@@ -12,7 +12,7 @@ from sklmacro.likelihood import Increments, covariance_root, expected_nll, scale
 from sklmacro.pairs import latent_pairs
 from sklmacro.polynomial import monomials
 from sklmacro.steps import array_model
-from tests.problems import sampled_pairs
+from tests.problems import fixed_rng, sampled_pairs
 from tests.test_sde import GRID, polynomial_drift, state_dependent
 
 LINEAR = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
@@ -486,7 +486,7 @@ def test_the_degree_of_a_cubic_process_is_found():
 
 def along_a_curve(seed=0, n=300):
     """Moments of the process (sin 3x, x^2 - y) along the parabola, and one beside it, the first."""
-    rng = np.random.default_rng(seed)
+    rng = fixed_rng(seed)
     x = np.append(0.8, rng.uniform(-1, 1, n))
     z = np.column_stack([x, x**2 + 0.02 * rng.normal(size=len(x))])
     z[0, 1] = 0.0
