@@ -14,7 +14,7 @@ from scipy.stats import trim_mean
 from sklmacro.likelihood import Increments, log_likelihood
 from sklmacro.polynomial import fit_polynomial, monomial_factors
 
-DEGREES = range(1, 10)
+DEGREES = range(1, 10)  # higher ones go astray outside of the data, where rare paths come
 N_FOLDS = 10
 TRIMMED = 0.02  # of the differences, at either end
 PATIENCE = 3  # degrees in a row that are no better, after which no more are tried
