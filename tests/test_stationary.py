@@ -81,7 +81,7 @@ def test_autocorrelation_time_of_a_chain():
     scores = (found / exact - 1 + np.exp(-5)) / relative
     assert abs(scores.mean()) < 5 / np.sqrt(40)
     assert (scores**2).sum() < chi2(40).ppf(1 - 1e-6)
-    slower = np.repeat(chain(40, 1000, 0), 2, axis=1)
+    slower = np.repeat(chain(40, 2000, 0), 4, axis=1)
     assert autocorrelation_time(slower, DT) > exact * 1.5  # negative control
     white = np.random.default_rng(0).normal(size=(20, 5000))
     assert autocorrelation_time(white, 1.0) == pytest.approx(0.5, abs=0.03)  # 5 standard errors
