@@ -14,6 +14,11 @@ def fixed_rng(seed):
     return np.random.Generator(np.random.PCG64(seed))
 
 
+def start_spins(shape, seed=0):
+    """Spins, each up or down with even odds, that samples start from."""
+    return fixed_rng(seed).choice(np.array([-1, 1], np.int8), shape)
+
+
 def exact_increments(z, mu, factor, dt, seed=0, degree=3):
     """Increments whose sample moments are exactly those of N(mu dt, L L^T dt).
 

@@ -12,7 +12,7 @@ from scipy import stats
 from sklmacro.simulators import Ising
 from tests import naive
 from tests.naive import FAIL, PASS
-from tests.problems import fixed_rng
+from tests.problems import start_spins
 
 # shape of the snapshots, window or None, boundary; the enumerated states are those of the window
 BOXES = {
@@ -37,10 +37,6 @@ def energy_of(model):
         field=model.field,
         periodic=model.boundary == "periodic",
     )
-
-
-def start_of(shape, seed=0):
-    return fixed_rng(seed).choice(np.array([-1, 1], np.int8), shape)
 
 
 def inside_of(model, x, window):
@@ -84,7 +80,7 @@ def test_4x4_has_the_boltzmann_law(boltzmann):
     # The magnetisation relaxes within 40 sweeps (second eigenvalue of the generator: -0.0252), so
     # that 200 leave an error far below that of the sample; 30 would not.
     model, n = Ising(temperature=2.5, field=0.05), 100_000
-    X = start_of((n, 4, 4))
+    X = start_spins((n, 4, 4))
     X, elapsed = model.advance(X, duration=200.0, random_state=1)
     assert (elapsed == 200.0).all()
     counts = np.bincount(naive.spin_numbers(X), minlength=2**16)
@@ -99,7 +95,7 @@ def test_events_weighted_by_their_waiting_time_have_the_boltzmann_law(boltzmann)
     # The chain of visited states has the law exp(-H/T) R, R being the total rate of leaving. An
     # event changes the parity of the number of up spins, so that half the runs have one more.
     model, n = Ising(temperature=2.5, field=0.05), 50_000
-    X = start_of((n, 4, 4))
+    X = start_spins((n, 4, 4))
     X = np.concatenate(
         [
             model.advance(X[k::2], n_events=events, random_state=k)[0]
@@ -122,7 +118,7 @@ def test_events_weighted_by_their_waiting_time_have_the_boltzmann_law(boltzmann)
 @pytest.mark.parametrize("box", BOXES)
 def test_law_after_a_time(box):
     shape, window, boundary = BOXES[box]
-    model, x, n = Ising(**MODEL, boundary=boundary), start_of(shape), 10_000
+    model, x, n = Ising(**MODEL, boundary=boundary), start_spins(shape), 10_000
     X, elapsed = model.advance(many(x, n), duration=0.7, window=window, random_state=2)
     assert (elapsed == 0.7).all()
     inside = inside_of(model, x, window)
@@ -141,7 +137,7 @@ def test_law_after_a_time(box):
 @pytest.mark.parametrize("n_events", [1, 4])
 def test_joint_law_of_events_and_their_time(box, n_events):
     shape, window, boundary = BOXES[box]
-    model, x, n = Ising(**MODEL, boundary=boundary), start_of(shape), 6_000
+    model, x, n = Ising(**MODEL, boundary=boundary), start_spins(shape), 6_000
     X, elapsed = model.advance(many(x, n), n_events=n_events, window=window, random_state=3)
     inside = inside_of(model, x, window)
     numbers = naive.spin_numbers(X[(slice(None), *inside)])
@@ -158,7 +154,7 @@ def test_joint_law_of_events_and_their_time(box, n_events):
 
 @pytest.mark.statistical
 def test_first_event_has_the_rates_of_algorithm_2():
-    model, x, n = Ising(temperature=1.7, field=-0.2), start_of((4, 6), seed=5), 40_000
+    model, x, n = Ising(temperature=1.7, field=-0.2), start_spins((4, 6), seed=5), 40_000
     X, elapsed = model.advance(many(x, n), n_events=1, random_state=4)
     changed = (x != X).reshape(n, -1)
     assert (changed.sum(axis=1) == 1).all()
@@ -176,7 +172,7 @@ def test_first_event_has_the_rates_of_algorithm_2():
 
 @pytest.mark.statistical
 def test_windows_one_after_the_other():
-    model, x = Ising(**MODEL), start_of((2, 4))
+    model, x = Ising(**MODEL), start_spins((2, 4))
     lattice, n = model.lattice(x.shape), 20_000
     origins = np.array([[0, 3], [0, 1]])
     rng = np.random.default_rng(6)
@@ -207,7 +203,7 @@ def test_windows_one_after_the_other():
 @pytest.mark.parametrize("boundary", ["periodic", "open"])
 @pytest.mark.parametrize("how", [{"n_events": 12}, {"duration": 0.8}], ids=["events", "time"])
 def test_kernels_agree_with_their_slow_twin(how, boundary):
-    model, x, n = Ising(**MODEL, boundary=boundary), start_of((4, 7), seed=8), 500
+    model, x, n = Ising(**MODEL, boundary=boundary), start_spins((4, 7), seed=8), 500
     rng = np.random.default_rng(7)
     twins = [naive.glauber(x, energy_of(model), MODEL["temperature"], rng, **how) for _ in range(n)]
     slow, slow_time = np.array([s for s, _ in twins]), np.array([t for _, t in twins])
@@ -239,7 +235,7 @@ def test_kernels_agree_with_their_slow_twin(how, boundary):
 @pytest.mark.parametrize("coupling", [1.0, -0.7])
 def test_rates_obey_detailed_balance(temperature, boundary, coupling):
     model = Ising(temperature, 0.3, coupling, boundary)
-    rates, x = model._rates(), start_of((4, 5), seed=1)
+    rates, x = model._rates(), start_spins((4, 5), seed=1)
     around = np.pad(x, 1, mode="wrap" if boundary == "periodic" else "constant")
     fields = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
     costs = naive.flip_costs(x, energy_of(model))
@@ -273,7 +269,7 @@ def test_frozen_lattice_has_no_events():
 
 @pytest.mark.parametrize("nothing", [{"n_events": 0}, {"duration": 0.0}])
 def test_nothing_happens_in_no_time(nothing):
-    X = start_of((3, 4, 5))
+    X = start_spins((3, 4, 5))
     X_next, elapsed = Ising().advance(X, **nothing, random_state=0)
     assert (X_next == X).all()
     assert (elapsed == 0).all()
@@ -281,7 +277,7 @@ def test_nothing_happens_in_no_time(nothing):
 
 @pytest.mark.statistical
 def test_n_events_flip_n_spins_of_odd_parity():
-    x = start_of((5, 6))
+    x = start_spins((5, 6))
     X, _ = Ising().advance(many(x, 200), n_events=7, random_state=0)
     changed = (x != X).sum(axis=(1, 2))
     assert set(changed) <= {1, 3, 5, 7}
@@ -294,7 +290,7 @@ def test_n_events_flip_n_spins_of_odd_parity():
 @pytest.mark.parametrize("boundary", ["periodic", "open"])
 @pytest.mark.parametrize("shape", [(2, 2), (3, 5), (7, 4), (2, 9)])
 def test_observables_are_equation_24(shape, boundary):
-    model, X = Ising(boundary=boundary), start_of((5, *shape))
+    model, X = Ising(boundary=boundary), start_spins((5, *shape))
     expected = [[x.mean(), naive.ising_walls(x, boundary == "periodic")] for x in X]
     np.testing.assert_allclose(model.observe(X), expected, rtol=1e-14)
     densities = np.array([model.density(x) for x in X])
@@ -305,7 +301,7 @@ def test_observables_are_equation_24(shape, boundary):
 
 @pytest.mark.parametrize("boundary", ["periodic", "open"])
 def test_window_sees_its_true_neighbours(boundary):
-    model, x = Ising(boundary=boundary), start_of((5, 6))
+    model, x = Ising(boundary=boundary), start_spins((5, 6))
     lattice, density = model.lattice(x.shape), model.density(x)
     origins = [(1, 2), (0, 0), (3, 4)] + ([(4, 5)] if boundary == "periodic" else [])
     for origin in origins:

@@ -27,7 +27,7 @@ from sklmacro.simulators._kmc import LOW32, probability_words, random_words
 from sklmacro.simulators._word_blocks import block_lanes, draw_words, fill_times, fill_words
 from tests import naive
 from tests.naive import FAIL, PASS
-from tests.problems import fixed_rng
+from tests.problems import start_spins
 
 # kind, cells, window or None, boundary; the enumerated states are those of the window
 BOXES = {
@@ -51,15 +51,11 @@ MODEL = {"temperature": 3.1, "field": 0.15, "coupling": 0.9}
 HOT = MODEL | {"temperature": 3.9}
 
 
-def start_of(lattice, seed=0):
-    return fixed_rng(seed).choice(np.array([-1, 1], np.int8), lattice.site_shape)
-
-
 def problem(kind, cells, window, boundary, model=None):
     """Simulator, lattice, start, index of the window, generator on its states, start's number."""
     model = Ising(**(model or MODEL), boundary=boundary, kind=kind)
     lattice = Lattice(kind, cells, boundary)
-    x = start_of(lattice)
+    x = start_spins(lattice.site_shape)
     box = lattice.window(*(window or whole(lattice)))
     states = naive.spin_states(x[box].shape)
     everything = np.repeat(x[np.newaxis], len(states), axis=0)
@@ -192,7 +188,7 @@ def test_bits_have_the_exact_law(cells):
 def test_bits_agree_with_bytes(cells):
     # Rows of one word, of several, of a last word with one site; compared by the walls and spins.
     lattice, model, n = Lattice("square", cells), Ising(**MODEL), 800
-    x, rng = start_of(lattice), np.random.default_rng(0)
+    x, rng = start_spins(lattice.site_shape), np.random.default_rng(0)
     bits = np.array([run_bits(model, lattice, x, None, 1.5, None, rng)[0] for _ in range(n)])
     fast, _ = model.advance(many(x, n), duration=1.5, random_state=1)
     hot, _ = Ising(**HOT).advance(many(x, n), duration=1.5, random_state=2)

@@ -15,18 +15,14 @@ from sklmacro.simulators._kmc import probability_words, random_words
 from sklmacro.simulators._word_blocks import block_lanes
 from tests import naive
 from tests.naive import FAIL, PASS
-from tests.problems import fixed_rng
+from tests.problems import start_spins
 
 MODEL = Ising(temperature=2.2, field=0.15, coupling=0.9)
 
 
-def start_of(shape, seed=0):
-    return fixed_rng(seed).choice(np.array([-1, 1], np.int8), shape)
-
-
 @pytest.mark.parametrize("n", [1, 7, 64])
 def test_packing_there_and_back(n):
-    X = start_of((n, 35))
+    X = start_spins((n, 35))
     spins, Y = pack(X), np.zeros_like(X)
     assert spins.shape == (35,)
     unpack(spins, Y)
@@ -35,7 +31,7 @@ def test_packing_there_and_back(n):
 
 @pytest.mark.parametrize("cells", [(3, 5), (8, 64), (5, 130), (2, 2)])
 def test_counts_are_the_observables(cells):
-    X = start_of((64, *cells))
+    X = start_spins((64, *cells))
     ups, unequal = count(pack(X.reshape(64, -1)), *cells)
     np.testing.assert_array_equal(ups, (X > 0).sum(axis=(1, 2)))
     np.testing.assert_allclose(unequal / (2 * X[0].size), [naive.ising_walls(x, True) for x in X])
@@ -59,7 +55,7 @@ def test_bytes_are_compared_as_written():
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2)])
 def test_every_path_has_the_exact_law(shape):
     # 64 different starts in a block, so that the replicas must not get mixed up.
-    n_blocks, starts = 8000, start_of((64, *shape))
+    n_blocks, starts = 8000, start_spins((64, *shape))
     X = np.tile(starts, (n_blocks, 1, 1))
     paths = MODEL.simulate(X, [0.7], packed=True, random_state=0)[:, 0]
     numbers = naive.spin_numbers(paths).reshape(n_blocks, 64)
@@ -121,7 +117,7 @@ def test_replicas_are_independent_given_the_sites():
 @pytest.mark.statistical
 def test_paths_agree_with_those_that_are_not_packed():
     # Paths of one block share the sites of their attempts: one of each of the 640 is independent.
-    X, times = np.broadcast_to(start_of((20, 23)), (64 * 640, 20, 23)), [1.0, 3.0]
+    X, times = np.broadcast_to(start_spins((20, 23)), (64 * 640, 20, 23)), [1.0, 3.0]
     slow = MODEL.simulate(X[:640], times, observe=True, random_state=0)
     fast, hot = (
         model.simulate(X, times, observe=True, packed=True, random_state=1)[::64]
@@ -134,7 +130,7 @@ def test_paths_agree_with_those_that_are_not_packed():
 
 
 def test_the_result_does_not_depend_on_the_workers():
-    X, times = start_of((150, 6, 10)), [0.0, 0.5, 2.0]
+    X, times = start_spins((150, 6, 10)), [0.0, 0.5, 2.0]
     one = MODEL.simulate(X, times, packed=True, random_state=3)
     np.testing.assert_array_equal(one[:, 0], X)
     assert one.shape == (150, 3, 6, 10)
