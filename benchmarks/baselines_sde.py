@@ -1,4 +1,4 @@
-"""The straightforward ways to do what sklmacro.neural, rollout and scoring do."""
+"""The straightforward ways to do what sklmacro.sde.neural, rollout and scoring do."""
 
 import numpy as np
 import torch

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.baselines_alloy import EveryVacancyEveryStep
 from benchmarks.measure import Row, compare
 from sklmacro.simulators import Alloy, BarrierNetwork
-from sklmacro.simulators.barrier_network import read_arrays
+from sklmacro.simulators.vacancies.network import read_arrays
 
 TEMPERATURE = 2000.0
 SIDES = {1: 8, 8: 16, 64: 32}  # vacancies: unit cells along an axis, one vacancy in 1024 sites

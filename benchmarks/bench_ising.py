@@ -14,7 +14,7 @@ from benchmarks.baselines_ising import (
 from benchmarks.measure import compare
 from sklmacro.lattice import Lattice
 from sklmacro.simulators import Ising
-from sklmacro.simulators._base import whole
+from sklmacro.simulators.simulator import whole
 
 FIELD = 0.1  # of LocalRelax
 WINDOW, STRIDE, BATCH = 16, 8, 256

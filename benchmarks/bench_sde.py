@@ -9,10 +9,10 @@ from torch import nn
 from benchmarks import baselines_sde as plain
 from benchmarks.measure import compare
 from sklmacro import OnsagerSDE, PatchSDERegressor
-from sklmacro.fused import FusedLikelihood
 from sklmacro.likelihood import transition_log_likelihood
-from sklmacro.nets import CholeskyDiffusion, MLPDrift, SDENet
-from sklmacro.training import InMemoryBatches, train
+from sklmacro.sde.compiled.likelihood import FusedLikelihood
+from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, SDENet
+from sklmacro.training.loop import InMemoryBatches, train
 
 D, HIDDEN, BATCH, N_PAIRS = 4, (64, 64), 1024, 150_000
 BATCHES = [256, 1024, 8192]

@@ -8,7 +8,6 @@ trajectories are the negative control.
 import argparse
 
 from scipy.stats import binom
-
 from tests.test_ensemble import (
     STD,
     A,

@@ -45,8 +45,8 @@ autosummary.WELL_KNOWN_ABBREVIATIONS += (
 )  # no ends of sentences
 autodoc_typehints = "none"  # the docstrings say it, with shapes and units
 autosummary_filename_map = {  # names that differ from a class only in case
-    "sklmacro.fidelity.fidelity": "sklmacro.fidelity.function",
-    "sklmacro.structure.structure": "sklmacro.structure.function",
+    "sklmacro.measures.fidelity.fidelity": "sklmacro.measures.fidelity.function",
+    "sklmacro.measures.structure.structure": "sklmacro.measures.structure.function",
 }
 numpydoc_show_class_members = False
 suppress_warnings = ["ref.python"]  # attributes of one name in several classes

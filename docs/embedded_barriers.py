@@ -9,7 +9,7 @@ A small bias in the difference of a barrier and that of the jump back shifts the
 the energies of nearest-neighbour pairs, which a cluster expansion can take on without any loss, are
 adjusted until the order parameters at 1000 and 2000 K are those of the network.
 
-The coefficients go to `sklmacro/simulators/nbmota_barriers.json`, with the error on trajectories
+The coefficients go to `simulators/vacancies/nbmota_barriers.json`, with the error on trajectories
 that the fit has not seen. About ten minutes on one core.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 import sklmacro
 from sklmacro.simulators import Alloy, BarrierModel, BarrierNetwork
 from sklmacro.simulators.alloy import BOLTZMANN
-from sklmacro.simulators.nbmota import expand, orbits
+from sklmacro.simulators.vacancies.nbmota import expand, orbits
 
 TEMPERATURES = (400, 500, 600, 700, 800, 900, 1000, 1200, 1400, 1700, 2000, 2500, 3000)  # K
 N_TRAJECTORIES, N_HELD_OUT = 40, 8
@@ -162,7 +162,7 @@ def main(path: str, seed: int = 0) -> None:
         "points": points.tolist(),
         "pairs": pairs.tolist(),
     }
-    out = Path(sklmacro.__file__).parent / "simulators" / "nbmota_barriers.json"
+    out = Path(sklmacro.__file__).parent / "simulators" / "vacancies" / "nbmota_barriers.json"
     out.write_text(json.dumps(result) + "\n")
     shown = {k: v for k, v in result.items() if k not in ("points", "pairs")}
     print(json.dumps(shown, indent=2))

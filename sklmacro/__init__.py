@@ -2,15 +2,15 @@
 
 import logging
 
-from sklmacro.checkpointed import Checkpointed
-from sklmacro.closure import PatchAutoencoder
-from sklmacro.ensemble import SDEEnsemble
-from sklmacro.evolution import PartialEvolutionSampler
-from sklmacro.onsager import OnsagerSDE
+from sklmacro.closure.autoencoder import PatchAutoencoder
+from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.persistence import load, save
-from sklmacro.regressor import PatchSDERegressor
-from sklmacro.streaming import StreamedPairs
-from sklmacro.upsampling import HierarchicalUpsampler
+from sklmacro.persistence.search import Checkpointed
+from sklmacro.sampling.evolution import PartialEvolutionSampler
+from sklmacro.sampling.upsampling import HierarchicalUpsampler
+from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.onsager import OnsagerSDE
+from sklmacro.sde.regressor import PatchSDERegressor
 
 __all__ = [
     "Checkpointed",

@@ -25,7 +25,7 @@ from sklmacro.simulators import (
     Simulator,
     pairwise_barriers,
 )
-from sklmacro.simulators.barrier_network import BOX, N_HIDDEN
+from sklmacro.simulators.vacancies.network import BOX, N_HIDDEN
 
 
 class Flips(Simulator):

@@ -59,7 +59,7 @@ def run(K: int, select: str, left_out: set[str], write: Callable[[dict], None]) 
     """Run the statistical tests that are not left out with the seeds of K."""
     for name in [n for n in sys.modules if n.startswith("tests.") and n != __spec__.name]:
         del sys.modules[name]  # what they drew when they were imported
-    paths = [p for p in sorted(TESTS.glob("test_*.py")) if "mark.statistical" in p.read_text()]
+    paths = [p for p in sorted(TESTS.rglob("test_*.py")) if "mark.statistical" in p.read_text()]
     options = ["-q", "-p", "no:cacheprovider", "--tb=line", "-m", "statistical", "-k", select]
     with contextlib.redirect_stdout(sys.stderr):
         code = pytest.main(

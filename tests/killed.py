@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from sklmacro import OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, epochs
-from sklmacro.checkpoint import PARTIAL, Checkpoint
+from sklmacro import OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble
+from sklmacro.checkpoint.checkpoint import PARTIAL, Checkpoint
 from sklmacro.experiments import EXPERIMENTS, run_experiment
 from sklmacro.simulators import Ising, PredatorPrey
+from sklmacro.training import epochs
 from tests.problems import exact_pairs
 
 N_KILLS = 5

@@ -13,13 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sklmacro import (
-    HierarchicalUpsampler,
-    PartialEvolutionSampler,
-    PatchAutoencoder,
-    StreamedPairs,
-    _rows,
-)
+from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, StreamedPairs
+from sklmacro.checkpoint import rows as _rows
 from sklmacro.simulators import (
     Alloy,
     CurieWeiss,
@@ -27,10 +22,10 @@ from sklmacro.simulators import (
     LinearChain,
     PredatorPrey,
 )
-from sklmacro.simulators._trajectories import Trajectory
+from sklmacro.simulators.trajectories import Trajectory
+from tests.checkpoint.test_resume import IN_PYTHON, JUMP
 from tests.killed import N_KILLS, counted, dying, in_process, report, sha256
-from tests.test_resume import IN_PYTHON, JUMP
-from tests.test_simulator_base import Walkers
+from tests.simulators.test_simulator import Walkers
 
 STREAMS = ("words", "lanes", "side")  # random streams among the arrays of a trajectory
 

@@ -21,8 +21,8 @@ from sklmacro import (
     PatchSDERegressor,
     SDEEnsemble,
     StreamedPairs,
-    checkpointed,
 )
+from sklmacro.persistence import search as checkpointed
 from sklmacro.scoring import PathScorer, ReferencePaths
 from sklmacro.simulators import Ising
 from tests.killed import killed, report, sha256

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from distributed import WorkerPlugin
 
-from sklmacro import _rows
+from sklmacro.checkpoint import rows as _rows
 from sklmacro.simulators import LinearChain
 
 

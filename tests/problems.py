@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklmacro.pairs import latent_pairs
-from sklmacro.polynomial import monomials
+from sklmacro.sde.polynomial import monomials
 
 
 def fixed_rng(seed):

@@ -1,7 +1,7 @@
 """Other random numbers for all tests at once: what ``pytest --reseed K`` does to their seeds.
 
 Every integer seed s becomes s XOR 2^64 K on its way into `numpy.random.default_rng` and into
-`numpy.random.SeedSequence`, from which all streams of the library are made (`sklmacro._random`).
+`numpy.random.SeedSequence`, from which all streams of the library are made (`sklmacro._base.streams`).
 Equal seeds still give equal streams, other seeds other ones, and no seed gives the stream that it
 gives without K.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sklmacro import _random
+from sklmacro._base import streams as _random
 
 HIGHEST = 2**64 - 1
 
@@ -20,7 +20,7 @@ def mixed(seed: object, K: int) -> object:
     """Return an integer seed, or a sequence of integers, with K mixed in; others as they are.
 
     Below 2^128 the XOR leaves the number of words of a seed's pool as it is, which
-    `sklmacro._random._family` counts.
+    `sklmacro._base.streams._family` counts.
     """
     if isinstance(seed, numbers.Integral):
         return int(seed) ^ K << 64

@@ -15,8 +15,8 @@ from sklmacro import (
     PatchAutoencoder,
     PatchSDERegressor,
     SDEEnsemble,
-    _rows,
 )
+from sklmacro.checkpoint import rows as _rows
 from sklmacro.simulators import LinearChain
 from tests.killed import of_net, sha256
 from tests.problems import exact_pairs

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sklmacro.cli import build_parser
+from sklmacro.__main__ import build_parser
 from sklmacro.scoring import mean_path_error
 
 ROOT = Path(__file__).resolve().parents[1]

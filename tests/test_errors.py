@@ -12,9 +12,8 @@ from sklmacro import (
     PatchAutoencoder,
     PatchSDERegressor,
 )
-from sklmacro.lattice import Lattice
+from sklmacro.lattice import Lattice, PatchGrid
 from sklmacro.pairs import latent_pairs
-from sklmacro.patches import PatchGrid
 from sklmacro.scoring import PathScorer, ReferencePaths, mmd2
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey
 

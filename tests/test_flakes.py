@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from sklmacro._random import Stage, Streams, stream
+from sklmacro._base.streams import Stage, Streams, stream
 from tests import flakes
 from tests.reseed import HIGHEST, reseed
 

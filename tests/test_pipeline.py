@@ -22,10 +22,10 @@ from sklmacro import (
     PatchAutoencoder,
     PatchSDERegressor,
 )
-from sklmacro._parallel import single_threaded
+from sklmacro._base.workers import single_threaded
 from sklmacro.scoring import WORST_SCORE, PathScorer, ReferencePaths
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey
-from sklmacro.training import held_out_rows
+from sklmacro.training.loop import held_out_rows
 
 ISING = Ising(temperature=3.0)
 GROUPS = np.repeat(np.arange(10), 4)

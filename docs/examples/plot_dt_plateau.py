@@ -9,8 +9,8 @@ jumps straight back. ``dt_plateau`` looks for what lies in between.
 
 import numpy as np
 
-from sklmacro.plateau import dt_plateau
 from sklmacro.plots import PlateauDisplay
+from sklmacro.scoring import dt_plateau
 from sklmacro.simulators import Alloy, LinearChain
 
 # %%

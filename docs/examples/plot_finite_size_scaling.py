@@ -13,9 +13,8 @@ import numpy as np
 import sklmacro as skm
 from sklmacro.pairs import common_fields, latent_pairs
 from sklmacro.plots import ScalingDisplay
-from sklmacro.scaling import power_law
+from sklmacro.scoring import power_law, stationary_density
 from sklmacro.simulators import Ising
-from sklmacro.stationary import stationary_density
 
 T = 2 / np.log(1 + np.sqrt(2))
 ising = Ising(temperature=T)

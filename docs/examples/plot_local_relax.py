@@ -10,8 +10,8 @@ ones, in standard errors; ``relax_passes="converged"`` finds out by itself how l
 import matplotlib.pyplot as plt
 
 import sklmacro as skm
-from sklmacro.fidelity import fidelity
 from sklmacro.plots import FidelityDisplay
+from sklmacro.scoring import fidelity
 from sklmacro.simulators import Ising
 
 # %%

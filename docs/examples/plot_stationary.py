@@ -13,8 +13,8 @@ import numpy as np
 import sklmacro as skm
 from sklmacro.pairs import common_fields, latent_pairs
 from sklmacro.plots import StationaryDisplay
+from sklmacro.scoring import passage_time, reversal_time
 from sklmacro.simulators import Ising
-from sklmacro.stationary import passage_time, reversal_time
 
 ising = Ising(temperature=2.25)
 

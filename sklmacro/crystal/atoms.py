@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial import KDTree
 
-from sklmacro._validation import check_cells, check_choice, check_finite, check_numbers, check_real
+from sklmacro._base.checks import check_cells, check_choice, check_finite, check_numbers, check_real
 from sklmacro.crystal.species import Species, import_ase, species_map
-from sklmacro.lattice import KINDS, Lattice, n_axes
+from sklmacro.lattice.lattice import KINDS, Lattice, n_axes
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from sklmacro._validation import check_choice
+from sklmacro._base.checks import check_choice
 from sklmacro.crystal._lines import count_atoms, next_line, replacing, take_lines
 from sklmacro.crystal.atoms import from_atoms, to_atoms
 from sklmacro.crystal.lammps_dump import read_frame, write_frame
 from sklmacro.crystal.species import Species, species_map
-from sklmacro.lattice import n_axes
+from sklmacro.lattice.lattice import n_axes
 
 if TYPE_CHECKING:
     from ase import Atoms

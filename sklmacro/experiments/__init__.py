@@ -16,7 +16,7 @@ from sklmacro.experiments import (
     predator_prey,
     theorem_1,
 )
-from sklmacro.experiments._run import Experiment, Run, run_experiment
+from sklmacro.experiments._engine.run import Experiment, Run, run_experiment
 
 EXPERIMENTS = {
     module.EXPERIMENT.name: module.EXPERIMENT

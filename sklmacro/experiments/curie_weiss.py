@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro.experiments import _spins
-from sklmacro.experiments._patch_sizes import Settings, draw_errors
-from sklmacro.experiments._patch_sizes import compute as compute_sizes
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._spins import draw_observables
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._spins import protocol as _spins
+from sklmacro.experiments._spins.patch_sizes import Settings, draw_errors
+from sklmacro.experiments._spins.patch_sizes import compute as compute_sizes
+from sklmacro.experiments._spins.protocol import draw_observables
 from sklmacro.simulators import CurieWeiss
 
 if TYPE_CHECKING:

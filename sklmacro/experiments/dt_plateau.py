@@ -1,7 +1,7 @@
 """Where dt belongs: rates and diffusion over dt, for every system of the paper.
 
 Each system is followed from large snapshots of the states that its experiment visits, one patch of
-each evolved as there, see `sklmacro.plateau`. The dt of the experiment should lie where both curves
+each evolved as there, see `sklmacro.measures.plateau`. The dt of the experiment should lie where both curves
 are flat; that of exact moments is 0. Near the critical point, where they are those of all patches,
 the whole lattice is followed.
 """
@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro._random import Stage, stream
-from sklmacro.experiments import (
-    curie_weiss,
-    ising,
-    ising_patch_size,
-    linear_chain,
-    nbmota,
-    nbmota_small,
-)
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._wolff import equilibrium_snapshots
+from sklmacro._base.streams import Stage, stream
+from sklmacro.experiments import curie_weiss, ising, ising_patch_size, linear_chain, nbmota
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._nbmota import small as nbmota_small
+from sklmacro.experiments._truth.wolff import equilibrium_snapshots
 from sklmacro.experiments.nbmota_direct import alloy_of, pair_names
-from sklmacro.plateau import Plateau, dt_plateau
+from sklmacro.measures.plateau import Plateau, dt_plateau
 from sklmacro.plots.style import curve
 from sklmacro.simulators import Alloy, Ising, LinearChain, PredatorPrey, Simulator
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro.experiments._run import Experiment
-from sklmacro.experiments._spins import Settings, draw_paths, with_simulator
+from sklmacro.experiments._engine.run import Experiment
+from sklmacro.experiments._spins.protocol import Settings, draw_paths, with_simulator
 from sklmacro.simulators import Ising
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder
-from sklmacro._random import Stage, stream
-from sklmacro.experiments._kinetics import GRID, densities, law_distance
-from sklmacro.experiments._magnet import (
+from sklmacro._base.streams import Stage, stream
+from sklmacro.experiments._critical.kinetics import GRID, densities, law_distance
+from sklmacro.experiments._critical.learning import (
     SMOKE,
     Learning,
     fit_ensemble,
@@ -35,9 +35,9 @@ from sklmacro.experiments._magnet import (
     small_snapshots,
     states_along_relaxation,
 )
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._spins import VISITS
-from sklmacro.experiments._wolff import equilibrium_series, equilibrium_snapshots
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._spins.protocol import VISITS
+from sklmacro.experiments._truth.wolff import equilibrium_series, equilibrium_snapshots
 from sklmacro.simulators import Ising
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ import numpy as np
 from sklearn.base import clone
 
 from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor
-from sklmacro._random import Stage, stream
-from sklmacro.experiments import _spins
-from sklmacro.experiments._mean_paths import (
+from sklmacro._base.streams import Stage, stream
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._spins import protocol as _spins
+from sklmacro.experiments._spins.judge import (
     LANES,
     Truth,
     halves,
@@ -33,8 +34,7 @@ from sklmacro.experiments._mean_paths import (
     predicted_paths,
     true_paths,
 )
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._spins import (
+from sklmacro.experiments._spins.protocol import (
     TIME_STRIDE,
     VISITS,
     pass_duration,
@@ -43,8 +43,8 @@ from sklmacro.experiments._spins import (
     small_snapshots,
 )
 from sklmacro.experiments.ising import SIMULATOR
-from sklmacro.joint import N_REPLICAS, N_SETS
 from sklmacro.plots.style import COLORS
+from sklmacro.sampling.lam import N_REPLICAS, N_SETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

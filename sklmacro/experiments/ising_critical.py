@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro._random import Stage, stream, stream_seed
-from sklmacro.experiments._critical import NAMES, criticality
-from sklmacro.experiments._magnet import (
+from sklmacro._base.streams import Stage, stream, stream_seed
+from sklmacro.experiments._critical.learning import (
     SMOKE,
     Learning,
     equilibrium_moments,
@@ -23,10 +22,10 @@ from sklmacro.experiments._magnet import (
     magnetisation,
     moments_along_relaxation,
 )
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._wolff import equilibrium_series
-from sklmacro.plots import ScalingDisplay
-from sklmacro.scaling import (
+from sklmacro.experiments._critical.statistics import NAMES, criticality
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._truth.wolff import equilibrium_series
+from sklmacro.measures.scaling import (
     Estimate,
     binder,
     binder_slope,
@@ -36,6 +35,7 @@ from sklmacro.scaling import (
     susceptibility,
     value_at,
 )
+from sklmacro.plots import ScalingDisplay
 from sklmacro.simulators import Ising
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro.experiments import _spins
-from sklmacro.experiments._patch_sizes import Settings, draw_errors
-from sklmacro.experiments._patch_sizes import compute as compute_sizes
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._spins import draw_observables
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._spins import protocol as _spins
+from sklmacro.experiments._spins.patch_sizes import Settings, draw_errors
+from sklmacro.experiments._spins.patch_sizes import compute as compute_sizes
+from sklmacro.experiments._spins.protocol import draw_observables
 from sklmacro.experiments.ising import SIMULATOR
-from sklmacro.plateau import Plateau, dt_plateau
+from sklmacro.measures.plateau import Plateau, dt_plateau
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro import SDEEnsemble
-from sklmacro._random import Stage, stream
-from sklmacro.experiments._kinetics import (
+from sklmacro._base.streams import Stage, stream
+from sklmacro.experiments._critical.kinetics import (
     GRID,
     TimeScale,
     densities,
@@ -27,7 +27,7 @@ from sklmacro.experiments._kinetics import (
     reversal_times,
     time_scale,
 )
-from sklmacro.experiments._magnet import (
+from sklmacro.experiments._critical.learning import (
     SMOKE,
     Learning,
     fit_ensemble,
@@ -35,10 +35,10 @@ from sklmacro.experiments._magnet import (
     magnetisation,
     moments_along_relaxation,
 )
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._wolff import equilibrium_series, equilibrium_snapshots
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._truth.wolff import equilibrium_series, equilibrium_snapshots
+from sklmacro.measures.stationary import reversal_time
 from sklmacro.simulators import Ising
-from sklmacro.stationary import reversal_time
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

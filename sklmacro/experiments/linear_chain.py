@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor
-from sklmacro.experiments._run import Experiment, Run
+from sklmacro.experiments._engine.run import Experiment, Run
 from sklmacro.simulators import LinearChain
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro import HierarchicalUpsampler
-from sklmacro._random import Stage, stream
-from sklmacro.experiments._magnet import Learning, enlargements, small_snapshots
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.experiments._spins import VISITS
-from sklmacro.experiments._wolff import equilibrium_snapshots
-from sklmacro.fidelity import Fidelity, fidelity
+from sklmacro._base.streams import Stage, stream
+from sklmacro.experiments._critical.learning import Learning, enlargements, small_snapshots
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._spins.protocol import VISITS
+from sklmacro.experiments._truth.wolff import equilibrium_snapshots
+from sklmacro.measures.fidelity import Fidelity, fidelity
 from sklmacro.simulators import Ising
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro.experiments import nbmota_sizes, nbmota_temperatures
-from sklmacro.experiments._run import Experiment, Run
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._nbmota import sizes as nbmota_sizes
+from sklmacro.experiments._nbmota import temperatures as nbmota_temperatures
+from sklmacro.experiments._nbmota.fit import FitSettings
+from sklmacro.experiments._nbmota.sizes import SizeSettings
+from sklmacro.experiments._nbmota.small import SmallSettings
+from sklmacro.experiments._nbmota.temperatures import TemperatureSettings
 from sklmacro.experiments.nbmota_direct import alloy_of, pair_names
-from sklmacro.experiments.nbmota_fit import FitSettings
-from sklmacro.experiments.nbmota_sizes import SizeSettings
-from sklmacro.experiments.nbmota_small import SmallSettings
-from sklmacro.experiments.nbmota_temperatures import TemperatureSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro.experiments._run import Experiment, Run
+from sklmacro.experiments._engine.run import Experiment, Run
 from sklmacro.simulators import Alloy, BarrierNetwork
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from sklmacro import (
     PatchAutoencoder,
     PatchSDERegressor,
 )
-from sklmacro._random import Stage, stream
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.scoring import mean_mmd2, std_ratio
+from sklmacro._base.streams import Stage, stream
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.measures.paths import mean_mmd2, std_ratio
 from sklmacro.simulators import PredatorPrey
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import numpy as np
 from scipy import stats
 
 from sklmacro import PartialEvolutionSampler
-from sklmacro._random import Stage, stream
-from sklmacro.experiments._coupled import coupled_increments, first_order
-from sklmacro.experiments._exact_laws import chain_differences, total_variations
-from sklmacro.experiments._run import Experiment, Run
-from sklmacro.patches import PatchGrid
+from sklmacro._base.streams import Stage, stream
+from sklmacro.experiments._engine.run import Experiment, Run
+from sklmacro.experiments._truth.coupled import coupled_increments, first_order
+from sklmacro.experiments._truth.exact_laws import chain_differences, total_variations
+from sklmacro.lattice.patches import PatchGrid
 from sklmacro.simulators import Ising, LinearChain, PredatorPrey
 
 if TYPE_CHECKING:

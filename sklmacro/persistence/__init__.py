@@ -1,5 +1,5 @@
 """Estimators in files, without pickle."""
 
-from sklmacro.persistence._files import VersionWarning, fingerprint, load, save
+from sklmacro.persistence.save_load import VersionWarning, fingerprint, load, save
 
 __all__ = ["VersionWarning", "fingerprint", "load", "save"]

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sklmacro.lattice import Lattice
+from sklmacro.lattice.lattice import Lattice
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._validation import check_choice, check_finite, check_integer, check_numbers
-from sklmacro.pairs import is_structured
+from sklmacro._base.checks import check_choice, check_finite, check_integer, check_numbers
+from sklmacro.measures.paths import macrostates
+from sklmacro.measures.potential import nearest_potential, thermodynamic_force
+from sklmacro.measures.stationary import stationary_density
 from sklmacro.plots._axes import panels, require_matplotlib
 from sklmacro.plots._labels import component_labels, simulator_of
 from sklmacro.plots.style import COLORS, TRUE, pale_map
-from sklmacro.potential import nearest_potential, thermodynamic_force
-from sklmacro.scoring import macrostates
-from sklmacro.stationary import stationary_density
+from sklmacro.sampling.pairs import is_structured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,7 @@ class DriftDisplay:
         An `OnsagerSDE` has a potential of its own. In the place of another's stands the effective
         potential, in units of the noise: -log p of the stationary density for one component, see
         `stationary.stationary_density`; else the potential nearest to the SDE, see
-        `sklmacro.potential`, with the share of drift and noise that it accounts for.
+        `sklmacro.measures.potential`, with the share of drift and noise that it accounts for.
 
         Parameters
         ----------

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro.fidelity import Fidelity, fidelity
+from sklmacro.measures.fidelity import Fidelity, fidelity
 from sklmacro.plots._axes import legend, panels, require_matplotlib
 from sklmacro.plots.style import COLORS, SHADE, curve
 from sklmacro.simulators import Simulator

@@ -7,11 +7,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._validation import check_real
-from sklmacro.evolution import PartialEvolutionSampler
+from sklmacro._base.checks import check_real
+from sklmacro.measures.paths import WORST_SCORE
 from sklmacro.plots._axes import legend, panels, require_matplotlib
 from sklmacro.plots.style import TRUE, curve
-from sklmacro.scoring import WORST_SCORE
+from sklmacro.sampling.evolution import PartialEvolutionSampler
 
 MOST_TICKS = 8
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sklmacro._validation import check_real
-from sklmacro.plateau import Plateau
+from sklmacro._base.checks import check_real
+from sklmacro.measures.plateau import Plateau
 from sklmacro.plots._axes import legend, panels
 from sklmacro.plots.style import SHADE, TRUE, curve
 
@@ -39,7 +39,7 @@ class PlateauDisplay:
 
     Examples
     --------
-    >>> from sklmacro.plateau import dt_plateau
+    >>> from sklmacro.scoring import dt_plateau
     >>> from sklmacro.plots import PlateauDisplay
     >>> from sklmacro.simulators import LinearChain
     >>> chain = LinearChain(force=0.0, gamma=0.1)

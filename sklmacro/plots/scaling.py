@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sklmacro._validation import check_choice, check_finite, check_numbers, check_real
+from sklmacro._base.checks import check_choice, check_finite, check_numbers, check_real
+from sklmacro.measures.scaling import (
+    CollapseResidual,
+    Estimate,
+    collapse,
+    collapse_residual,
+    power_law,
+)
 from sklmacro.plots._axes import legend, panels
 from sklmacro.plots.style import COLORS, LINES, MARKERS, TRUE
-from sklmacro.scaling import CollapseResidual, Estimate, collapse, collapse_residual, power_law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

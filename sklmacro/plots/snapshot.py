@@ -6,14 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from sklmacro._validation import check_cells, check_integer
-from sklmacro.lattice import Lattice
-from sklmacro.pairs import has_moments, is_snapshot_pairs, patch_cells
-from sklmacro.patches import PatchGrid
+from sklmacro._base.checks import check_cells, check_integer
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.lattice.patches import PatchGrid
 from sklmacro.plots._axes import panels, require_matplotlib
 from sklmacro.plots._plane import Box, Plane
 from sklmacro.plots._sites import add_lines, chain_outline, draw_chain, draw_plane
 from sklmacro.plots.style import GRID, OUTLINE
+from sklmacro.sampling.pairs import has_moments, is_snapshot_pairs, patch_cells
 from sklmacro.simulators import Alloy, Simulator
 
 CHAIN = (7.5, 1.6), (7.5, 3.0)  # inches: discrete states, fields

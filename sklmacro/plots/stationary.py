@@ -6,10 +6,10 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._validation import check_bounds, check_finite, check_integer, check_numbers
+from sklmacro._base.checks import check_bounds, check_finite, check_integer, check_numbers
+from sklmacro.measures.stationary import stationary_density, wasserstein
 from sklmacro.plots._axes import legend, panels, require_matplotlib
 from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
-from sklmacro.stationary import stationary_density, wasserstein
 
 N_GRID = 501
 MARGIN = 0.1  # of the range of the true values, to each side of it

@@ -5,13 +5,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from sklmacro._validation import check_numbers, check_times
-from sklmacro.ensemble import SDEEnsemble
+from sklmacro._base.checks import check_numbers, check_times
+from sklmacro.measures.paths import macrostates, time_steps
 from sklmacro.plots._axes import legend, panels, require_matplotlib
 from sklmacro.plots._bands import Band, band_title, check_band, draw_bands
 from sklmacro.plots._labels import component_labels, simulator_of
 from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
-from sklmacro.scoring import macrostates, time_steps
+from sklmacro.sde.ensemble import SDEEnsemble
 
 TRUTH = {
     "color": TRUE, "fill": TRUE_FILL, "alpha": 0.5, "ls": "-", "zorder": 1.0, "label": "true",

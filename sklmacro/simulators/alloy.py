@@ -16,22 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._random import Streams
-from sklmacro._validation import check_choice, check_real
-from sklmacro.enlarge import apportion, tile_shifted
-from sklmacro.lattice import Lattice
-from sklmacro.simulators._base import Simulator
-from sklmacro.simulators._events import Events
-from sklmacro.simulators._kmc import random_words
-from sklmacro.simulators._orders import centred_sums, normalisation, ordered
-from sklmacro.simulators._trajectories import Trajectory
-from sklmacro.simulators._vacancies import Scale
-from sklmacro.simulators._vacancy_events import vacancy_jumps
-from sklmacro.simulators._vacancy_trajectory import VacancyTrajectory
-from sklmacro.simulators._walk import VacancyWalk, species_counts, window_pairs
-from sklmacro.simulators._windows import Window, whole
-from sklmacro.simulators.barriers import BarrierModel
-from sklmacro.simulators.nbmota import nbmota_barriers
+from sklmacro._base.checks import check_choice, check_real
+from sklmacro._base.streams import Streams
+from sklmacro.lattice.enlarge import apportion, tile_shifted
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.lattice.windows import Window, whole
+from sklmacro.simulators.events import Events
+from sklmacro.simulators.machine.random_words import random_words
+from sklmacro.simulators.simulator import Simulator
+from sklmacro.simulators.trajectories import Trajectory
+from sklmacro.simulators.vacancies.barriers import BarrierModel
+from sklmacro.simulators.vacancies.events import vacancy_jumps
+from sklmacro.simulators.vacancies.kernel import Scale
+from sklmacro.simulators.vacancies.nbmota import nbmota_barriers
+from sklmacro.simulators.vacancies.orders import centred_sums, normalisation, ordered
+from sklmacro.simulators.vacancies.trajectory import VacancyTrajectory
+from sklmacro.simulators.vacancies.walk import VacancyWalk, species_counts, window_pairs
 
 BOLTZMANN = 8.617333e-5  # eV/K
 
@@ -49,7 +49,7 @@ class Alloy(Simulator):
     temperature : float, default=2000.0
         Temperature in K, positive.
     barriers : BarrierModel, default=None
-        Barriers in eV; None takes the embedded ones of NbMoTa. See `sklmacro.simulators.barriers`.
+        Barriers in eV; None takes the embedded ones of NbMoTa. See `sklmacro.simulators.vacancies.barriers`.
     species : sequence of str, default=("Nb", "Mo", "Ta")
         Names of species 1, 2, ...
     composition : sequence of float, default=None
@@ -247,7 +247,7 @@ class Alloy(Simulator):
     def density(self, x: np.ndarray) -> np.ndarray:
         """Return the centred densities of the order parameters, (*site_shape, n_observables).
 
-        Those of every site among its neighbours; see `sklmacro.simulators._orders`.
+        Those of every site among its neighbours; see `sklmacro.simulators.vacancies.orders`.
         """
         lattice, flat = self.lattice(x.shape), x.ravel()
         neighbours, states = lattice.neighbors(), np.arange(len(self.species) + 1)

@@ -13,12 +13,12 @@ import numpy as np
 from numba import njit
 from scipy.special import expit
 
-from sklmacro._validation import check_real
-from sklmacro.lattice import Lattice
-from sklmacro.simulators._base import Simulator, Window
-from sklmacro.simulators._events import Events
-from sklmacro.simulators._glauber_tables import window_sites
-from sklmacro.simulators._kmc import (
+from sklmacro._base.checks import check_real
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators.events import Events
+from sklmacro.simulators.glauber.tables import window_sites
+from sklmacro.simulators.ising import random_spins
+from sklmacro.simulators.machine.random_words import (
     LOW32,
     below,
     check_elapsed,
@@ -29,7 +29,7 @@ from sklmacro.simulators._kmc import (
     random_words,
     uniform,
 )
-from sklmacro.simulators.ising import random_spins
+from sklmacro.simulators.simulator import Simulator, Window
 
 
 @njit(nogil=True)

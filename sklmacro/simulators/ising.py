@@ -24,20 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._random import Streams
-from sklmacro._validation import check_choice, check_real, check_times
-from sklmacro.lattice import KINDS, Lattice
-from sklmacro.simulators._base import Simulator, Window
-from sklmacro.simulators._events import Events
-from sklmacro.simulators._glauber_bits import LEAST_SITES, evolve_bits
-from sklmacro.simulators._glauber_classes import evolve_classes
-from sklmacro.simulators._glauber_moments import flip_moments, flips
-from sklmacro.simulators._glauber_patches import evolve_patches
-from sklmacro.simulators._glauber_rates import rate_tables
-from sklmacro.simulators._glauber_replicas import N_REPLICAS
-from sklmacro.simulators._glauber_rings import window_tables, write_back
-from sklmacro.simulators._glauber_square import evolve_square, window_sums
-from sklmacro.simulators._glauber_tables import (
+from sklmacro._base.checks import check_choice, check_real, check_times
+from sklmacro._base.streams import Streams
+from sklmacro.lattice.lattice import KINDS, Lattice
+from sklmacro.simulators.events import Events
+from sklmacro.simulators.glauber.bits import LEAST_SITES, evolve_bits
+from sklmacro.simulators.glauber.moments import flip_moments, flips
+from sklmacro.simulators.glauber.patches import evolve_patches
+from sklmacro.simulators.glauber.rates import rate_tables
+from sklmacro.simulators.glauber.rejection_free import evolve_classes
+from sklmacro.simulators.glauber.replicas import N_REPLICAS
+from sklmacro.simulators.glauber.rings import window_tables, write_back
+from sklmacro.simulators.glauber.square import evolve_square, window_sums
+from sklmacro.simulators.glauber.tables import (
     evolve_tables,
     neighbour_table,
     padded,
@@ -45,10 +44,11 @@ from sklmacro.simulators._glauber_tables import (
     table_sums,
     window_sites,
 )
-from sklmacro.simulators._kmc import check_elapsed, random_words
-from sklmacro.simulators._replicas import Replicas
-from sklmacro.simulators._trajectories import Trajectory, simulate_rows
-from sklmacro.simulators._word_blocks import block_lanes
+from sklmacro.simulators.glauber.trajectory import Replicas
+from sklmacro.simulators.machine.random_words import check_elapsed, random_words
+from sklmacro.simulators.machine.word_blocks import block_lanes
+from sklmacro.simulators.simulator import Simulator, Window
+from sklmacro.simulators.trajectories import Trajectory, simulate_rows
 
 PROBE = 4096  # attempts by which it is judged whether to go on without rejections
 

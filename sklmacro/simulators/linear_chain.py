@@ -13,10 +13,10 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
-from sklmacro._parallel import single_threaded
-from sklmacro._validation import check_real
-from sklmacro.lattice import Lattice
-from sklmacro.simulators._base import Simulator, Window
+from sklmacro._base.checks import check_real
+from sklmacro._base.workers import single_threaded
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators.simulator import Simulator, Window
 
 
 @njit(nogil=True)

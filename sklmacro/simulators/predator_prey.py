@@ -13,9 +13,9 @@ import math
 import numpy as np
 from numba import njit
 
-from sklmacro._validation import check_real
-from sklmacro.lattice import Lattice
-from sklmacro.simulators._base import Simulator, Window
+from sklmacro._base.checks import check_real
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators.simulator import Simulator, Window
 
 NOISE_CHUNK = 1 << 16  # normal numbers drawn at a time
 

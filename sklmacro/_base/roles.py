@@ -1,0 +1,107 @@
+"""Parameters by role: small objects with parameters of their own, and short forms of them.
+
+An estimator is put together from parts, such as a drift, a way to relax or a training. A part is an
+object; a text, a number or None may stand for one, as "polynomial" for `Polynomial()`. Parameters
+of a part are set by double underscores in either case: `set_params(drift_model__degree=3)` puts
+the part in the place of its short form first.
+
+`former` says which part a parameter belongs to that stood in the constructor before. It is still
+taken there, with a FutureWarning, and from files.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator, clone
+
+
+class Roles(BaseEstimator):
+    """Estimator with parts.
+
+    Attributes
+    ----------
+    roles : dict of str to callable
+        For each parameter that is a part, the function that turns its value into the object.
+    former : dict of str to str
+        Names that constructors had before, and where they belong now: "role__name".
+    """
+
+    roles: ClassVar[Mapping[str, Callable[[Any], BaseEstimator]]] = {}
+    former: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls) and cls.former:
+            cls.__init__ = _taking_former_names(cls.__init__)  # type: ignore[method-assign]
+
+    def part(self, role: str) -> Any:
+        """Return the object of a role, whatever stands for it."""
+        return self.roles[role](getattr(self, role))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, those of parts by double underscores."""
+        params = {self._present_name(name): value for name, value in params.items()}
+        super().set_params(**{name: v for name, v in params.items() if "__" not in name})
+        inner = {name: value for name, value in params.items() if "__" in name}
+        for role in {name.partition("__")[0] for name in inner} & set(self.roles):
+            setattr(self, role, self.part(role))
+        return super().set_params(**inner)
+
+    def _present_name(self, name: str) -> str:
+        if name not in self.former:
+            return name
+        _warn_of(type(self), [name])
+        return self.former[name]
+
+    @classmethod
+    def translated(cls, arguments: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
+        """Return arguments of the constructor, those of former names put into their parts.
+
+        Raises
+        ------
+        ValueError
+            If a part does not have such a parameter, and `strict`; else it is left out.
+        """
+        result = {name: value for name, value in arguments.items() if name not in cls.former}
+        defaults = cls().get_params(deep=False) if len(result) < len(arguments) else {}
+        for name, value in arguments.items():
+            if name not in cls.former:
+                continue
+            role, _, inner = cls.former[name].partition("__")
+            part = clone(cls.roles[role](result.get(role, defaults[role])))
+            nested = inner.partition("__")[0]
+            if nested in part.get_params(deep=False):
+                result[role] = part.set_params(**{inner: value})
+            elif strict:
+                raise ValueError(
+                    f"Expected parameters that {role}={result.get(role, defaults[role])!r} reads, "
+                    f"but got {name}={value!r}; leave it out, or choose another {role}."
+                )
+        return result
+
+
+def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that also takes the arguments of `Roles.former`, with a warning."""
+
+    @functools.wraps(init)
+    def constructor(self: Any, *args: Any, **arguments: Any) -> None:
+        names = [name for name in arguments if name in self.former]
+        if names and init is getattr(type(self).__init__, "__wrapped__", None):
+            _warn_of(type(self), names)
+            arguments = self.translated(arguments)
+        init(self, *args, **arguments)
+
+    constructor.deprecated_original = init  # type: ignore[attr-defined]  # where BaseEstimator looks
+    return constructor
+
+
+def _warn_of(cls: type[Roles], names: list[str]) -> None:
+    """Warn of former names of parameters."""
+    moves = ", ".join(f"{name} is {cls.former[name]}" for name in names)
+    warnings.warn(
+        f"{cls.__name__} has its parameters by role now: {moves}. Former names will be refused.",
+        FutureWarning,
+        stacklevel=4,
+    )

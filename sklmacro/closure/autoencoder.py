@@ -1,0 +1,399 @@
+"""Closure variables: what the observables leave out, found by an autoencoder of patches.
+
+    zhat(x) = (1/K) sum_I phihat(x_I)                                    (Eq. 1)
+    loss    = E |psi(phi*(x_I), phihat(x_I)) - x_I|^2                    (Eq. 2)
+    z       = (z*, zhat),    dz = phi(x_{t+dt,I}) - phi(x_{t,I})         (Eqs. 3, 10)
+
+The encoder phihat sees one patch, so that it applies to every lattice that the patch tiles. The
+decoder psi rebuilds the patch from its own observables and closures; for two-valued states the
+squared error gives way to the cross entropy. `increments="naive"` is the published baseline,
+dz = phi(x_{t+dt,I}) - phi(x_t) (Eq. 9).
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklmacro._base.checks import (
+    check_cells,
+    check_choice,
+    check_finite,
+    check_integer,
+    check_numbers,
+    check_real,
+    check_widths,
+)
+from sklmacro._base.estimators import (
+    CallbackSupportMixin,
+    FitTask,
+    SetOutput,
+    begin_fit,
+    with_callbacks,
+)
+from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
+from sklmacro.checkpoint.checkpoint import of_fit
+from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, fit_codec
+from sklmacro.closure.moments import latent_moments
+from sklmacro.lattice.patches import PatchGrid
+from sklmacro.sampling.pairs import (
+    common_fields,
+    has_moments,
+    is_snapshot_pairs,
+    is_structured,
+    latent_pairs,
+    patch_cells,
+    patches_before,
+)
+from sklmacro.simulators import Simulator, resolve_simulator
+from sklmacro.training.loop import held_out_rows
+
+
+class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
+    """Find closure variables beside the simulator's observables (Eqs. 1-3, 9-10).
+
+    Parameters
+    ----------
+    simulator : Simulator, default=None
+        Microscopic simulator, which gives the observables; None stands for `LinearChain()`, an
+        open chain of one field.
+    patch : int or sequence of int, default=None
+        Cells of a patch; None takes that of the pairs, or the whole lattice for snapshots.
+    n_closure : int, default=2
+        Number of closure variables; 0 leaves the observables alone, and nothing is trained.
+    encoder : {"auto", "dense", "conv"}, default="auto"
+        Patch encoder; "auto" is dense on a chain, convolutional elsewhere.
+    increments : {"patch", "naive"}, default="patch"
+        Increments by Eq. 10, or by Eq. 9 (the published baseline).
+    n_events_encoded : int, default=None
+        For pairs of moments, the number of events of a patch that are encoded, or of directions of
+        the noise of a diffusion, drawn without bias; None takes all. See `sklmacro.closure.moments`.
+    hidden : sequence of int, default=(128, 64)
+        Hidden layers of the dense nets.
+    max_patches : int, default=50_000
+        Largest number of patches to train on, drawn at random.
+    max_epochs, batch_size, lr : default=20, 256, 2e-3
+        Training by AdamW; the learning rate falls along a cosine.
+    validation_fraction : float, default=0.1
+        Part of the groups held out for early stopping.
+    patience : int, default=10
+        Epochs without a better held-out loss after which training stops.
+    device : str, default="cpu"
+        Where torch computes.
+    random_state : None, int, RandomState or Generator, default=None
+        Seed of patches, weights and batches.
+    verbose : bool, default=False
+        Show progress with the time left.
+    checkpoint_dir : str or Path, default=None
+        Folder in which the training keeps its state, as in `PatchSDERegressor`.
+
+    Attributes
+    ----------
+    simulator_ : Simulator
+        The simulator in use.
+    grid_ : PatchGrid
+        Patches of the snapshots seen in fit.
+    n_latent_ : int
+        d, number of observables and closures.
+    codec_ : PatchCodec
+        Trained encoder and decoder, for `n_closure` of at least 1.
+    history_ : list of dict
+        Losses of every epoch.
+    n_features_in_ : int
+        Cells along the first axis of the snapshots.
+
+    Examples
+    --------
+    >>> from sklmacro import PartialEvolutionSampler, PatchAutoencoder
+    >>> from sklmacro.simulators import PredatorPrey
+    >>> spde = PredatorPrey()
+    >>> X = spde.sample_initial(50, 40, random_state=0)
+    >>> pairs = PartialEvolutionSampler(spde, patch=10, random_state=0).fit_transform(X)
+    >>> closure = PatchAutoencoder(spde, n_closure=1, max_epochs=2, random_state=0)
+    >>> closure.fit_transform(pairs)["z"].shape
+    (50, 3)
+    """
+
+    simulator_: Simulator
+    grid_: PatchGrid
+    n_latent_: int
+    codec_: PatchCodec
+    history_: list[dict[str, float]]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        simulator: Simulator | None = None,
+        *,
+        patch: int | Sequence[int] | None = None,
+        n_closure: int = 2,
+        encoder: str = "auto",
+        increments: str = "patch",
+        n_events_encoded: int | None = None,
+        hidden: Sequence[int] = (128, 64),
+        max_patches: int = 50_000,
+        max_epochs: int = 20,
+        batch_size: int = 256,
+        lr: float = 2e-3,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ):
+        self.simulator = simulator
+        self.patch = patch
+        self.n_closure = n_closure
+        self.encoder = encoder
+        self.increments = increments
+        self.n_events_encoded = n_events_encoded
+        self.hidden = hidden
+        self.max_patches = max_patches
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.checkpoint_dir = checkpoint_dir
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> "PatchAutoencoder":
+        """Train the autoencoder on patches (Eq. 2).
+
+        Parameters
+        ----------
+        X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
+            Snapshot pairs, of which x is used, or snapshots.
+        y : ignored
+
+        Returns
+        -------
+        self : PatchAutoencoder
+
+        Raises
+        ------
+        ValueError
+            If X is neither, the patches do not tile the snapshots, a parameter does not fit, or
+            `checkpoint_dir` has another fit.
+        """
+        self._validate_parameters()
+        self.simulator_ = resolve_simulator(self.simulator)
+        snapshots = self._snapshots(X, reset=True)
+        lattice = self.simulator_.lattice(snapshots.shape[1:])
+        cells = lattice.cells
+        if self.patch is not None:
+            cells = check_cells(self.patch, "patch", lattice.ndim)
+        elif is_snapshot_pairs(X):
+            cells = patch_cells(X, lattice.ndim)
+        self.grid_ = PatchGrid(lattice, cells)
+        self.n_latent_ = self.simulator_.n_observables + self.n_closure
+        task = begin_fit(self, X, y, n_tasks=self.max_epochs if self.n_closure else 0)
+        if self.n_closure:
+            groups = X["group"] if is_snapshot_pairs(X) else np.arange(len(snapshots))
+            self._train(snapshots, np.asarray(groups), task)
+        task.end(fitted=dict)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return macrostates of snapshots, or latent pairs of snapshot pairs.
+
+        Parameters
+        ----------
+        X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
+            Snapshot pairs, or snapshots of any size that the patch divides.
+
+        Returns
+        -------
+        z : ndarray of shape (n_samples, n_latent_), or structured ndarray of latent pairs
+            With `set_output`, macrostates of snapshots are a data frame; pairs stay as they are.
+        """
+        check_is_fitted(self)
+        snapshots = self._snapshots(X, reset=False)
+        z = self._macrostates(snapshots)
+        if not is_snapshot_pairs(X):
+            return self._as_table(z, self.get_feature_names_out())
+        if has_moments(X):
+            dz, cov = self._moments(X)
+            return latent_pairs(z, dz, cov=cov, **common_fields(X))
+        dz = self._increments(X, z)
+        return latent_pairs(z, dz, **common_fields(X))
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Return snapshots (n_samples, *snapshot shape) decoded from macrostates.
+
+        The decoder rebuilds one patch, which is repeated over the lattice seen in fit: the mean
+        field of real states, the mean spin in [-1, 1] of two-valued ones.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_latent_)
+        """
+        check_is_fitted(self)
+        Z = check_finite(check_numbers(Z, "macrostates"), "macrostates")
+        if Z.ndim != 2 or Z.shape[1] != self.n_latent_:
+            raise ValueError(
+                f"Expected macrostates of shape (n_samples, {self.n_latent_}), but got {Z.shape}; "
+                "pass what transform returns."
+            )
+        if not self.n_closure:
+            raise ValueError(
+                "Expected closure variables to decode, but got n_closure=0, for which there is no "
+                "decoder; fit with n_closure of at least 1."
+            )
+        return self.grid_.tile(self.codec_.decode(Z))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the components of z: the observables, then closure0, closure1 ...
+
+        An observable with a unit has it behind its name, as in "length [nm]".
+        """
+        check_is_fitted(self)
+        closures = [f"closure{k}" for k in range(self.n_closure)]
+        return np.array([*self.simulator_.observable_labels, *closures], dtype=object)
+
+    # Macrostates and increments -------------------------------------------------------------------
+
+    def _macrostates(self, snapshots: np.ndarray) -> np.ndarray:
+        """Return z = (z*, zhat) of snapshots (Eqs. 1, 3)."""
+        z_star = self.simulator_.observe(snapshots)
+        if not self.n_closure:
+            return z_star
+        lattice = self.simulator_.lattice(snapshots.shape[1:])
+        grid = PatchGrid(lattice, self.grid_.cells)
+        closures = np.empty((len(snapshots), self.n_closure))
+        step = max(1, ENCODE_BATCH // grid.n_patches)
+        for start in range(0, len(snapshots), step):
+            patches = grid.split(snapshots[start : start + step])
+            encoded = self.codec_.encode(patches.reshape(-1, *patches.shape[2:]))
+            closures[start : start + step] = encoded.reshape(*patches.shape[:2], -1).mean(axis=1)
+        return np.hstack([z_star, closures])
+
+    def _increments(self, pairs: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Return dz (n, d), the mean over the evolved patches (Eq. 10, or Eq. 9)."""
+        naive = self.increments == "naive"
+        lattice = self.simulator_.lattice(pairs["x"].shape[1:])
+        n_pairs, n_evolved = pairs["origin"].shape[:2]
+        cells = patch_cells(pairs, lattice.ndim)
+        d_obs = pairs["d_obs"].copy()
+        if naive:
+            d_obs += self._patch_observables(pairs, cells) - z[:, : d_obs.shape[1]]
+        if not self.n_closure:
+            return d_obs
+        self._check_cells(cells)
+        d_closure = np.zeros((n_pairs, self.n_closure))
+        for start in range(0, n_pairs, ENCODE_BATCH):
+            rows = slice(start, start + ENCODE_BATCH)
+            for q in range(n_evolved):
+                after = self.codec_.encode(pairs["x_next"][rows, q])
+                if naive:
+                    before = z[rows, -self.n_closure :]
+                else:
+                    before = self.codec_.encode(patches_before(pairs[rows], q, lattice))
+                d_closure[rows] += (after - before) / n_evolved
+        return np.hstack([d_obs, d_closure])
+
+    def _moments(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean (n, d) and the covariance (n, d, d) of dz, as dt -> 0."""
+        if self.increments == "naive":
+            raise ValueError(
+                "Expected sampled increments for increments='naive', but got pairs of moments; "
+                "Eq. 9 has no mean and covariance as dt -> 0, so use increments='patch', or sample "
+                "with moments=False."
+            )
+        if not self.n_closure:
+            return pairs["d_obs"], pairs["cov_obs"]
+        self._check_cells(patch_cells(pairs, len(self.grid_.cells)))
+        entropy = resolve_entropy(self.random_state)
+        return latent_moments(
+            pairs, self.simulator_, self.codec_, self.n_closure, self.n_events_encoded, entropy
+        )
+
+    def _check_cells(self, cells: tuple[int, ...]) -> None:
+        if cells != self.grid_.cells:
+            raise ValueError(
+                f"Expected evolved patches of {self.grid_.cells} cells, as in fit, but got {cells};"
+                " the encoder knows one size, so sample and fit with the same patch."
+            )
+
+    def _patch_observables(self, pairs: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
+        """Return phi*(x_{t,I}), mean over the evolved patches."""
+        observe = self.simulator_.observe_window
+        rows = zip(pairs["x"], pairs["origin"].tolist(), strict=True)
+        found = [[observe(x, (tuple(o), cells)) for o in origins] for x, origins in rows]
+        return np.mean(found, axis=1)
+
+    def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:
+        """Draw patches at random and train encoder and decoder on them."""
+        simulator, grid = self.simulator_, self.grid_
+        checkpoint, entropy = of_fit(self, {"X": snapshots, "groups": groups})
+        rng = stream(entropy, Stage.SPLIT)
+        n_all = len(snapshots) * grid.n_patches
+        chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))
+        sample, number = np.divmod(chosen, grid.n_patches)
+        windows = [(tuple(o.tolist()), grid.cells) for o in grid.origins]
+        boxes = [grid.lattice.window(*window) for window in windows]
+        drawn = list(zip(sample, number, strict=True))
+        patches = np.stack([snapshots[s][boxes[k]] for s, k in drawn])
+        observables = np.stack(
+            [simulator.observe_window(snapshots[s], windows[k]) for s, k in drawn]
+        )
+        dense = grid.lattice.ndim == 1 if self.encoder == "auto" else self.encoder == "dense"
+        self.codec_ = fit_codec(
+            patches, observables,
+            held_out_rows(groups[sample], self.validation_fraction, rng),
+            kind="dense" if dense else "conv", n_axes=grid.lattice.ndim,
+            n_closure=self.n_closure, two_valued=simulator.two_valued,
+            n_fields=simulator.n_fields, hidden=tuple(self.hidden),
+            seed=stream_seed(entropy, Stage.TRAIN), max_epochs=self.max_epochs,
+            batch_size=self.batch_size, lr=self.lr, patience=self.patience, device=self.device,
+            verbose=self.verbose, checkpoint=checkpoint, task=task,
+        )  # fmt: skip
+        self.history_ = self.codec_.history
+
+    # Checks ---------------------------------------------------------------------------------------
+
+    def _snapshots(self, X: Any, reset: bool) -> np.ndarray:
+        """Return the snapshots of X, checked."""
+        if is_structured(X):
+            if not is_snapshot_pairs(X):
+                raise ValueError(
+                    "Expected snapshot pairs with fields x, x_next, origin, d_obs, dt, n_patches, "
+                    f"n_evolved and group, but got fields {', '.join(X.dtype.names)}; pass what "
+                    "PartialEvolutionSampler returns."
+                )
+            X = X["x"]
+        tiled = not reset and self._tiled(np.asarray(X).shape[1:])  # else as many cells as in fit
+        X = validate_data(self, X, reset=reset, allow_nd=True, ensure_2d=not tiled)
+        return self.simulator_.check_snapshots(X)
+
+    def _tiled(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether the patches tile snapshots of this shape."""
+        cells = self.grid_.cells
+        axes = zip(shape, cells, strict=False)
+        return len(shape) >= len(cells) and all(n % c == 0 for n, c in axes)
+
+    def _validate_parameters(self) -> None:
+        check_integer(self.n_closure, "n_closure", low=0)
+        check_choice(self.encoder, "encoder", ("auto", "dense", "conv"))
+        check_choice(self.increments, "increments", ("patch", "naive"))
+        check_widths(self.hidden, "hidden")
+        if self.n_events_encoded is not None:
+            check_integer(self.n_events_encoded, "n_events_encoded", low=1)
+        for name in ("max_patches", "max_epochs", "batch_size", "patience"):
+            check_integer(getattr(self, name), name, low=1)
+        check_real(self.lr, "lr", low=0.0, strict=True)
+        check_real(self.validation_fraction, "validation_fraction", low=0.0, high=0.9)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64"]
+        return tags

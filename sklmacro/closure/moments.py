@@ -1,0 +1,246 @@
+"""Moments of macrostates: mean and covariance of the increment as dt -> 0, closures included.
+
+phi(x) are the observables and the closures, and dphi_e is the change of phi by event e:
+
+    jump process    b = sum_e r_e dphi_e,                         A = sum_e r_e dphi_e dphi_e^T
+    diffusion       b = J f + 1/2 sum_i sigma_i^2 d2phi/dx_i^2,   A = J diag(sigma^2) J^T
+
+with f and sigma the drift and the noise of the fields, and J = dphi/dx. Events are encoded one by
+one; derivatives are central differences through the encoder. Where that is too much, m of the
+events, drawn in proportion to their rates, or m random directions of the noise (Hutchinson, Commun.
+Stat. Simul. 18, 1059 (1989)) stand for all: b and A are then right in the mean.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from sklmacro._base.streams import Stage, stream
+from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec
+from sklmacro.lattice.patches import PatchGrid
+from sklmacro.sampling.pairs import patch_cells
+from sklmacro.simulators import Simulator
+
+# Of central differences in units of the fields' spread: errors of rounding and of the fourth order
+# are alike in second differences.
+STEP = float(np.finfo(float).eps ** 0.25)
+SAME = 1e-6  # relative difference up to which two computations of the same moments agree
+
+# Moments per time: b of the closures (c,), A of observables and closures (o + c, o + c).
+Parts = tuple[np.ndarray, np.ndarray]
+# Patches to encode, and what makes parts of their closures.
+Probe = tuple[np.ndarray, Callable[[np.ndarray], Parts]]
+
+
+def latent_moments(
+    pairs: np.ndarray,
+    simulator: Simulator,
+    codec: PatchCodec,
+    n_closure: int,
+    n_drawn: int | None,
+    entropy: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the moments of macrostates for pairs of moments.
+
+    Parameters
+    ----------
+    pairs : structured ndarray of shape (n_samples,)
+        Snapshot pairs of moments.
+    simulator : Simulator
+        The one that the pairs come from.
+    codec : PatchCodec
+        Encoder of patches of the pairs' size.
+    n_closure : int
+        Number c of closures.
+    n_drawn : int or None
+        Events, or directions, drawn for each patch; None takes all.
+    entropy : int
+        Of the streams that they are drawn from, one for each pair.
+
+    Returns
+    -------
+    dz : ndarray of shape (n_samples, d)
+        b dt, mean over the p patches of a pair.
+    cov : ndarray of shape (n_samples, d, d)
+        A dt, covariance of that mean. With `n_drawn` the part of the observables is that of what
+        was drawn, too, so that every matrix is positive semidefinite.
+
+    Raises
+    ------
+    ValueError
+        If the simulator has no moments, or its moments of the observables are not the pairs'.
+    """
+    simulator.check_moments()
+    lattice = simulator.lattice(pairs["x"].shape[1:])
+    grid = PatchGrid(lattice, patch_cells(pairs, lattice.ndim))
+    (n, p), o = pairs["origin"].shape[:2], simulator.n_observables
+    b, A = np.zeros((n, n_closure)), np.zeros((n, o + n_closure, o + n_closure))
+    if simulator.process == "diffusion":  # second differences need double precision
+        codec = replace(codec, net=copy.deepcopy(codec.net).double())
+    waiting: list[tuple[int, Probe]] = []
+
+    def encode_waiting() -> None:
+        closures = codec.encode(np.concatenate([patches for _, (patches, _) in waiting]))
+        cuts = np.cumsum([len(patches) for _, (patches, _) in waiting])
+        for (k, (_, parts)), own in zip(waiting, np.split(closures, cuts[:-1]), strict=True):
+            for total, part in zip((b, A), parts(own), strict=True):
+                total[k] += part
+        waiting.clear()
+
+    for k, pair in enumerate(pairs):
+        _check_origin_of(pair, simulator, grid)
+        rng = stream(entropy, Stage.MOMENTS, k)
+        for origin in pair["origin"].tolist():
+            if simulator.process == "jump":
+                probe = _probe_events(pair["x"], simulator, grid, tuple(origin), n_drawn, rng)
+            else:
+                scale = codec.fields.scale
+                probe = _probe_noise(pair["x"], simulator, grid, tuple(origin), n_drawn, rng, scale)
+            if len(probe[0]):
+                waiting.append((k, probe))
+        if sum(len(patches) for _, (patches, _) in waiting) >= ENCODE_BATCH:
+            encode_waiting()
+    if waiting:
+        encode_waiting()
+    dt = pairs["dt"][:, np.newaxis]
+    dz = np.hstack([pairs["d_obs"], b / p * dt])
+    cov = A / p**2 * dt[..., np.newaxis]
+    return dz, cov
+
+
+def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) -> None:
+    """Raise ValueError unless the observables' moments of a pair are the simulator's."""
+    x, origins = pair["x"][np.newaxis], pair["origin"][np.newaxis]
+    b, A = simulator._moments_apart(x, grid.lattice, origins, grid.cells)
+    n_s, p, dt = grid.sites_per_patch, len(pair["origin"]), pair["dt"]
+    mean, cov = b[0].mean(axis=0) / n_s * dt, A[0].mean(axis=0) / (p * n_s**2) * dt
+    spread = np.sqrt(np.trace(cov))
+    if not (
+        np.allclose(mean, pair["d_obs"], rtol=SAME, atol=SAME * spread)
+        and np.allclose(cov, pair["cov_obs"], rtol=SAME, atol=SAME * spread**2)
+    ):
+        raise ValueError(
+            f"Expected pairs of moments of {simulator!r}, but got other moments of the observables "
+            f"(mean {pair['d_obs']}, the simulator's {mean}); give PatchAutoencoder the simulator "
+            "of the pairs, with the same parameters, or sample increments."
+        )
+
+
+# Jump processes -----------------------------------------------------------------------------------
+
+
+def _probe_events(
+    x: np.ndarray,
+    simulator: Simulator,
+    grid: PatchGrid,
+    origin: tuple[int, ...],
+    n_drawn: int | None,
+    rng: np.random.Generator,
+) -> Probe:
+    """Return the patches that the events of a window touch, before and after them."""
+    events = simulator._events(x, grid.lattice, (origin, grid.cells))
+    rates = np.asarray(events.rates, float)
+    chosen, weights = _draw_events(rates, n_drawn, rng)
+    sites, states = events.sites[chosen], events.states[chosen]
+    changes = events.changes[chosen] / grid.sites_per_patch
+    boxes, places = _locate(sites, grid, origin)
+    touched = np.ones(boxes.shape, bool)  # the first of the sites that an event has in a patch
+    for u in range(1, boxes.shape[1]):
+        touched[:, u] = (boxes[:, u : u + 1] != boxes[:, :u]).all(axis=1)
+    event, slot = np.nonzero(touched)
+    own = boxes[event, slot]
+    numbers, which = np.unique(own, return_inverse=True)
+    before = np.array([x[_box(number, grid, origin)] for number in numbers.tolist()])
+    after = before[which] if len(which) else before
+    flat = after.reshape(len(after), grid.sites_per_patch, *states.shape[2:])
+    for u in range(boxes.shape[1]):
+        rows = np.flatnonzero(boxes[event, u] == own)
+        flat[rows, places[event[rows], u]] = states[event[rows], u]
+
+    def parts(closures: np.ndarray) -> Parts:
+        change = np.zeros((len(chosen), closures.shape[1]))
+        np.add.at(change, event, closures[len(before) :] - closures[: len(before)][which])
+        both = np.hstack([changes, change])
+        return weights @ change, both.T @ (weights[:, np.newaxis] * both)
+
+    return np.concatenate([before, after]), parts
+
+
+def _draw_events(
+    rates: np.ndarray, n_drawn: int | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return numbers of events and their weights: all, or one from each of equal shares of R.
+
+    Each event is expected m r_e / R times among m, and weighs R / m.
+    """
+    possible = np.flatnonzero(rates)
+    if n_drawn is None or n_drawn >= len(possible):
+        return possible, rates[possible]
+    reached = np.cumsum(rates)
+    share = np.minimum((np.arange(n_drawn) + rng.random(n_drawn)) / n_drawn, 1 - 2.0**-53)
+    chosen = np.searchsorted(reached / reached[-1], share, side="right")
+    return chosen, np.full(n_drawn, reached[-1] / n_drawn)
+
+
+def _locate(
+    sites: np.ndarray, grid: PatchGrid, origin: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the patch of each site, on a grid that has one at `origin`, and the place there."""
+    lattice = grid.lattice
+    coordinates = np.unravel_index(sites, lattice.site_shape)
+    boxes, places = np.zeros(sites.shape, np.int64), np.zeros(sites.shape, np.int64)
+    axes = zip(coordinates, origin, lattice.cells, grid.cells, grid.counts, strict=False)
+    for cell, first, n, size, count in axes:
+        offset = (cell - first) % n
+        boxes, places = boxes * count + offset // size, places * size + offset % size
+    if lattice.n_basis > 1:
+        places = places * lattice.n_basis + coordinates[-1]
+    return boxes, places
+
+
+def _box(number: int, grid: PatchGrid, origin: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Return the index of a patch that `_locate` numbers."""
+    first = (np.array(origin) + grid.origins[number]) % grid.lattice.cells
+    return grid.lattice.mesh(tuple(first.tolist()), grid.cells)
+
+
+# Diffusions ---------------------------------------------------------------------------------------
+
+
+def _probe_noise(
+    x: np.ndarray,
+    simulator: Simulator,
+    grid: PatchGrid,
+    origin: tuple[int, ...],
+    n_drawn: int | None,
+    rng: np.random.Generator,
+    scale: np.ndarray,
+) -> Probe:
+    """Return a patch, and the patch moved a little along its drift and along its noise.
+
+    `scale`, () or (n_fields,), is the spread of the fields.
+    """
+    drift, noise = simulator._one_step(x, grid.lattice, (origin, grid.cells))
+    patch, sigma = x[grid.lattice.mesh(origin, grid.cells)], noise.ravel()
+    noisy = np.flatnonzero(sigma)
+    if n_drawn is None or n_drawn >= len(noisy):
+        along = np.zeros((len(noisy), sigma.size))
+        along[np.arange(len(noisy)), noisy] = sigma[noisy]
+    else:  # the mean of v v^T over random signs is diag(sigma^2)
+        along = rng.choice([-1.0, 1.0], (n_drawn, sigma.size)) * sigma / np.sqrt(n_drawn)
+    moves = np.vstack([drift.ravel(), along])
+    reach = np.abs(moves / np.broadcast_to(scale, patch.shape).ravel()).max(axis=1)
+    step = STEP / np.where(reach > 0, reach, 1.0)[:, np.newaxis]
+    moved = np.concatenate([np.zeros((1, sigma.size)), step * moves, -step * moves])
+    changes = along.reshape(len(along), -1, simulator.n_fields).sum(axis=1) / grid.sites_per_patch
+
+    def parts(closures: np.ndarray) -> Parts:
+        here, (ahead, behind) = closures[0], np.split(closures[1:], 2)
+        slope = (ahead - behind) / (2 * step)
+        bend = (ahead - 2 * here + behind) / step**2
+        both = np.hstack([changes, slope[1:]])
+        return slope[0] + bend[1:].sum(axis=0) / 2, both.T @ both
+
+    return patch + moved.reshape(-1, *patch.shape), parts

@@ -1,0 +1,222 @@
+"""Patches that tile a lattice.
+
+Where `n_patches` equal patches tile the lattice, a snapshot can be cut into patches and put
+together again, and the average of a site quantity over the lattice is the average over patches of
+its patch averages (Eq. 1).
+
+Shape vocabulary, with the lattice's own of `sklmacro.lattice.lattice`::
+
+    patch         (*patch_shape, *trailing)     trailing: nothing, or the fields of a site
+    patches       (n_samples, n_patches, *patch_shape, *trailing)
+
+Patches are numbered in C order: the last axis runs fastest.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from sklmacro.lattice.lattice import Lattice, check_width, integers
+
+MOST_CELLS_TO_DIVIDE = 10_000  # of which an error lists the divisors
+
+
+def _check_shape(
+    name: str, array: np.ndarray, shape: tuple[int, ...], leading: tuple[str, ...] = ()
+) -> None:
+    """Refuse an array that lacks the axes `leading`, then `shape`; fields may follow."""
+    if array.shape[len(leading) : len(leading) + len(shape)] != shape:
+        expected = ", ".join(map(str, (*leading, *shape)))
+        raise ValueError(
+            f"Expected {name} of shape ({expected}) or ({expected}, *fields), "
+            f"but got shape {array.shape}; reshape it, or use a lattice and patches of its size."
+        )
+
+
+def _divisors(n: int) -> str:
+    """Write out the divisors of `n`: "1, 2 or 4"."""
+    if n > MOST_CELLS_TO_DIVIDE:
+        return f"any divisor of {n}"
+    *others, last = (str(d) for d in range(1, n + 1) if n % d == 0)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Equal patches that tile a lattice.
+
+    The average of a site quantity over the lattice is the average over the K patches of its
+    patch averages; with a patch encoder in place of the inner average this is Eq. 1.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        The lattice to tile.
+    cells : tuple of int, (ndim,)
+        Number of unit cells of a patch along each axis.
+
+    Raises
+    ------
+    ValueError
+        If `cells` is not one positive integer per axis, or does not divide the lattice's cells.
+        Methods raise it for an array that does not have the shape they ask for, and `halo` for a
+        patch that sticks out of an open lattice or a negative `width`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklmacro.lattice import Lattice
+    >>> from sklmacro.lattice import PatchGrid
+    >>> grid = PatchGrid(Lattice("square", (4, 4)), (2, 2))
+    >>> X = np.arange(16).reshape(1, 4, 4)
+    >>> grid.split(X).shape, grid.split(X)[0, 1].tolist()
+    ((1, 4, 2, 2), [[2, 3], [6, 7]])
+    >>> bool(np.all(grid.join(grid.split(X)) == X))
+    True
+    """
+
+    lattice: Lattice
+    cells: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        whole = self.lattice.cells
+        cells = integers("cells of a patch", self.cells, self.lattice.ndim, minimum=1)
+        object.__setattr__(self, "cells", cells)
+        remedies = [
+            f"axis {axis} takes {_divisors(n)} cells"
+            for axis, (n, c) in enumerate(zip(whole, cells, strict=True))
+            if n % c
+        ]
+        if remedies:
+            raise ValueError(
+                "Expected patches that tile the lattice, but got some that do not: cells "
+                f"{whole} are not divisible by patch {cells}; {'; '.join(remedies)}."
+            )
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of patches along each axis."""
+        return tuple(n // c for n, c in zip(self.lattice.cells, self.cells, strict=True))
+
+    @property
+    def n_patches(self) -> int:
+        """Number K of patches."""
+        return math.prod(self.counts)
+
+    @property
+    def sites_per_patch(self) -> int:
+        """Number n_s of sites in a patch."""
+        return self.patch_lattice.n_sites
+
+    @cached_property
+    def origins(self) -> np.ndarray:
+        """First cell of every patch, int64 (n_patches, ndim), read-only."""
+        grid = np.indices(self.counts, dtype=np.int64)
+        origins = grid.reshape(self.lattice.ndim, -1).T * np.array(self.cells)
+        origins.setflags(write=False)
+        return origins
+
+    @property
+    def patch_lattice(self) -> Lattice:
+        """A lattice of the size of one patch, with the kind and boundary of the whole."""
+        return replace(self.lattice, cells=self.cells)
+
+    @property
+    def patch_shape(self) -> tuple[int, ...]:
+        """Shape of one patch: its cells, then `n_basis` where it exceeds 1."""
+        return self.patch_lattice.site_shape
+
+    def split(self, X: np.ndarray) -> np.ndarray:
+        """Cut snapshots into patches.
+
+        Parameters
+        ----------
+        X : ndarray, (n_samples, *site_shape, *trailing)
+            Snapshots.
+
+        Returns
+        -------
+        ndarray, (n_samples, n_patches, *patch_shape, *trailing)
+            Patches in the order of `origins`; they may share memory with `X`.
+        """
+        X = np.asarray(X)
+        _check_shape("X", X, self.lattice.site_shape, ("n_samples",))
+        n_samples, ndim = len(X), self.lattice.ndim
+        rest = X.shape[1 + ndim :]
+        interleaved = [m for pair in zip(self.counts, self.cells, strict=True) for m in pair]
+        boxes = X.reshape(n_samples, *interleaved, *rest)
+        boxes = np.moveaxis(boxes, range(1, 2 * ndim, 2), range(1, 1 + ndim))
+        return boxes.reshape(n_samples, self.n_patches, *self.cells, *rest)
+
+    def join(self, patches: np.ndarray) -> np.ndarray:
+        """Put patches together into snapshots: the inverse of `split`.
+
+        Parameters
+        ----------
+        patches : ndarray, (n_samples, n_patches, *patch_shape, *trailing)
+            Patches in the order of `origins`.
+
+        Returns
+        -------
+        ndarray, (n_samples, *site_shape, *trailing)
+            Snapshots; they may share memory with `patches`.
+        """
+        patches = np.asarray(patches)
+        _check_shape("patches", patches, (self.n_patches, *self.patch_shape), ("n_samples",))
+        n_samples, ndim = len(patches), self.lattice.ndim
+        rest = patches.shape[2 + ndim :]
+        boxes = patches.reshape(n_samples, *self.counts, *self.cells, *rest)
+        boxes = np.moveaxis(boxes, range(1, 1 + ndim), range(1, 2 * ndim, 2))
+        return boxes.reshape(n_samples, *self.lattice.cells, *rest)
+
+    def tile(self, patch: np.ndarray) -> np.ndarray:
+        """Repeat one patch over the whole grid.
+
+        Parameters
+        ----------
+        patch : ndarray, (n_samples, *patch_shape, *trailing)
+            One patch for each snapshot.
+
+        Returns
+        -------
+        ndarray, (n_samples, *site_shape, *trailing)
+            Snapshots, as new memory.
+        """
+        patch = np.asarray(patch)
+        _check_shape("patch", patch, self.patch_shape, ("n_samples",))
+        unrepeated = patch.ndim - 1 - self.lattice.ndim
+        return np.tile(patch, (1, *self.counts, *(1,) * unrepeated))
+
+    def halo(
+        self, x: np.ndarray, origin: tuple[int, ...], width: int, fill: float = 0
+    ) -> np.ndarray:
+        """Cut one patch with a margin of `width` cells on every side out of a snapshot.
+
+        Parameters
+        ----------
+        x : ndarray, (*site_shape, *trailing)
+            One snapshot.
+        origin : tuple of int, (ndim,)
+            First cell of the patch; it need not be one of `origins`.
+        width : int
+            Width of the margin in cells, at least 0.
+        fill : float, default=0
+            Value outside an open lattice. A periodic one is wrapped, as often as needed.
+
+        Returns
+        -------
+        ndarray, (*(cells + 2 width), n_basis where it exceeds 1, *trailing)
+            The patch and its margin, as new memory.
+        """
+        x = np.asarray(x)
+        _check_shape("x", x, self.lattice.site_shape)
+        origin, cells = self.lattice.box(origin, self.cells)
+        check_width(width)
+        axes = [np.arange(o - width, o + c + width) for o, c in zip(origin, cells, strict=True)]
+        box = x[np.ix_(*(axis % n for axis, n in zip(axes, self.lattice.cells, strict=True)))]
+        if self.lattice.boundary == "open":
+            for k, (axis, n) in enumerate(zip(axes, self.lattice.cells, strict=True)):
+                box[(slice(None),) * k + ((axis < 0) | (axis >= n),)] = fill
+        return box

@@ -1,0 +1,74 @@
+"""The classes that a file may hold."""
+
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sklmacro.closure.autoencoder import PatchAutoencoder
+from sklmacro.closure.codec import PatchCodec, Standardizer
+from sklmacro.closure.nets import PatchAutoencoderNet
+from sklmacro.closure.streaming import StreamedPairs
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.lattice.patches import PatchGrid
+from sklmacro.sampling.evolution import PartialEvolutionSampler
+from sklmacro.sampling.relaxation import PassRecord
+from sklmacro.sampling.upsampling import HierarchicalUpsampler
+from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift, EquivariantOnsagerDrift
+from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
+from sklmacro.sde.neural import NeuralSDE
+from sklmacro.sde.onsager import OnsagerSDE
+from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.regressor import PatchSDERegressor
+from sklmacro.simulators import (
+    Alloy,
+    BarrierNetwork,
+    ClusterBarriers,
+    CurieWeiss,
+    Ising,
+    LinearChain,
+    PredatorPrey,
+)
+
+CLASSES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        # Estimators
+        HierarchicalUpsampler,
+        PartialEvolutionSampler,
+        PatchAutoencoder,
+        PatchSDERegressor,
+        OnsagerSDE,
+        SDEEnsemble,
+        StreamedPairs,
+        FrozenEstimator,
+        Pipeline,
+        StandardScaler,
+        FunctionTransformer,
+        # Simulators and barriers
+        Alloy,
+        CurieWeiss,
+        Ising,
+        LinearChain,
+        PredatorPrey,
+        BarrierNetwork,
+        ClusterBarriers,
+        # Fitted parts
+        Lattice,
+        PatchGrid,
+        PassRecord,
+        PatchCodec,
+        Standardizer,
+        PolynomialSDE,
+        NeuralSDE,
+        # Nets
+        PatchAutoencoderNet,
+        SDENet,
+        MLPDrift,
+        OnsagerDrift,
+        CholeskyDiffusion,
+        EquivariantDrift,
+        EquivariantOnsagerDrift,
+        EquivariantDiffusion,
+    )
+}

@@ -1,0 +1,181 @@
+"""Whether the attributes of a fitted estimator, as a file gives them, go together.
+
+A checksum tells damage, not intent: whoever writes a file can sign it. Kernels trust the shapes
+that they are given, so that these are checked here, before anything is computed with them. Nothing
+is allocated that is larger than the arrays at hand.
+"""
+
+import math
+from collections.abc import Iterable
+from functools import singledispatch
+
+import numpy as np
+import torch
+
+from sklmacro._base.checks import check_real
+from sklmacro.closure.autoencoder import PatchAutoencoder
+from sklmacro.closure.codec import PatchCodec
+from sklmacro.closure.nets import PatchAutoencoderNet
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.sampling.evolution import PartialEvolutionSampler
+from sklmacro.sampling.upsampling import HierarchicalUpsampler
+from sklmacro.sde.base import PatchSDE
+from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.neural import NeuralSDE
+from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.simulators import Simulator
+
+
+def check_fitted(estimator: object, state: Iterable[str]) -> None:
+    """Raise ValueError unless the attributes `state` are all that a fit leaves, or none of them."""
+    if any(name.endswith("_") for name in state):
+        try:
+            _check_together(estimator)
+        except AttributeError as error:
+            raise ValueError(
+                f"Expected all that a fit leaves, but {error}; fit it anew."
+            ) from error
+
+
+@singledispatch
+def _check_together(estimator: object) -> None:
+    """Raise ValueError unless the attributes go together; nothing is asked of unknown classes."""
+
+
+@_check_together.register
+def _(upsampler: HierarchicalUpsampler) -> None:
+    _check_simulator(upsampler.simulator_, upsampler.lattice_)
+    _check("number of n_passes_", len(upsampler.n_passes_), upsampler.n_iter)
+    _check_least("n_passes_", min(upsampler.n_passes_, default=1), 1)
+
+
+@_check_together.register
+def _(sampler: PartialEvolutionSampler) -> None:
+    simulator, lattice = sampler.simulator_, sampler.grid_.lattice
+    _check_simulator(simulator, lattice)
+    simulator.check_evolution(sampler.dt_, sampler.n_events)
+    sampler._check_parameters(lattice)
+    sampler._grid(lattice)  # refuses patches that do not tile
+    _check("n_patches_", sampler.n_patches_, sampler.grid_.n_patches)
+    if sampler.n_joint:
+        check_real(sampler.lam_, "lam_")
+        check_real(sampler.lam_error_, "lam_error_")
+
+
+@_check_together.register
+def _(closure: PatchAutoencoder) -> None:
+    closure._validate_parameters()
+    _check_simulator(closure.simulator_, closure.grid_.lattice)
+    _check("n_latent_", closure.n_latent_, closure.simulator_.n_observables + closure.n_closure)
+    if closure.n_closure:
+        _check_codec(closure.codec_, closure)
+
+
+@_check_together.register
+def _(sde: PatchSDE) -> None:
+    sde._validate_parameters()
+    n_in, d = sde.n_features_in_, sde.n_state_
+    _check_least("n_state_", d, 1)
+    _check_least("n_features_in_", n_in, d)
+    if sde._flat_output:
+        _check("n_state_ of plain increments", d, 1)
+    check_real(sde.lam_, "lam_")
+    check_real(sde.lam_error_, "lam_error_")
+    _check_floats(mean_=(sde.mean_, (n_in,)), scale_=(sde.scale_, (n_in,)))
+    if isinstance(sde.model_, PolynomialSDE):
+        _check_polynomials(sde.model_, n_in, d)
+    else:
+        _check_nets(sde.model_, n_in, d)
+
+
+@_check_together.register
+def _(ensemble: SDEEnsemble) -> None:
+    members = ensemble.members_
+    _check_least("number of members_", len(members), 2)
+    for name in ("n_features_in_", "n_state_", "_flat_output"):
+        first = getattr(members[0], name)
+        for member in members[1:]:
+            _check(f"{name} of a member", getattr(member, name), first)
+        if name != "_flat_output":
+            _check(name, getattr(ensemble, name), first)
+    check_real(ensemble.lam_, "lam_")
+
+
+# Parts of them ------------------------------------------------------------------------------------
+
+
+def _check_simulator(simulator: Simulator, lattice: Lattice) -> None:
+    """Raise ValueError unless a simulator makes sense and has lattices such as this one."""
+    simulator._validate_parameters()
+    _check("kind of lattice", lattice.kind, simulator.kind)
+    _check("boundary of the lattice", lattice.boundary, simulator.boundary)
+
+
+def _check_codec(codec: PatchCodec, closure: PatchAutoencoder) -> None:
+    """Raise ValueError unless a codec is one of the patches of an autoencoder."""
+    simulator, grid, net = closure.simulator_, closure.grid_, codec.net
+    of_fields = (simulator.n_fields,) if simulator.n_fields > 1 else ()
+    patch_shape, n_axes = grid.patch_shape + of_fields, grid.lattice.ndim
+    _check("net of the codec", type(net), PatchAutoencoderNet)
+    assert isinstance(net, PatchAutoencoderNet)
+    _check("patch_shape of the codec", codec.patch_shape, patch_shape)
+    _check("n_axes of the codec", codec.n_axes, n_axes)
+    _check("two_valued of the codec", codec.two_valued, simulator.two_valued)
+    _check("cells of the net", net.cells, patch_shape[:n_axes])
+    _check("channels of the net", net.channels, math.prod(patch_shape[n_axes:]))
+    _check("n_observables of the net", net.n_observables, simulator.n_observables)
+    _check("n_closure of the net", net.n_closure, closure.n_closure)
+    for unit, shape in (
+        (codec.observables, (net.n_observables,)),
+        (codec.closures, (net.n_closure,)),
+        (codec.fields, of_fields),
+    ):
+        _check_floats(mean=(unit.mean, shape), scale=(unit.scale, shape))
+
+
+def _check_polynomials(model: PolynomialSDE, n_in: int, d: int) -> None:
+    """Raise ValueError unless a model is an SDE of d components of u (n, n_in)."""
+    n_monomials = 1  # binom(n_in + degree, degree)
+    for order in range(1, model.degree + 1):
+        n_monomials = n_monomials * (n_in + order) // order
+        if n_monomials > model.B.size:  # already too many, and the degree may be any number
+            break
+    _check_floats(
+        low=(model.low, (n_in,)),
+        high=(model.high, (n_in,)),
+        B=(model.B, (d, n_monomials)),
+        slope=(model.slope, (d, n_in)),
+        phi=(model.phi, (d, d, n_monomials)),
+        g=(model.g, (d, n_monomials)),
+    )
+
+
+def _check_nets(model: NeuralSDE, n_in: int, d: int) -> None:
+    """Raise ValueError unless a model is an SDE of d components of u (n, n_in)."""
+    with torch.no_grad():
+        drift, factor = model.net(model.tensor(np.zeros((1, n_in))))
+    _check_floats(
+        drift=(drift.cpu().numpy(), (1, d)),
+        factor=(factor.cpu().numpy(), (1, d, d)),
+        drift_scale=(model.drift_scale, (d,)),
+        noise_scale=(model.noise_scale, (d,)),
+    )
+
+
+def _check(name: str, value: object, wanted: object) -> None:
+    if value != wanted:
+        raise ValueError(f"Expected {name} to be {wanted}, but got {value}; fit and save it anew.")
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(
+            f"Expected {name} to be at least {least}, but got {value}; fit and save it anew."
+        )
+
+
+def _check_floats(**arrays: tuple[np.ndarray, tuple[int, ...]]) -> None:
+    """Raise ValueError unless each array is of float64 and has the shape beside it."""
+    for name, (array, shape) in arrays.items():
+        _check(f"dtype of {name}", array.dtype, np.dtype(float))
+        _check(f"shape of {name}", array.shape, shape)

@@ -1,0 +1,159 @@
+"""Objects from JSON and arrays: the way back of `_writing`, which describes both.
+
+Classes are looked up among those that are allowed; nothing is imported or run by its name. All that
+can be wrong is a ValueError, and nothing is allocated that is larger than the arrays at hand.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sklmacro.persistence.consistency import check_fitted
+from sklmacro.persistence.foreign import FOREIGN
+from sklmacro.persistence.hints import fits, shown
+from sklmacro.persistence.schema import MOST_LETTERS, check_parts, own_tensors
+
+
+class Reader:
+    """Read objects.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+    classes : mapping of str to type
+        Those that are allowed, by their names.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], classes: Mapping[str, type]):
+        self._arrays, self._classes, self._done = dict(arrays), classes, list[Any]()
+        self._values: dict[str, Callable[[Any], Any]] = {
+            "float": lambda name: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[name],
+            "tuple": lambda items: tuple(map(self._value, items)),
+            "dict": lambda pairs: {self._value(key): self._value(item) for key, item in pairs},
+            "path": Path,
+            "array": self._array,
+            "transposed": lambda array: self._value(array).T,
+            "scalar": lambda array: self._value(array)[()],
+            "strings": self._strings,
+            "fields": self._fields,
+            "object": lambda number: self._done[_index(number)],
+        }
+
+    def read(self, objects: Any) -> Any:
+        """Return the last of the objects.
+
+        Raises
+        ------
+        ValueError
+            If one of them cannot be built, for whatever reason.
+        """
+        try:
+            for entry in objects:
+                self._done.append(self._object(entry["class"], entry["arguments"], entry["state"]))
+            last = self._done[-1]
+        except (ValueError, MemoryError):
+            raise
+        except Exception as error:  # malformed JSON and nets make readers raise nearly anything
+            raise ValueError(
+                f"Expected objects that go together, but got one, number {len(self._done)}, that "
+                f"cannot be built ({type(error).__name__}: {error}); save it anew."
+            ) from error
+        if self._arrays:
+            raise ValueError(f"Expected arrays in use, but got others: {shown([*self._arrays])}.")
+        return last
+
+    def _object(self, name: str, arguments: Any, state: Any) -> Any:
+        arguments = {key: self._value(value) for key, value in arguments.items()}
+        state = {key: self._value(value) for key, value in state.items()}
+        if name in FOREIGN:
+            return FOREIGN[name].make(**arguments)
+        if name not in self._classes:
+            raise ValueError(
+                f"Expected classes of this package or of allow, but got a {name!r}; if it is a "
+                f"class of your own, import it and load(..., allow=({name},)), else do not trust "
+                "the file. Nothing of it was run."
+            )
+        cls = self._classes[name]
+        check_parts(cls, arguments, state)
+        if issubclass(cls, nn.Module):
+            return _net(cls, arguments, state)
+        built = cls(**arguments)
+        if state:
+            vars(built).update(state)
+        check_fitted(built, state)
+        return built
+
+    def _value(self, code: Any) -> Any:
+        if isinstance(code, list):
+            return [self._value(item) for item in code]
+        if not isinstance(code, dict):
+            return code
+        ((tag, content),) = code.items()
+        return self._values[tag](content)
+
+    def _array(self, name: str) -> np.ndarray:
+        if name not in self._arrays:  # each has one place: none is copied any number of times
+            raise ValueError(
+                f"Expected arrays that are there once, but got a second or no {name!r}."
+            )
+        array = self._arrays.pop(name)
+        if array.dtype == bool and (array.view(np.uint8) > 1).any():
+            raise ValueError(f"Expected truth values to be 0 or 1, but got others in {name}.")
+        return array
+
+    def _strings(self, code: Any) -> np.ndarray:
+        items = code["items"]
+        if not fits(items, list[str]):
+            raise ValueError(f"Expected texts, but got {shown(items)}.")
+        if not code["object"] and len(items) * max(map(len, items), default=0) > MOST_LETTERS:
+            raise ValueError(f"Expected at most {MOST_LETTERS} letters, but got an array of more.")
+        return np.array(items, object if code["object"] else str).reshape(code["shape"])
+
+    def _fields(self, code: Any) -> np.ndarray:
+        shape = tuple(code["shape"])
+        fields = {name: self._value(array) for name, array in code["items"]}
+        if not fields or any(array.shape[: len(shape)] != shape for array in fields.values()):
+            raise ValueError(f"Expected fields of arrays of shape {shape}, but got others.")
+        types = [(name, a.dtype, a.shape[len(shape) :]) for name, a in fields.items()]
+        whole = np.empty(shape, np.dtype(types))
+        for name, array in fields.items():
+            whole[name] = array
+        return whole
+
+
+def _index(number: Any) -> int:
+    if type(number) is int and number >= 0:
+        return number
+    raise ValueError(f"Expected the number of an object, but got {shown(number)}.")
+
+
+MOST_ITEMS = 1000  # of an argument of a net: layers, or signs; many more take long to build
+
+
+def _net(cls: type[nn.Module], arguments: dict[str, Any], state: dict[str, Any]) -> nn.Module:
+    """Build a net of the size that its weights have; nothing is allocated for it before."""
+    if any(isinstance(v, list | tuple) and len(v) > MOST_ITEMS for v in arguments.values()):
+        raise ValueError(f"Expected a {cls.__name__} of at most {MOST_ITEMS} layers, but got more.")
+    with torch.device("meta"):
+        net = cls(**arguments)
+    wanted = {k: _form(tensor) for k, tensor in own_tensors(net, arguments).items()}
+    given = {k: torch.tensor(array) for k, array in state.items()}  # aligned as torch does
+    found = {k: _form(tensor) for k, tensor in given.items()}
+    if found != wanted:
+        raise ValueError(
+            f"Expected weights of {cls.__name__} of the shapes {shown(wanted)}, but got "
+            f"{shown(found)}; save it anew."
+        )
+    net.load_state_dict(given, strict=False, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _form(tensor: torch.Tensor) -> tuple[tuple[int, ...], str]:
+    """Return the shape of a tensor, and its type but for the precision."""
+    single_or_double = tensor.dtype in (torch.float32, torch.float64)
+    return tuple(tensor.shape), "float" if single_or_double else str(tensor.dtype)

@@ -1,0 +1,180 @@
+"""Save and load."""
+
+import json
+import os
+import warnings
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from sklmacro.checkpoint.checkpoint import write_whole
+from sklmacro.persistence.classes import CLASSES
+from sklmacro.persistence.container import checksum, pack, unpack
+from sklmacro.persistence.foreign import FOREIGN
+from sklmacro.persistence.reading import Reader
+from sklmacro.persistence.schema import storable
+from sklmacro.persistence.writing import Writer
+
+
+class VersionWarning(UserWarning):
+    """A file was written by another minor version of sklmacro."""
+
+
+def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
+    """Write an estimator, fitted or not, a simulator or a Pipeline of them to one file.
+
+    The file is a safetensors file of all arrays, with a JSON header. No pickle is involved. It is
+    written beside its place and moved there when whole, so that an interrupted `save` leaves an
+    earlier file as it was.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Any of this package's estimators and simulators, or one of your own whose constructor keeps
+        its arguments under their own names, as scikit-learn asks for.
+    path : str or PathLike
+        File to write, in a folder that is there; an earlier file is replaced.
+
+    Raises
+    ------
+    ValueError
+        If the estimator holds what a file cannot: functions, open files, caches of a Pipeline
+        (`memory`), or attributes that its class does not declare. What and where is named.
+
+    See Also
+    --------
+    load
+
+    Notes
+    -----
+    Kept are parameters, fitted attributes, metadata requests, `set_output`, and the state of numpy
+    generators, though not what they would spawn. Callbacks are not kept: they belong to the session
+    that fits. Nets come back on the CPU; `device` tells where the next `fit` computes. Barriers
+    from a function (`CallableBarriers`) cannot be saved: derive a `BarrierModel` of your own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import sklmacro as skm
+    >>> from sklmacro.simulators import Ising
+    >>> sampler = skm.PartialEvolutionSampler(Ising(temperature=2.27), patch=16)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     skm.save(sampler, f"{folder}/sampler.safetensors")
+    ...     skm.load(f"{folder}/sampler.safetensors")
+    PartialEvolutionSampler(patch=16, simulator=Ising(temperature=2.27))
+    """
+    writer = _written(estimator)
+    write_whole(Path(path), pack(writer.objects, writer.arrays))
+
+
+def fingerprint(estimator: BaseEstimator) -> tuple[str, set[type]]:
+    """Return what tells an estimator from others, and the classes to allow in loading it.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        As in `save`, which raises the same errors.
+
+    Returns
+    -------
+    sha256 : str
+        Of all that `save` writes but the versions of packages.
+    others : set of type
+        Classes for `allow` of `load`.
+    """
+    writer = _written(estimator)
+    return checksum({"objects": json.dumps(writer.objects)}, writer.arrays), writer.others
+
+
+def _written(estimator: BaseEstimator) -> Writer:
+    """Return a writer that has written an estimator."""
+    if not isinstance(estimator, BaseEstimator):
+        raise ValueError(
+            f"Expected an estimator or a simulator, but got a {type(estimator).__name__}; pass "
+            "one, or a Pipeline of them."
+        )
+    writer = Writer(CLASSES)
+    try:
+        writer.object(estimator, type(estimator).__name__)
+    except RecursionError as error:
+        raise ValueError(
+            "Expected values that do not contain themselves, but got one that does, or that is "
+            "nested too deeply; take it apart."
+        ) from error
+    return writer
+
+
+def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
+    """Return the estimator that `save` wrote to a file.
+
+    Nothing in a file is run, imported or unpickled. Classes are looked up by their names among this
+    package's, scikit-learn's `Pipeline`, `FrozenEstimator`, `StandardScaler` and
+    `FunctionTransformer`, and `allow`; their constructors are called with arguments that fit their
+    type hints. A checksum tells damage; attributes have to be known, of the declared types, and
+    consistent.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        File to read.
+    allow : iterable of type, default=()
+        Other classes that the file may hold: simulators, estimators, barrier models and dataclasses
+        of your own, or scikit-learn's. Constructors of these are run as they are, and their fitted
+        attributes taken as they come: allow classes that you trust with any arguments.
+
+    Returns
+    -------
+    estimator : BaseEstimator
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, is none that `save` wrote, holds classes that are not allowed, or is
+        of a newer format.
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no file that can be read.
+
+    Warns
+    -----
+    VersionWarning
+        If the file was written by another major or minor version of sklmacro; it holds what it
+        held, but an estimator may act otherwise. Versions of other packages are kept in the header
+        for information.
+
+    See Also
+    --------
+    save
+    """
+    classes = _allowed(allow)
+    packages, objects, arrays = unpack(Path(path))
+    estimator = Reader(arrays, classes).read(objects)
+    if not isinstance(estimator, BaseEstimator):
+        raise ValueError(f"Expected a file of an estimator, but got {estimator!r}; save one.")
+    written, here = packages.get("sklmacro", "unknown"), version("sklmacro")
+    if written.split(".")[:2] != here.split(".")[:2]:
+        warnings.warn(
+            f"{Path(path).name} was written by sklmacro {written}, and this is {here}; check what "
+            "it gives, and save it anew.",
+            VersionWarning,
+            stacklevel=2,
+        )
+    return estimator
+
+
+def _allowed(allow: Iterable[type]) -> dict[str, type]:
+    """Return all classes that a file may hold, by their names."""
+    classes = dict(CLASSES)
+    for cls in allow:
+        if not isinstance(cls, type) or not storable(cls):
+            raise ValueError(
+                "Expected allow to hold classes of estimators, simulators, barrier models or "
+                f"dataclasses, but got {cls!r}; pass for instance allow=(MySimulator,)."
+            )
+        if cls.__name__ in FOREIGN or classes.setdefault(cls.__name__, cls) is not cls:
+            raise ValueError(
+                f"Expected classes of different names, but got another {cls.__name__}; rename it."
+            )
+    return classes

@@ -1,0 +1,97 @@
+"""What a class declares of its objects: arguments of its constructor, fitted attributes, weights.
+
+Type hints say it, see `_hints`: those of the constructor, and those of the attributes in the bodies
+of this package's classes. Files are checked against them in writing and in reading.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRequest
+from torch import nn
+
+from sklmacro.persistence.hints import fits, shown, text
+from sklmacro.simulators import BarrierModel
+
+# What scikit-learn sets in any estimator.
+ATTRIBUTES = {
+    "n_features_in_": int,
+    "feature_names_in_": np.ndarray,
+    "_sklearn_output_config": dict[str, str],
+    "_metadata_request": MetadataRequest,
+}
+MOST_LETTERS = 10_000_000  # of an array of texts, as many times its length as the longest has
+ARGUMENTS: dict[type, dict[str, Any]] = {
+    Pipeline: {"memory": None},  # a cache belongs to a machine, and joblib reads pickles from it
+    FrozenEstimator: {"estimator": BaseEstimator},
+}
+
+
+def storable(cls: type) -> bool:
+    """Tell whether objects of a class that is not this package's can be written."""
+    return issubclass(cls, BaseEstimator | BarrierModel) or is_dataclass(cls)
+
+
+def argument_hints(cls: type) -> dict[str, Any]:
+    """Return the arguments of a constructor and their types."""
+    parameters = inspect.signature(cls).parameters.values()
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        raise ValueError(
+            f"Expected a constructor of {cls.__name__} with named arguments only, but got "
+            f"{inspect.signature(cls)}; name them, as scikit-learn asks for."
+        )
+    hints = {p.name: Any if isinstance(p.annotation, str) else p.annotation for p in parameters}
+    hints = {name: Any if hint is inspect.Parameter.empty else hint for name, hint in hints.items()}
+    return hints | ARGUMENTS.get(cls, {})
+
+
+def attribute_hints(cls: type) -> dict[str, Any]:
+    """Return the fitted attributes that a class declares and their types."""
+    hints = dict(ATTRIBUTES)
+    for base in filter(_is_own, reversed(cls.__mro__)):
+        declared = inspect.get_annotations(base).items()
+        hints |= {name: hint for name, hint in declared if "_" in (name[0], name[-1])}
+    return hints
+
+
+def _is_own(cls: type) -> bool:
+    return cls.__module__.startswith("sklmacro.")
+
+
+def check_parts(cls: type, arguments: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a class has these arguments and attributes, of these types."""
+    if state and not issubclass(cls, BaseEstimator | nn.Module):
+        raise ValueError(f"Expected no state of a {cls.__name__}, but got {', '.join(state)}.")
+    _check(cls, arguments, argument_hints(cls))
+    if issubclass(cls, BaseEstimator):
+        # A class of one's own may have any attributes, but for those that the class itself uses.
+        free = () if _is_own(cls) else [name for name in state if not hasattr(cls, name)]
+        _check(cls, state, dict.fromkeys(free, Any) | attribute_hints(cls))
+
+
+def _check(cls: type, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Raise ValueError unless all values are named, and fit, in the hints."""
+    for name, value in values.items():
+        if name not in hints:
+            raise ValueError(
+                f"Expected what {cls.__name__} declares as arguments and attributes, but got "
+                f"{name!r}; in a class of your own, take names that the class does not use itself."
+            )
+        if not fits(value, hints[name]):
+            raise ValueError(
+                f"Expected {name} of {cls.__name__} to be {text(hints[name])}, but got "
+                f"{shown(value)}; change it by set_params, or fit anew."
+            )
+
+
+def own_tensors(net: nn.Module, arguments: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return weights and buffers, but for those of nets that the net was built from."""
+    inner = tuple(f"{k}." for k, argument in arguments.items() if isinstance(argument, nn.Module))
+    return {k: tensor for k, tensor in net.state_dict().items() if not k.startswith(inner)}

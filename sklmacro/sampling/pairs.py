@@ -1,0 +1,247 @@
+"""Snapshot pairs and latent pairs: what one estimator hands to the next.
+
+Both are numpy structured arrays with one record per large snapshot, so that they pass through
+Pipelines, cross-validation and joblib's memory maps like any other `X`. With `p` patches evolved
+of the `K` that tile the lattice:
+
+======================  ====================  ===================================================
+snapshot pair           shape                 meaning
+======================  ====================  ===================================================
+``x``                   (*snapshot shape)     large snapshot at time t
+``x_next``              (p, *patch shape)     evolved patches at time t + dt
+``origin``              (p, n_axes)           first cell of each evolved patch
+``d_obs``               (n_observables,)      increment of the observables, mean over the p patches
+``dt``                  ()                    elapsed time, mean over the p patches
+``n_patches``           ()                    K
+``n_evolved``           ()                    p
+``group``               ()                    source trajectory, kept together by GroupKFold
+``context``             (n_context,)          outer parameters (Eq. 31); absent where there are none
+``lam``, ``lam_error``  ()                    estimated factor on the covariance and its standard
+                                              error; absent where none was estimated
+======================  ====================  ===================================================
+
+A latent pair has ``z`` (d,) and ``dz`` (d,) in the place of the first four, and the rest alike.
+
+Pairs of moments carry no evolved patch but what its law is as dt -> 0: ``d_obs`` and ``dz`` are
+the conditional mean of the increment given x, b dt, and ``cov_obs`` (n_observables, n_observables)
+and ``cov`` (d, d) its conditional covariance, A dt. Snapshot pairs then have ``extent`` (n_axes,),
+the cells of a patch, in the place of ``x_next``.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from sklmacro._base.checks import check_numbers
+from sklmacro.lattice.lattice import Lattice
+
+LATTICE_FIELDS = ("x", "x_next", "origin", "d_obs")
+MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs")
+LATENT_FIELDS = ("z", "dz")
+COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
+OPTIONAL_FIELDS = ("context", "lam", "lam_error")
+
+
+def snapshot_pair_dtype(
+    snapshot_shape: tuple[int, ...],
+    patch_shape: tuple[int, ...],
+    state_dtype: np.dtype | type,
+    *,
+    n_axes: int,
+    n_evolved: int = 1,
+    n_observables: int = 1,
+    n_context: int = 0,
+    moments: bool = False,
+    estimated_lam: bool = False,
+) -> np.dtype:
+    """Return the dtype of snapshot pairs; shapes as in the module's table."""
+    fields: list[tuple] = [
+        ("x", state_dtype, snapshot_shape),
+        ("origin", np.int64, (n_evolved, n_axes)),
+        ("d_obs", np.float64, (n_observables,)),
+    ]
+    if moments:
+        fields.insert(1, ("extent", np.int64, (n_axes,)))
+        fields.append(("cov_obs", np.float64, (n_observables, n_observables)))
+    else:
+        fields.insert(1, ("x_next", state_dtype, (n_evolved, *patch_shape)))
+    return np.dtype([*fields, *_common(n_context, estimated_lam)])
+
+
+def latent_pair_dtype(
+    n_latent: int, *, n_context: int = 0, moments: bool = False, estimated_lam: bool = False
+) -> np.dtype:
+    """Return the dtype of latent pairs for macrostates of dimension `n_latent`."""
+    fields: list[tuple] = [("z", np.float64, (n_latent,)), ("dz", np.float64, (n_latent,))]
+    if moments:
+        fields.append(("cov", np.float64, (n_latent, n_latent)))
+    return np.dtype([*fields, *_common(n_context, estimated_lam)])
+
+
+def _common(n_context: int, estimated_lam: bool) -> list[tuple]:
+    fields: list[tuple] = [
+        ("dt", np.float64),
+        ("n_patches", np.int64),
+        ("n_evolved", np.int64),
+        ("group", np.int64),
+    ]
+    if n_context:
+        fields.append(("context", np.float64, (n_context,)))
+    if estimated_lam:
+        fields += [("lam", np.float64), ("lam_error", np.float64)]
+    return fields
+
+
+def is_snapshot_pairs(X: object) -> bool:
+    """Tell whether `X` is an array of snapshot pairs, sampled or of moments."""
+    return _has_fields(X, LATTICE_FIELDS + COMMON_FIELDS) or (
+        has_moments(X) and _has_fields(X, MOMENT_FIELDS + COMMON_FIELDS)
+    )
+
+
+def is_latent_pairs(X: object) -> bool:
+    """Tell whether `X` is an array of latent pairs."""
+    return _has_fields(X, LATENT_FIELDS + COMMON_FIELDS)
+
+
+def increments_of(X: object, y: object) -> object:
+    """Return the increments of latent pairs X, or y for any other X."""
+    return X["dz"] if is_latent_pairs(X) else y  # type: ignore[index]
+
+
+def has_moments(X: object) -> bool:
+    """Tell whether `X` is an array of pairs, of snapshots or latent ones, that carry moments."""
+    return _has_fields(X, ("cov_obs",)) or _has_fields(X, ("cov",))
+
+
+def _has_fields(X: object, fields: tuple[str, ...]) -> bool:
+    names = getattr(getattr(X, "dtype", None), "names", None)
+    return names is not None and set(fields) <= set(names)
+
+
+def is_structured(X: object) -> bool:
+    """Tell whether `X` is a structured array of any kind."""
+    return getattr(getattr(X, "dtype", None), "names", None) is not None
+
+
+def check_groups(groups: Any, n_samples: int) -> np.ndarray:
+    """Return `groups`, one integer for each of `n_samples` snapshots."""
+    array = np.asarray(groups)
+    if array.shape != (n_samples,) or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"Expected groups to be {n_samples} integers, one for each snapshot, but got an array "
+            f"of shape {array.shape} and dtype {array.dtype}; number the source trajectories."
+        )
+    return array
+
+
+def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:
+    """Return the cells (n_axes,) of the patches of snapshot pairs.
+
+    Raises
+    ------
+    ValueError
+        If pairs of moments have patches of several sizes.
+    """
+    if not has_moments(pairs):
+        return pairs["x_next"].shape[2 : 2 + n_axes]
+    extents = np.unique(pairs["extent"], axis=0)
+    if len(extents) != 1:
+        raise ValueError(
+            "Expected patches of one size, but got pairs with patches of "
+            f"{', '.join(str(tuple(e)) for e in extents.tolist())} cells; keep them apart."
+        )
+    return tuple(extents[0].tolist())
+
+
+def patches_before(pairs: np.ndarray, q: int, lattice: Lattice) -> np.ndarray:
+    """Return the q-th evolved patch (n_samples, *patch shape) of snapshot pairs, at time t."""
+    cells = patch_cells(pairs, lattice.ndim)
+    boxes = zip(pairs["x"], pairs["origin"][:, q].tolist(), strict=True)
+    return np.stack([x[lattice.mesh(tuple(origin), cells)] for x, origin in boxes])
+
+
+def context_of(pairs: np.ndarray) -> np.ndarray | None:
+    """Return the context (n_samples, n_context) of pairs, or None where they carry none."""
+    assert pairs.dtype.names is not None
+    return pairs["context"] if "context" in pairs.dtype.names else None
+
+
+def common_fields(pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a latent pair takes over from its snapshot pair, as keywords of `latent_pairs`.
+
+    ``dt`` is the third argument there, and among them here.
+    """
+    assert pairs.dtype.names is not None
+    names = [*COMMON_FIELDS, *(n for n in OPTIONAL_FIELDS if n in pairs.dtype.names)]
+    return {name: pairs[name] for name in names}
+
+
+def latent_pairs(
+    z: np.ndarray,
+    dz: np.ndarray,
+    dt: np.ndarray | float,
+    *,
+    cov: np.ndarray | None = None,
+    n_patches: np.ndarray | int = 1,
+    n_evolved: np.ndarray | int = 1,
+    group: np.ndarray | int | None = None,
+    context: np.ndarray | None = None,
+    lam: np.ndarray | float | None = None,
+    lam_error: np.ndarray | float = 0.0,
+) -> np.ndarray:
+    """Put latent pairs together from their parts.
+
+    Parameters
+    ----------
+    z, dz : ndarray of shape (n_samples, d)
+        Macrostates and their increments; with `cov` the increments' conditional means.
+    dt : float or ndarray of shape (n_samples,)
+        Elapsed times.
+    cov : ndarray of shape (n_samples, d, d), default=None
+        Conditional covariances of the increments as dt -> 0; None for sampled increments.
+    n_patches, n_evolved : int or ndarray of shape (n_samples,)
+        K and the number of patches evolved.
+    group : int or ndarray of shape (n_samples,), default=None
+        Source trajectory; None numbers the samples.
+    context : ndarray of shape (n_samples, n_context), default=None
+        Outer parameters.
+    lam, lam_error : float or ndarray of shape (n_samples,), default=None
+        Estimated factor on the covariance and its standard error.
+
+    Returns
+    -------
+    pairs : structured ndarray of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If z and dz do not have the same two-dimensional shape, or cov does not go with them.
+    """
+    z, dz = check_numbers(z, "z"), check_numbers(dz, "dz")
+    if z.ndim != 2 or z.shape != dz.shape:
+        raise ValueError(
+            "Expected z and dz of one shape (n_samples, d), but got "
+            f"{z.shape} and {dz.shape}; pass one row per pair."
+        )
+    n_context = 0 if context is None else np.asarray(context).shape[1]
+    dtype = latent_pair_dtype(
+        z.shape[1], n_context=n_context, moments=cov is not None, estimated_lam=lam is not None
+    )
+    pairs = np.empty(len(z), dtype)
+    pairs["z"], pairs["dz"], pairs["dt"] = z, dz, dt
+    pairs["n_patches"], pairs["n_evolved"] = n_patches, n_evolved
+    pairs["group"] = np.arange(len(z)) if group is None else group
+    if cov is not None:
+        cov = check_numbers(cov, "cov")
+        if cov.shape != (*z.shape, z.shape[1]):
+            raise ValueError(
+                f"Expected cov of shape {(*z.shape, z.shape[1])}, a matrix for each row of z, but "
+                f"got {cov.shape}; pass the increments' covariances."
+            )
+        pairs["cov"] = cov
+    if n_context:
+        pairs["context"] = context
+    if lam is not None:
+        pairs["lam"], pairs["lam_error"] = lam, lam_error
+    return pairs

@@ -1,0 +1,378 @@
+"""Base of the macroscopic SDEs learned from latent pairs (Eqs. 4-7, 31).
+
+    dz = mu(z, c) dt + Sigma(z, c)^{1/2} dB,      dz_I ~ N(mu dt, lam Sigma dt)
+
+What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation and simulation.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from sklmacro._base.checks import (
+    check_bounds,
+    check_choice,
+    check_covariances,
+    check_finite,
+    check_integer,
+    check_numbers,
+    check_parity,
+    check_real,
+    check_widths,
+)
+from sklmacro._base.estimators import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
+from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
+from sklmacro._base.workers import single_threaded
+from sklmacro.checkpoint.checkpoint import of_fit
+from sklmacro.sampling.pairs import (
+    context_of,
+    has_moments,
+    increments_of,
+    is_latent_pairs,
+    is_structured,
+)
+from sklmacro.sde.compiled.paths import advance_blocks, array_model
+from sklmacro.sde.likelihood import Increments, log_likelihood
+from sklmacro.sde.neural import NeuralSDE, fit_neural
+from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.rollout import advance_by_calls, euler_maruyama
+from sklmacro.training.loop import held_out_rows
+
+DIFFUSIONS = ("full", "diagonal", "constant")
+
+
+class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+    """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
+
+    dt: float
+    lam: float | str
+    bounds: Sequence[tuple[float, float]] | None
+    parity: Sequence[int] | None
+    n_features_in_: int
+    n_state_: int
+    mean_: np.ndarray
+    scale_: np.ndarray
+    lam_: float
+    lam_error_: float
+    model_: PolynomialSDE | NeuralSDE
+    history_: list[dict[str, float]]
+    _flat_output: bool
+
+    def _fit_model(
+        self,
+        u: np.ndarray,
+        increments: Increments,
+        groups: np.ndarray,
+        parity: np.ndarray,
+        task: FitTask,
+    ) -> PolynomialSDE | NeuralSDE:
+        raise NotImplementedError
+
+    def _n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit, 0 where none is trained."""
+        raise NotImplementedError
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit drift and diffusion by maximum likelihood (Eq. 7).
+
+        Latent pairs of moments give the likelihood's expectation in the limit dt -> 0 (see
+        `likelihood`): Sigma is fitted to the covariances alone, and mu to the means with weight
+        Sigma^{-1} dt / lam.
+
+        Parameters
+        ----------
+        X : structured ndarray of shape (n_samples,), or array-like of shape (n_samples, n_columns)
+            Latent pairs; or macrostates z, with the context in the columns behind them.
+        y : array-like of shape (n_samples, d) or (n_samples,), default=None
+            Increments dz, for plain X; the state is the first d columns of X.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If X is neither latent pairs nor an array with y, a parameter does not fit, or
+            `checkpoint_dir` has another fit.
+        """
+        self._validate_parameters()
+        columns, increments, groups = self._training_data(X, y)
+        dz, dt = increments.dz, increments.dt
+        check_finite(dz, "increments")
+        if increments.cov is not None:
+            check_covariances(increments.cov)
+        if not (check_finite(dt, "elapsed times") > 0).all():
+            raise ValueError(
+                f"Expected elapsed times dt above 0, but got a smallest of {dt.min():g}; remove "
+                "pairs in which no time passed."
+            )
+        self.n_state_ = dz.shape[1]
+        if len(check_bounds(self.bounds)) > self.n_state_:
+            raise ValueError(
+                f"Expected bounds for at most {self.n_state_} components, the dimension of the "
+                f"state, but got {self.bounds!r}; drop those of the last ones."
+            )
+        parity = np.ones(columns.shape[1])
+        parity[: self.n_state_] = check_parity(self.parity, self.n_state_)
+        self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
+        spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
+        self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
+        self.lam_ = float(np.mean(increments.lam))
+        self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
+        task = begin_fit(self, X, increments_of(X, y), n_tasks=self._n_epochs())
+        with single_threaded():
+            u = (columns - self.mean_) / self.scale_
+            self.model_ = self._fit_model(u, increments.in_own_time(), groups, parity, task)
+        task.end(fitted=dict)
+        return self
+
+    def drift(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
+        return self._coefficients(self._columns(z, context))[0]
+
+    def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
+        with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
+            factor = self._coefficients(self._columns(z, context))[1]
+        return factor @ factor.transpose(0, 2, 1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the conditional mean mu dt of the increments, (n_samples, d) or (n_samples,).
+
+        Parameters
+        ----------
+        X : latent pairs, or array-like of shape (n_samples, n_columns)
+            As in fit.
+        """
+        columns, dt = self._prediction_data(X)
+        mean = self._coefficients(columns)[0] * dt[:, None]
+        return mean[:, 0] if self._flat_output else mean
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean log-likelihood per pair of held-out data (Eq. 7).
+
+        Of pairs of moments, its exact expectation for increments of length dt with these means
+        and covariances: -tr(Sigma^{-1} (cov + r r^T)) / (2 lam dt) - log det(2 pi lam dt Sigma) / 2
+        with r = dz - mu dt. All terms are taken along, unlike in `fit`, where dt -> 0.
+
+        It cannot choose `lam`: the optimum of lam Sigma is the same for every `lam`. Choose `lam`
+        by a score of trajectories, such as `PathScorer`.
+        """
+        check_is_fitted(self)
+        columns, increments, _ = self._training_data(X, y, reset=False)
+        mu, factor = self._coefficients(columns)
+        return float(np.mean(log_likelihood(increments, mu, factor)))
+
+    def simulate(
+        self,
+        z0: Any,
+        n_steps: int,
+        dt: float,
+        *,
+        n_paths: int = 1,
+        context: Any = None,
+        store_every: int = 1,
+        random_state: Any = None,
+    ) -> np.ndarray:
+        """Simulate paths by Euler-Maruyama steps.
+
+        Parameters
+        ----------
+        z0 : array-like of shape (d,) or (n_starts, d)
+            Initial macrostates.
+        n_steps : int
+            Number of steps.
+        dt : float
+            Length of a step, in units of time.
+        n_paths : int, default=1
+            Paths from each initial state.
+        context : array-like of shape (n_context,) or (n_starts, n_context), default=None
+            Outer parameters, constant along a path.
+        store_every : int, default=1
+            Steps between stored states.
+        random_state : None, int, RandomState or Generator, default=None
+            Seed; every path has its own stream.
+
+        Returns
+        -------
+        paths : ndarray of shape (n_starts * n_paths, n_steps // store_every + 1, d)
+            Paths of one start stand together; the initial state is the first.
+
+        Warns
+        -----
+        DivergedPathsWarning
+            If paths left the finite numbers; they are NaN from there on.
+        """
+        n_steps = check_integer(n_steps, "n_steps", low=0)
+        dt = check_real(dt, "dt", low=0.0, strict=True)
+        n_paths = check_integer(n_paths, "n_paths", low=1)
+        store_every = check_integer(store_every, "store_every", low=1)
+        starts = self._columns(z0, context)
+        columns = np.repeat(starts, n_paths, axis=0)
+        outer = columns[:, self.n_state_ :]
+
+        def coefficients(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self._coefficients(np.concatenate([z, outer], axis=1))
+
+        model = array_model(self.model_)
+        if model is None:
+            advance = advance_by_calls(coefficients)
+        else:
+            advance = advance_blocks(model, self.mean_, self.scale_, outer)
+        with single_threaded():
+            return euler_maruyama(
+                advance,
+                columns[:, : self.n_state_],
+                n_steps=n_steps,
+                dt=dt,
+                entropy=resolve_entropy(random_state),
+                bounds=check_bounds(self.bounds),
+                store_every=store_every,
+            )
+
+    # Data -----------------------------------------------------------------------------------------
+
+    def _training_data(
+        self, X: Any, y: Any, reset: bool = True
+    ) -> tuple[np.ndarray, Increments, np.ndarray]:
+        """Return columns (state and context), increments and groups."""
+        cov = None
+        if is_structured(X):
+            columns, dt = self._pair_columns(X, reset)
+            dz = np.ascontiguousarray(X["dz"])
+            lam, groups = self._factor(X), np.asarray(X["group"])
+            cov = np.ascontiguousarray(X["cov"]) if has_moments(X) else None
+            if reset:
+                self._flat_output = False
+        else:
+            if y is None:
+                raise ValueError(
+                    f"This {type(self).__name__} estimator requires y to be passed, but the target "
+                    "y is None. Expected latent pairs, or X = z with y = dz; pass the increments."
+                )
+            columns, dz = validate_data(
+                self, X, y, reset=reset, dtype=np.float64, multi_output=True, y_numeric=True
+            )
+            if reset:
+                self._flat_output = dz.ndim == 1
+            dz = dz.reshape(len(dz), -1).astype(float)
+            if dz.shape[1] > columns.shape[1]:
+                raise ValueError(
+                    "Expected at most as many increments as columns of X, since each belongs to a "
+                    f"component of the state, but got y with {dz.shape[1]} and X with "
+                    f"{columns.shape[1]} columns; pass X = z (and context behind it), y = dz."
+                )
+            dt = np.full(len(columns), self.dt)
+            lam, groups = self._factor(np.ones(len(columns))), np.arange(len(columns))
+        return columns, Increments(dz, dt, lam, cov), groups
+
+    def _factor(self, X: np.ndarray) -> np.ndarray:
+        """Return lam (n_samples,) for pairs X, or for a plain X of as many rows."""
+        if not isinstance(self.lam, str):
+            return np.full(len(X), float(self.lam))
+        names = X.dtype.names or ()
+        if self.lam == "K":
+            return X["n_patches"] / X["n_evolved"] if names else np.ones(len(X))
+        if "lam" not in names:
+            raise ValueError(
+                "Expected pairs with an estimated lam for lam='auto', but got "
+                f"{'pairs' if names else 'an array'} without one; sample them by "
+                "PartialEvolutionSampler(n_joint=...), or set lam='K' or a number."
+            )
+        return np.asarray(X["lam"])
+
+    def _prediction_data(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return columns and elapsed times."""
+        check_is_fitted(self)
+        if is_structured(X):
+            return self._pair_columns(X, reset=False)
+        columns = validate_data(self, X, reset=False, dtype=np.float64)
+        return columns, np.full(len(columns), self.dt)
+
+    def _pair_columns(self, pairs: np.ndarray, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        if not is_latent_pairs(pairs):
+            raise ValueError(
+                "Expected latent pairs with fields z, dz, dt, n_patches, n_evolved and group, but "
+                f"got fields {', '.join(pairs.dtype.names or ())}; pass snapshot pairs through "
+                "PatchAutoencoder first."
+            )
+        context = context_of(pairs)
+        columns = pairs["z"] if context is None else np.hstack([pairs["z"], context])
+        columns = validate_data(self, columns, reset=reset, dtype=np.float64)
+        return columns, np.asarray(pairs["dt"], float)
+
+    def _columns(self, z: Any, context: Any) -> np.ndarray:
+        """Return state and context side by side, as the model was trained on."""
+        check_is_fitted(self)
+        z = np.atleast_2d(check_numbers(z, "macrostates"))
+        n_state, n_context = self.n_state_, self.n_features_in_ - self.n_state_
+        outer = np.atleast_2d(check_numbers([] if context is None else context, "context"))
+        shared = len(outer) == 1
+        if z.shape[1:] != (n_state,) or outer.shape != (1 if shared else len(z), n_context):
+            raise ValueError(
+                f"Expected macrostates of shape (n_samples, {n_state}) and context of shape "
+                f"({n_context},) or (n_samples, {n_context}), as in fit, but got z of shape "
+                f"{z.shape} and context {np.shape(context)}; pass both as the model was trained."
+            )
+        outer = np.broadcast_to(outer, (len(z), n_context))
+        return check_finite(np.hstack([z, outer]), "macrostates and context")
+
+    def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.model_.coefficients((columns - self.mean_) / self.scale_)
+
+    def _validate_parameters(self) -> None:
+        params = self.get_params(deep=False)
+        check_choice(params["diffusion_model"], "diffusion_model", DIFFUSIONS)
+        lam = params["lam"]
+        if isinstance(lam, str):
+            check_choice(lam, "lam", ("K", "auto"))
+        else:
+            remedy = "pass 'K', 'auto' or a positive number"
+            check_real(lam, "lam", low=0.0, strict=True, remedy=remedy)
+        for name in ("dt", "lr"):
+            check_real(params[name], name, low=0.0, strict=True)
+        check_real(params["weight_decay"], "weight_decay", low=0.0)
+        check_real(params["validation_fraction"], "validation_fraction", low=0.0, high=0.9)
+        for name in ("max_epochs", "batch_size", "patience"):
+            check_integer(params[name], name, low=1)
+        check_widths(params["hidden"], "hidden")
+        check_bounds(params["bounds"])
+
+    def _neural(
+        self,
+        u: np.ndarray,
+        increments: Increments,
+        groups: np.ndarray,
+        parity: np.ndarray,
+        task: FitTask,
+        build_drift: Callable[[], nn.Module] | None,
+        state_scale: np.ndarray | None = None,
+    ) -> NeuralSDE:
+        params = self.get_params(deep=False)
+        own = {f.name: getattr(increments, f.name) for f in fields(increments)}
+        checkpoint, entropy = of_fit(self, {"u": u, "groups": groups, **own})
+        rows = held_out_rows(groups, params["validation_fraction"], stream(entropy, Stage.SPLIT))
+        names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device", "verbose")
+        model = fit_neural(
+            u, increments, rows, parity=parity, build_drift=build_drift, state_scale=state_scale,
+            hidden=tuple(params["hidden"]), diffusion=params["diffusion_model"],
+            seed=stream_seed(entropy, Stage.TRAIN), checkpoint=checkpoint, task=task,
+            **{name: params[name] for name in names},
+        )  # fmt: skip
+        self.history_ = model.history
+        return model
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
+        return tags

@@ -1,0 +1,338 @@
+"""Euler-Maruyama steps of learned SDEs on plain arrays, many steps of many paths in one kernel.
+
+    z <- clip(z + mu(z) dt + L(z) xi),   xi ~ N(0, dt)
+
+A model is evaluated in three stages, of which only the last depends on its kind:
+
+    features   (z, c) standardised; monomials of them, and what lies beyond their range
+    raw        sum of the outputs of perceptrons, see `perceptron`
+    head       raw -> drift and L xi
+
+Paths lie along the last axis, the lanes, where every operation treats each by itself: a path does
+not depend on those beside it, to the last bit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from sklmacro.sde.compiled.elementary import exp, softplus
+from sklmacro.sde.compiled.likelihood import below_diagonal, diffusion_nets, layers
+from sklmacro.sde.compiled.perceptron import LANES, backward, forward, hidden_rows, pack, round_up
+from sklmacro.sde.compiled.perceptron import transpose as transpose_weights
+from sklmacro.sde.equivariant import EquivariantDiffusion
+from sklmacro.sde.nets import SMALLEST_DIAGONAL, CholeskyDiffusion, MLPDrift, OnsagerDrift
+from sklmacro.sde.neural import NeuralSDE
+from sklmacro.sde.polynomial import LARGEST_EXPONENT, PolynomialSDE, monomial_factors
+
+VECTOR = 16  # lanes of a block come in multiples of it, so that the inner loops have no rest
+ALPHA, BETA = OnsagerDrift.ALPHA, OnsagerDrift.BETA
+
+
+@dataclass(frozen=True)
+class ArrayModel:
+    """An SDE on plain arrays.
+
+    Attributes
+    ----------
+    head : callable
+        Kernel from raw outputs to drift and noise.
+    entries : int
+        Number of raw outputs for L, in the rows from 0 on; those of the drift stand behind.
+    flat, table : ndarray
+        Nets, see `perceptron`.
+    n_raw : int
+        Number of raw outputs.
+    drift_scale, noise_scale : ndarray of shape (d,)
+        Physical drift and rows of L over those of the model.
+    factors : ndarray of shape (q, 2)
+        Monomials, see `monomial_factors`; q = 0 where the features are (z, c) themselves.
+    low, high : ndarray of shape (n_in,)
+        Range in which monomials are taken.
+    """
+
+    head: Callable[..., None]
+    entries: int
+    flat: np.ndarray
+    table: np.ndarray
+    n_raw: int
+    drift_scale: np.ndarray
+    noise_scale: np.ndarray
+    factors: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def array_model(model: PolynomialSDE | NeuralSDE) -> ArrayModel | None:
+    """Return a fitted SDE on plain arrays; None where its nets have a parity, or another device."""
+    if isinstance(model, PolynomialSDE):
+        return _from_polynomials(model)
+    equivariant = isinstance(model.net.diffusion, EquivariantDiffusion)
+    if equivariant or next(model.net.parameters()).device.type != "cpu":
+        return None
+    return _from_nets(model)
+
+
+def _from_nets(model: NeuralSDE) -> ArrayModel:
+    drift, diffusion = model.net.drift, model.net.diffusion
+    assert isinstance(diffusion, CholeskyDiffusion)
+    entries, nets = diffusion_nets(diffusion)
+    first, d = round_up(entries), len(model.drift_scale)
+    if isinstance(drift, MLPDrift):
+        head = _mlp_head
+        nets += [(first, layers(drift.linear)), (first, layers(drift.net))]
+        n_raw = first + round_up(d)
+    else:
+        assert isinstance(drift, OnsagerDrift)
+        # Rows: force, then A and B, then U; the net of U last, where the head expects it.
+        head, matrices = _onsager_head, first + round_up(d)
+        deep = matrices + round_up(2 * d * d)
+        nets.append((matrices, layers(drift.matrix_net)))
+        if drift.force_net is not None:
+            nets.append((first, layers(drift.force_net)))
+        potential = layers(drift.potential_net)
+        nets.append((deep, potential))
+        n_raw = deep + round_up(len(potential[-1][1]))
+    flat, table = pack(nets)
+    none = np.empty((0, 2), np.int64)
+    scales = model.drift_scale, model.noise_scale
+    return ArrayModel(head, entries, flat, table, n_raw, *scales, none, np.empty(0), np.empty(0))
+
+
+def _from_polynomials(model: PolynomialSDE) -> ArrayModel:
+    d, n_in = model.slope.shape
+    entries, q = d * (d + 1) // 2, model.B.shape[1]
+    coefficients = np.zeros((round_up(entries) + d, q + n_in))
+    coefficients[:d, :q] = model.g
+    for i in range(d):
+        for j in range(i):
+            coefficients[below_diagonal(d, i, j), :q] = model.phi[i, j]
+    coefficients[round_up(entries) :, :q] = model.B
+    coefficients[round_up(entries) :, q:] = model.slope
+    flat, table = pack([(0, [(coefficients[:, 1:], coefficients[:, 0])])])
+    return ArrayModel(
+        _polynomial_head, entries, flat, table, round_up(len(coefficients)), np.ones(d), np.ones(d),
+        monomial_factors(n_in, model.degree), model.low, model.high,
+    )  # fmt: skip
+
+
+def advance_blocks(
+    model: ArrayModel, mean: np.ndarray, scale: np.ndarray, outer: np.ndarray
+) -> Callable[..., None]:
+    """Return `advance` for `rollout.euler_maruyama`, with the context `outer` (n, n_context)."""
+    transposed, outer = transpose_weights(model.flat, model.table), np.ascontiguousarray(outer)
+
+    def advance(*arguments: object) -> None:
+        _advance(
+            model.head, model.entries, model.flat, transposed, model.table, model.n_raw,
+            model.drift_scale, model.noise_scale, model.factors, model.low, model.high,
+            mean, scale, outer, *arguments,
+        )  # fmt: skip
+
+    return advance
+
+
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _cholesky_kick(raw: np.ndarray, entries: int, xi: np.ndarray, kick: np.ndarray) -> None:
+    """L xi, with the entries of L as in `CholeskyDiffusion`."""
+    d, n_lanes = xi.shape
+    for i in range(d):
+        for p in range(n_lanes):
+            kick[i, p] = (softplus(raw[i, p]) + SMALLEST_DIAGONAL) * xi[i, p]
+        if entries > d:
+            for j in range(i):
+                entry = below_diagonal(d, i, j)
+                for p in range(n_lanes):
+                    kick[i, p] += raw[entry, p] * xi[j, p]
+
+
+@njit(nogil=True, cache=False)
+def _copy(source: np.ndarray, to: np.ndarray) -> None:
+    """Copy the first rows. `to[:] = source` takes seconds to compile, for the sake of its error."""
+    for i in range(to.shape[0]):
+        for p in range(to.shape[1]):
+            to[i, p] = source[i, p]
+
+
+@njit(nogil=True, cache=False)
+def _mlp_head(
+    entries: int,
+    transposed: np.ndarray,
+    table: np.ndarray,
+    features: np.ndarray,
+    hidden: np.ndarray,
+    raw: np.ndarray,
+    xi: np.ndarray,
+    drift: np.ndarray,
+    kick: np.ndarray,
+) -> None:
+    """`MLPDrift`: the raw drift."""
+    _cholesky_kick(raw, entries, xi, kick)
+    _copy(raw[round_up(entries) :], drift)
+
+
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _polynomial_head(
+    entries: int,
+    transposed: np.ndarray,
+    table: np.ndarray,
+    features: np.ndarray,
+    hidden: np.ndarray,
+    raw: np.ndarray,
+    xi: np.ndarray,
+    drift: np.ndarray,
+    kick: np.ndarray,
+) -> None:
+    """`PolynomialSDE`: L xi = x solves x_i = exp(g_i / 2) xi_i + sum_{j<i} phi_ij x_j."""
+    d, n_lanes = xi.shape
+    _copy(raw[round_up(entries) :], drift)
+    for i in range(d):
+        for p in range(n_lanes):
+            g = min(max(raw[i, p], -LARGEST_EXPONENT), LARGEST_EXPONENT)
+            kick[i, p] = exp(0.5 * g) * xi[i, p]
+        for j in range(i):
+            entry = below_diagonal(d, i, j)
+            for p in range(n_lanes):
+                kick[i, p] += raw[entry, p] * kick[j, p]
+
+
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _onsager_head(
+    entries: int,
+    transposed: np.ndarray,
+    table: np.ndarray,
+    features: np.ndarray,
+    hidden: np.ndarray,
+    raw: np.ndarray,
+    xi: np.ndarray,
+    drift: np.ndarray,
+    kick: np.ndarray,
+) -> None:
+    """`OnsagerDrift`: -(A A^T + alpha + B - B^T) grad V + f, grad V = (dU/dz)^T U + beta z.
+
+    The gradient is carried back through the last net, that of U.
+    """
+    d, n_lanes = xi.shape
+    _cholesky_kick(raw, entries, xi, kick)
+    _, largest = hidden_rows(table)
+    gradient = np.zeros((len(features), n_lanes))
+    deltas = np.empty((2, largest, n_lanes))
+    backward(transposed, table[-1:], features, hidden, raw, deltas, np.empty(0), gradient)
+    first = round_up(entries)
+    A = raw[first + round_up(d) :]
+    B = A[d * d :]
+    for i in range(d):
+        for p in range(n_lanes):
+            gradient[i, p] += BETA * features[i, p]
+    for i in range(d):
+        for p in range(n_lanes):
+            drift[i, p] = raw[first + i, p] - ALPHA * gradient[i, p]
+        for j in range(d):
+            for p in range(n_lanes):
+                drift[i, p] -= (B[i * d + j, p] - B[j * d + i, p]) * gradient[j, p]
+    projection = deltas[0, 0] if largest > 0 else np.empty(n_lanes)
+    for k in range(d):
+        projection[:] = 0.0  # (A^T grad V)_k
+        for j in range(d):
+            for p in range(n_lanes):
+                projection[p] += A[j * d + k, p] * gradient[j, p]
+        for i in range(d):
+            for p in range(n_lanes):
+                drift[i, p] -= A[i * d + k, p] * projection[p]
+
+
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _take_monomials(
+    u: np.ndarray, factors: np.ndarray, low: np.ndarray, high: np.ndarray, features: np.ndarray
+) -> None:
+    """Monomials of u, clipped to its range, but for the first, which is 1; then the excess."""
+    n_lanes, q, n_in = u.shape[1], len(factors), len(low)
+    for k in range(n_in):
+        inside = features[q - 1 + k]
+        for p in range(n_lanes):
+            inside[p] = min(max(u[k, p], low[k]), high[k])
+    for index in range(1, q):
+        before, column = factors[index]
+        for p in range(n_lanes):
+            former = features[before - 1, p] if before > 0 else 1.0
+            features[index - 1, p] = former * features[q - 1 + column, p]
+    for k in range(n_in):
+        for p in range(n_lanes):
+            features[q - 1 + k, p] = u[k, p] - features[q - 1 + k, p]
+
+
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _advance(
+    head: Callable[..., None],
+    entries: int,
+    flat: np.ndarray,
+    transposed: np.ndarray,
+    table: np.ndarray,
+    n_raw: int,
+    drift_scale: np.ndarray,
+    noise_scale: np.ndarray,
+    factors: np.ndarray,
+    low_u: np.ndarray,
+    high_u: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    outer: np.ndarray,
+    z: np.ndarray,
+    noise: np.ndarray,
+    dt: float,
+    low: np.ndarray,
+    high: np.ndarray,
+    start: int,
+    store_every: int,
+    paths: np.ndarray,
+) -> None:
+    """Advance z (n, d) in place; see `rollout.euler_maruyama` for what comes behind it."""
+    (n, d), n_in, q = z.shape, len(mean), len(factors)
+    n_hidden, _ = hidden_rows(table)
+    first = 0
+    while first < n:
+        count = min(LANES, n - first)
+        n_lanes = -(-count // VECTOR) * VECTOR
+        u = np.zeros((round_up(n_in), n_lanes))
+        features = np.zeros((round_up(q - 1 + n_in), n_lanes)) if q > 0 else u
+        hidden, raw = np.empty((n_hidden, n_lanes)), np.empty((n_raw, n_lanes))
+        Z, xi = np.zeros((d, n_lanes)), np.zeros((d, n_lanes))
+        drift, kick = np.empty((d, n_lanes)), np.empty((d, n_lanes))
+        for p in range(count):
+            for i in range(d):
+                Z[i, p] = z[first + p, i]
+            for k in range(d, n_in):
+                u[k, p] = (outer[first + p, k - d] - mean[k]) / scale[k]
+        for step in range(noise.shape[1]):
+            for i in range(d):
+                for p in range(count):
+                    xi[i, p] = noise[first + p, step, i]
+                for p in range(n_lanes):
+                    u[i, p] = (Z[i, p] - mean[i]) / scale[i]
+            if q > 0:
+                _take_monomials(u, factors, low_u, high_u, features)
+            raw[:] = 0.0
+            forward(flat, table, features, hidden, raw)
+            head(entries, transposed, table, features, hidden, raw, xi, drift, kick)
+            finite = kick[0]  # 0, or NaN where a component is not finite; kick[0] is used up first
+            for i in range(d):
+                for p in range(n_lanes):
+                    value = Z[i, p] + drift_scale[i] * drift[i, p] * dt
+                    value += noise_scale[i] * kick[i, p]
+                    value = low[i] if value < low[i] else value
+                    Z[i, p] = high[i] if value > high[i] else value
+                    finite[p] = Z[i, p] * 0.0 + (finite[p] if i > 0 else 0.0)
+            for i in range(d):
+                for p in range(n_lanes):
+                    Z[i, p] = Z[i, p] if finite[p] == 0.0 else np.nan
+            stored, rest = divmod(start + step + 1, store_every)
+            if rest == 0:
+                for p in range(count):
+                    for i in range(d):
+                        paths[first + p, stored, i] = Z[i, p]
+        for p in range(count):
+            for i in range(d):
+                z[first + p, i] = Z[i, p]
+        first += count

@@ -1,0 +1,343 @@
+"""Ensembles of macroscopic SDEs: how far a learned model, and what follows from it, can be trusted.
+
+Bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 6 and 9): each member
+is fitted to as many groups as the data have, drawn with replacement. A group is a source
+trajectory, the unit that is independent of the others; rows of one trajectory are not. With the
+value theta_k that member k gives to a quantity,
+
+    theta = mean_k theta_k,      error = std_k theta_k,      theta_k - theta_hat ~ theta_hat - truth
+
+so that the standard deviation over members estimates the standard error of the fit theta_hat. Of
+n members the mean lies within error / sqrt(n) of theta_hat, and the error is itself uncertain:
+the truth is within theta +- t error sqrt(1 + 1/n), t Student's quantile for n - 1 degrees.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy import stats
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklmacro._base.checks import check_integer, check_numbers, check_real
+from sklmacro._base.estimators import CallbackSupportMixin, begin_fit, with_callbacks
+from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
+from sklmacro.checkpoint.checkpoint import of_fit, resumable
+from sklmacro.sampling.pairs import increments_of, is_structured
+from sklmacro.sde.base import PatchSDE
+from sklmacro.sde.regressor import PatchSDERegressor
+
+
+class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+    """Macroscopic SDEs fitted to bootstrap samples of the trajectories, for error bars.
+
+    It stands where an SDE stands: last in a Pipeline, in `PathScorer`, in a search over `sde__lam`.
+    Error bars want many trajectories: with 300 of them the 95 % intervals of a linear SDE held the
+    truth in 95 % of 400 refits, with 40 of unequal weight in 90 %.
+
+    Parameters
+    ----------
+    sde : PatchSDERegressor or OnsagerSDE, default=None
+        What the members are clones of; None stands for `PatchSDERegressor()`.
+    n_members : int, default=8
+        Number of members, at least 2. A relative error of about 1 / sqrt(2 n_members) remains in
+        the error bars; `interval_factor` allows for it.
+    bootstrap : bool, default=True
+        Fit each member to groups drawn with replacement; the rows of plain X are groups of their
+        own. False gives all members all data: they differ by their seeds alone, and their spread
+        is the noise of training, not a standard error.
+    random_state : None, int, RandomState or Generator, default=None
+        Seed of the bootstrap samples, and of the members in the place of their own.
+    n_jobs : int, default=None
+        Processes over which the fits are spread; the result does not depend on it.
+    checkpoint_dir : str or Path, default=None
+        Folder with one for the training of each member, as in `PatchSDERegressor`; that of `sde`
+        is not used.
+
+    Attributes
+    ----------
+    members_ : list of fitted SDEs
+        The members.
+    lam_ : float
+        Factor on the covariance, mean over the members.
+    n_state_ : int
+        d, dimension of the state.
+    n_features_in_ : int
+        d plus the number of context values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklmacro import PatchSDERegressor, SDEEnsemble
+    >>> rng = np.random.default_rng(0)
+    >>> z = rng.uniform(-1, 1, (2000, 1))
+    >>> dz = -0.5 * z * 0.1 + 0.2 * np.sqrt(0.1) * rng.standard_normal(z.shape)
+    >>> sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant", dt=0.1)
+    >>> ensemble = SDEEnsemble(sde, n_members=40, random_state=0).fit(z, dz)
+    >>> value, error = ensemble.drift([[1.0]]).item(), ensemble.drift_error([[1.0]]).item()
+    >>> abs(value - -0.5) < ensemble.interval_factor(0.95) * error
+    True
+    """
+
+    members_: list[PatchSDE]
+    lam_: float
+    n_state_: int
+    n_features_in_: int
+
+    def __init__(
+        self,
+        sde: PatchSDE | None = None,
+        *,
+        n_members: int = 8,
+        bootstrap: bool = True,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ):
+        self.sde = sde
+        self.n_members = n_members
+        self.bootstrap = bootstrap
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.checkpoint_dir = checkpoint_dir
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit the members.
+
+        Parameters
+        ----------
+        X : structured ndarray of shape (n_samples,), or array-like of shape (n_samples, n_columns)
+            As for the SDE: latent pairs; or macrostates z, with the context behind them.
+        y : array-like of shape (n_samples, d) or (n_samples,), default=None
+            Increments dz, for plain X.
+
+        Returns
+        -------
+        self : SDEEnsemble
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than 2 members or groups, X and y are not what the SDE takes, or
+            `checkpoint_dir` has another fit.
+        """
+        n_members = check_integer(self.n_members, "n_members", low=2)
+        sde = PatchSDERegressor() if self.sde is None else self.sde
+        if is_structured(X):
+            names = X.dtype.names
+            groups = X["group"] if "group" in names else np.arange(len(X))  # the SDE will refuse X
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+            groups = np.arange(len(X))
+        rows_of = rows_by_group(groups)
+        if self.bootstrap and len(rows_of) < 2:
+            raise ValueError(
+                "Expected at least 2 groups (source trajectories) for a bootstrap, but got "
+                f"1 sample or group of {len(X)} rows; pass the groups on with the pairs, or set "
+                "bootstrap=False."
+            )
+        checkpoint, entropy = of_fit(self, {"X": np.asarray(X), "y": y})
+        task = begin_fit(self, X, increments_of(X, y), n_tasks=n_members, in_order=False)
+
+        def fit_member(k: int) -> PatchSDE:
+            rng = stream(entropy, Stage.BOOTSTRAP, k)
+            folder = checkpoint.folder / f"member {k}" if checkpoint else None
+            member = clone(sde).set_params(
+                random_state=int(rng.integers(2**31 - 1)), checkpoint_dir=folder
+            )
+            with task.member(member, k):
+                if not self.bootstrap:
+                    return member.fit(X, y)
+                drawn = rng.integers(len(rows_of), size=len(rows_of))
+                rows = np.concatenate([rows_of[g] for g in drawn])
+                return member.fit(X[rows], None if y is None else y[rows])
+
+        # Processes: a fit holds the thread counts of its process for itself.
+        with resumable(self.checkpoint_dir):
+            run = Parallel(n_jobs=self.n_jobs)
+            self.members_ = run(delayed(fit_member)(k) for k in range(n_members))
+        self.lam_ = float(np.mean([member.lam_ for member in self.members_]))
+        self.n_state_ = self.members_[0].n_state_
+        self.n_features_in_ = self.members_[0].n_features_in_
+        task.end(fitted=dict)
+        return self
+
+    def drift(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the drift (n_samples, d) at macrostates z (n_samples, d), mean over members."""
+        return self._each(lambda sde: sde.drift(z, context)).mean(axis=0)
+
+    def drift_error(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the standard deviation over members of the drift, (n_samples, d)."""
+        return self._each(lambda sde: sde.drift(z, context)).std(axis=0, ddof=1)
+
+    def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the diffusion (n_samples, d, d) at z (n_samples, d), mean over members."""
+        return self._each(lambda sde: sde.diffusion(z, context)).mean(axis=0)
+
+    def diffusion_error(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the standard deviation over members of the diffusion, (n_samples, d, d)."""
+        return self._each(lambda sde: sde.diffusion(z, context)).std(axis=0, ddof=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the mean over members of the mean increments, (n_samples, d) or (n_samples,)."""
+        return self._each(lambda sde: sde.predict(X)).mean(axis=0)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean over members of the log-likelihood per pair (Eq. 7)."""
+        return float(self._each(lambda sde: sde.score(X, y)).mean())
+
+    def simulate(
+        self,
+        z0: Any,
+        n_steps: int,
+        dt: float,
+        *,
+        n_paths: int = 1,
+        context: Any = None,
+        store_every: int = 1,
+        random_state: Any = None,
+    ) -> np.ndarray:
+        """Simulate paths whose spread holds the model's uncertainty as well as the noise.
+
+        Row r of the paths belongs to member r modulo `n_members`. The paths of one start are thus
+        spread evenly, and so are single paths from many starts.
+
+        Parameters
+        ----------
+        z0, n_steps, dt, n_paths, context, store_every, random_state
+            As for the SDE's own `simulate`.
+
+        Returns
+        -------
+        paths : ndarray of shape (n_starts * n_paths, n_steps // store_every + 1, d)
+            Paths of one start stand together; the initial state is the first.
+        """
+        check_is_fitted(self)
+        n_paths = check_integer(n_paths, "n_paths", low=1)
+        starts = np.repeat(np.atleast_2d(check_numbers(z0, "macrostates")), n_paths, axis=0)
+        outer = None if context is None else np.atleast_2d(check_numbers(context, "context"))
+        if outer is not None and len(outer) > 1:
+            outer = np.repeat(outer, n_paths, axis=0)
+        entropy = resolve_entropy(random_state)
+        paths = np.empty(0)
+        for k, member in enumerate(self.members_[: len(starts)]):
+            mine = slice(k, None, len(self.members_))
+            drawn = member.simulate(
+                starts[mine],
+                n_steps,
+                dt,
+                context=outer if outer is None or len(outer) == 1 else outer[mine],
+                store_every=store_every,
+                random_state=stream_seed(entropy, Stage.BOOTSTRAP, k),
+            )
+            if k == 0:
+                paths = np.empty((len(starts), *drawn.shape[1:]))
+            paths[mine] = drawn
+        return paths
+
+    def simulate_members(
+        self, z0: Any, n_steps: int, dt: float, *, random_state: Any = None, **options: Any
+    ) -> np.ndarray:
+        """Simulate all paths with every member, each with noise of its own.
+
+        Parameters
+        ----------
+        z0, n_steps, dt, random_state, **options
+            As for the SDE's own `simulate`.
+
+        Returns
+        -------
+        paths : ndarray of shape (n_members, n_starts * n_paths, n_steps // store_every + 1, d)
+        """
+        entropy = resolve_entropy(random_state)
+        return self._with_noise(
+            lambda sde, seed: sde.simulate(z0, n_steps, dt, random_state=seed, **options), entropy
+        )
+
+    def estimate(
+        self,
+        statistic: Callable[[np.ndarray], Any],
+        z0: Any,
+        n_steps: int,
+        dt: float,
+        *,
+        n_paths: int,
+        random_state: Any = None,
+        **options: Any,
+    ) -> tuple[Any, Any]:
+        """Return a statistic of paths and its standard error.
+
+        Parameters
+        ----------
+        statistic : callable
+            Function of one member's paths (n_starts * n_paths, n_times, d), a number or an array.
+        z0, n_steps, dt, n_paths, random_state, **options
+            As for the SDE's own `simulate`.
+
+        Returns
+        -------
+        value, standard_error : float, or ndarrays of the statistic's shape
+            Mean and standard deviation over members. The latter is the standard error of a fit to
+            all data, if the members are bootstrap samples. It includes the Monte Carlo noise of
+            `n_paths` paths, which independent noise gives to every member: more paths lower it.
+
+        Raises
+        ------
+        ValueError
+            If the statistic of a member is not finite, as of paths that diverged.
+        """
+        entropy = resolve_entropy(random_state)
+
+        def one(sde: PatchSDE, seed: int) -> np.ndarray:
+            paths = sde.simulate(z0, n_steps, dt, n_paths=n_paths, random_state=seed, **options)
+            return np.asarray(statistic(paths), float)
+
+        values = self._with_noise(one, entropy)
+        if not np.isfinite(values).all():
+            raise ValueError(
+                "Expected a finite statistic of every member's paths, but got values that are NaN "
+                "or infinity; see whether paths diverged, and use bounds or a smaller dt."
+            )
+        value, error = values.mean(axis=0), values.std(axis=0, ddof=1)
+        return (value.item(), error.item()) if value.ndim == 0 else (value, error)
+
+    def interval_factor(self, level: float = 0.95) -> float:
+        """Return by how many standard deviations over members an interval extends to each side.
+
+        It is t sqrt(1 + 1/n_members), t the quantile of Student's law with n_members - 1 degrees
+        of freedom, for an interval that covers the truth with probability `level`.
+        """
+        check_is_fitted(self)
+        level = check_real(level, "level", low=0.0, high=1.0, strict=True)
+        n = len(self.members_)
+        return float(stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(1 + 1 / n))
+
+    def _each(self, value: Callable[[PatchSDE], Any]) -> np.ndarray:
+        """Return a value of every member, stacked."""
+        check_is_fitted(self)
+        return np.array([value(member) for member in self.members_])
+
+    def _with_noise(self, value: Callable[[PatchSDE, int], Any], entropy: int) -> np.ndarray:
+        """Return a value of every member with a seed of its own, stacked."""
+        check_is_fitted(self)
+        members = enumerate(self.members_)
+        return np.array([value(m, stream_seed(entropy, Stage.BOOTSTRAP, k)) for k, m in members])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
+        return tags
+
+
+def rows_by_group(groups: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each group, the groups in increasing order."""
+    _, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])

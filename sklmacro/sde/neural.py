@@ -1,0 +1,181 @@
+"""SDEs with nets for drift and diffusion, fitted by gradient descent on Eq. 7.
+
+Training works on y = dz / (s sqrt(lam dt)) with s the standard deviation of each component, and
+gives A = lam Sigma, whose optimum does not depend on lam. A common factor of lam is therefore taken
+out before and divided out behind: fits that differ by lam alone have the same drift, to the last
+bit, and diffusions in the ratio of 1 / lam.
+
+Increments given by their moments have y = b sqrt(dt / lam) / s, and s^2 is the mean of cov / (lam
+dt). The loss is `likelihood.expected_nll`, whose last term passes no derivative to the diffusion.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sklmacro.sde.compiled.likelihood import FusedLikelihood, Likelihood
+from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift
+from sklmacro.sde.likelihood import Increments, expected_nll
+from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
+from sklmacro.sde.polynomial import least_squares_drift
+from sklmacro.training.loop import train
+
+
+@dataclass(frozen=True)
+class NeuralSDE:
+    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context.
+
+    Attributes
+    ----------
+    net : SDENet
+    drift_scale : ndarray of shape (d,)
+        Physical drift over the net's.
+    noise_scale : ndarray of shape (d,)
+        Physical rows of L over the net's.
+    history : list of dict
+        Losses of every epoch.
+    """
+
+    net: SDENet
+    drift_scale: np.ndarray
+    noise_scale: np.ndarray
+    history: list[dict[str, float]]
+
+    def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the drift (n, d) and the factor L (n, d, d)."""
+        with torch.no_grad():
+            drift, factor = self.net(self.tensor(u))
+        return (
+            drift.cpu().numpy() * self.drift_scale,
+            factor.cpu().numpy() * self.noise_scale[:, None],
+        )
+
+    def tensor(self, u: np.ndarray) -> Tensor:
+        """Return `u` as a tensor on the net's device."""
+        return torch.as_tensor(u, dtype=torch.float64, device=next(self.net.parameters()).device)
+
+
+def _itself(loss: Tensor, targets: tuple[()]) -> Tensor:
+    """Return what the module gave, which is the loss already."""
+    return loss
+
+
+class MomentLikelihood(nn.Module):
+    """Mean expected loss for increments given by their moments: (u, y, weight, root) -> scalar."""
+
+    def __init__(self, net: SDENet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, u: Tensor, y: Tensor, weight: Tensor, root: Tensor) -> Tensor:
+        """Return the mean of `expected_nll`, for residuals y - weight * drift."""
+        drift, factor = self.net(u)
+        return expected_nll(factor, y - weight * drift, root).mean()
+
+    def trained(self) -> SDENet:
+        """Return the nets with the present weights."""
+        return self.net
+
+
+def fit_neural(
+    u: np.ndarray,
+    increments: Increments,
+    rows: tuple[np.ndarray, np.ndarray],
+    *,
+    parity: np.ndarray,
+    build_drift: Callable[[], nn.Module] | None,
+    hidden: Sequence[int],
+    diffusion: str,
+    state_scale: np.ndarray | None = None,
+    device: str = "cpu",
+    **training: Any,
+) -> NeuralSDE:
+    """Fit drift and diffusion by maximum likelihood (Eq. 7).
+
+    Parameters
+    ----------
+    u : ndarray of shape (n, d + n_context)
+        Standardised state and context; components of odd parity are not shifted.
+    increments : Increments
+        Of n pairs, sampled or moments.
+    rows : (ndarray, ndarray)
+        Training and held-out rows.
+    parity : ndarray of shape (d + n_context,)
+        Signs of the components, all 1 where there is no symmetry.
+    build_drift : callable or None
+        Returns the drift's module, of that parity; None takes an `MLPDrift` that starts from the
+        linear drift of least squares.
+    hidden : sequence of int
+        Hidden layers of the nets.
+    diffusion : {"full", "diagonal", "constant"}
+    state_scale : ndarray of shape (d,), default=None
+        Where given, the drift's scale is proportional to it, so that the net's vector field is the
+        physical one in standardised coordinates, up to a factor of time.
+    device : str, default="cpu"
+        Where torch computes.
+    **training
+        Passed to `train`.
+    """
+    n_in, d = u.shape[1], increments.dz.shape[1]
+    increments, common = increments.without_common_lam()
+    dt, lam = increments.dt, increments.lam
+    noise = increments.noise(np.zeros(d))
+    noise_scale = _positive(np.sqrt(np.mean(np.sum(noise * noise, axis=1), axis=0)))
+    f = np.column_stack([np.ones(len(u)), u])
+    B = least_squares_drift(f, increments, np.append(1.0, parity) == parity[:d, None])
+    size = np.sqrt(np.mean((f @ B.T) ** 2, axis=0))
+    size = np.maximum(size, 1e-3 * noise_scale / np.sqrt(np.mean(dt)))
+    drift_scale = size if state_scale is None else state_scale * np.median(size / state_scale)
+    weight = np.sqrt(dt / lam)[:, None] * (drift_scale / noise_scale)
+    inputs = [u, increments.residual(np.zeros(d)) / noise_scale, weight]
+    symmetric = bool((parity == -1).any())
+    fused = build_drift is None and not symmetric and torch.device(device).type == "cpu"
+    Loss: Callable[[SDENet], nn.Module] = FusedLikelihood if fused else Likelihood
+    if increments.root is not None:
+        inputs.append(increments.root / noise_scale)
+        Loss = MomentLikelihood
+
+    def build() -> nn.Module:
+        drift = MLPDrift(n_in, d, hidden) if build_drift is None else build_drift()
+        if isinstance(drift, MLPDrift):
+            start = torch.as_tensor(B / drift_scale[:, None])
+            with torch.no_grad():
+                drift.linear.bias.copy_(start[:, 0])
+                drift.linear.weight.copy_(start[:, 1:])
+        if not symmetric:
+            return Loss(SDENet(drift, CholeskyDiffusion(n_in, d, hidden, diffusion)))
+        signs = parity.tolist()
+        drift = EquivariantDrift(drift, signs, d) if build_drift is None else drift
+        return Loss(SDENet(drift, EquivariantDiffusion(n_in, d, hidden, diffusion, signs)))
+
+    def model(loss: Any, history: list[dict[str, float]]) -> NeuralSDE:
+        net = deepcopy(loss.trained()).eval().requires_grad_(False)
+        return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
+
+    trained, history = train(
+        build, _itself, inputs, [], rows, device=device, desc="fit SDE",
+        fitted=lambda loss: {"model_": model(loss, [])}, **training,
+    )  # fmt: skip
+    return model(trained, history)
+
+
+def _positive(scale: np.ndarray) -> np.ndarray:
+    """Return `scale` with 1 in the place of what vanishes."""
+    return np.where(scale > 0, scale, 1.0)
+
+
+def onsager_parts(model: NeuralSDE, u: np.ndarray) -> dict[str, np.ndarray]:
+    """Return potential, its gradient, M, W and f of an OnsagerNet, in the net's coordinates."""
+    net = model.net.drift
+    assert isinstance(net, OnsagerDrift)
+    tensor = model.tensor(u)
+    with torch.no_grad():
+        M, W = net.matrices(tensor)
+        parts = {"potential": net.potential(tensor), "M": M, "W": W, "force": net.force(tensor)}
+    parts["gradient"] = net.gradient(tensor).detach()
+    return {name: part.cpu().numpy() for name, part in parts.items()}

@@ -1,0 +1,173 @@
+"""Macroscopic SDE with a thermodynamically structured drift: OnsagerNet (Eq. 5).
+
+    mu(z, c) = -(M(z, c) + W(z, c)) grad V(z, c) + f(z, c)
+
+M symmetric positive definite (dissipation), W skew-symmetric (conservation), V a potential bounded
+below, f an external force. Without f, dV/dt = -grad V . M grad V <= 0 along the noise-free flow.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sklmacro._base.estimators import FitTask
+from sklmacro.sde.base import PatchSDE
+from sklmacro.sde.equivariant import EquivariantOnsagerDrift
+from sklmacro.sde.likelihood import Increments
+from sklmacro.sde.nets import OnsagerDrift
+from sklmacro.sde.neural import NeuralSDE, onsager_parts
+
+
+class OnsagerSDE(PatchSDE):
+    """Macroscopic SDE with OnsagerNet drift (Eqs. 5, 7, 31).
+
+    Parameters
+    ----------
+    lam : "K", "auto" or float, default="K"
+        Factor on the covariance in the likelihood, as in `PatchSDERegressor`.
+    forcing : bool, default=True
+        Whether the drift has an external force f.
+    diffusion_model : {"full", "diagonal", "constant"}, default="full"
+        Form of the diffusion matrix, as in `PatchSDERegressor`.
+    parity : sequence of int, default=None
+        1 or -1 for each component of the state, a symmetry z -> P z of the dynamics, as in
+        `PatchSDERegressor`: V(P z) = V(z), M(P z) = P M(z) P, and W and f likewise.
+    hidden : sequence of int, default=(64, 64)
+        Hidden layers of the nets.
+    dt : float, default=1.0
+        Elapsed time of plain increments y; pairs carry their own.
+    bounds : sequence of (float, float), default=None
+        Range of each of the first components, kept in `simulate`.
+    max_epochs, batch_size, lr, weight_decay : default=100, 1024, 2e-3, 0.0
+        Training by AdamW; the learning rate falls along a cosine.
+    validation_fraction : float, default=0.1
+        Part of the groups held out for early stopping.
+    patience : int, default=20
+        Epochs without a better held-out likelihood after which training stops.
+    device : str, default="cpu"
+        Where torch computes.
+    random_state : None, int, RandomState or Generator, default=None
+        Seed of weights, batches and held-out groups.
+    verbose : bool, default=False
+        Show progress with the time left.
+    checkpoint_dir : str or Path, default=None
+        Folder in which the training keeps its state, as in `PatchSDERegressor`.
+
+    Attributes
+    ----------
+    lam_, lam_error_, n_state_, model_, history_, n_features_in_
+        As in `PatchSDERegressor`.
+
+    References
+    ----------
+    H. Yu, X. Tian, W. E and Q. Li, Phys. Rev. Fluids 6, 114402 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklmacro import OnsagerSDE
+    >>> rng = np.random.default_rng(0)
+    >>> z = rng.uniform(-1, 1, (2_000, 2))
+    >>> dz = -z * 0.1 + 0.1 * rng.standard_normal(z.shape)
+    >>> sde = OnsagerSDE(dt=0.1, max_epochs=5, random_state=0).fit(z, dz)
+    >>> sde.dissipation(z[:3]).shape, sde.potential(z[:3]).shape
+    ((3, 2, 2), (3,))
+    """
+
+    def __init__(
+        self,
+        *,
+        lam: float | str = "K",
+        forcing: bool = True,
+        diffusion_model: str = "full",
+        parity: Sequence[int] | None = None,
+        hidden: Sequence[int] = (64, 64),
+        dt: float = 1.0,
+        bounds: Sequence[tuple[float, float]] | None = None,
+        max_epochs: int = 100,
+        batch_size: int = 1024,
+        lr: float = 2e-3,
+        weight_decay: float = 0.0,
+        validation_fraction: float = 0.1,
+        patience: int = 20,
+        device: str = "cpu",
+        random_state: Any = None,
+        verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ):
+        self.lam = lam
+        self.forcing = forcing
+        self.diffusion_model = diffusion_model
+        self.parity = parity
+        self.hidden = hidden
+        self.dt = dt
+        self.bounds = bounds
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.checkpoint_dir = checkpoint_dir
+
+    def _n_epochs(self) -> int:
+        return self.max_epochs
+
+    def _fit_model(
+        self,
+        u: np.ndarray,
+        increments: Increments,
+        groups: np.ndarray,
+        parity: np.ndarray,
+        task: FitTask,
+    ) -> NeuralSDE:
+        d = self.n_state_
+        options = d, u.shape[1] - d, tuple(self.hidden), self.forcing
+
+        def build_drift() -> OnsagerDrift:
+            if (parity == 1).all():
+                return OnsagerDrift(*options)
+            return EquivariantOnsagerDrift(*options, parity.tolist())
+
+        return self._neural(u, increments, groups, parity, task, build_drift, self.scale_[:d])
+
+    def potential(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""
+        return self._parts(z, context)["potential"]
+
+    def potential_gradient(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return grad V (n_samples, d) with respect to z."""
+        return self._parts(z, context)["gradient"] / self._state_scale
+
+    def dissipation(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return M (n_samples, d, d), symmetric positive definite."""
+        return self._parts(z, context)["M"] * self._matrix_scale
+
+    def conservation(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return W (n_samples, d, d), skew-symmetric."""
+        return self._parts(z, context)["W"] * self._matrix_scale
+
+    def force(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the external force f (n_samples, d)."""
+        assert isinstance(self.model_, NeuralSDE)
+        return self._parts(z, context)["force"] * self.model_.drift_scale
+
+    def _parts(self, z: Any, context: Any) -> dict[str, np.ndarray]:
+        columns = self._columns(z, context)
+        assert isinstance(self.model_, NeuralSDE)
+        return onsager_parts(self.model_, (columns - self.mean_) / self.scale_)
+
+    @property
+    def _state_scale(self) -> np.ndarray:
+        return self.scale_[: self.n_state_]
+
+    @property
+    def _matrix_scale(self) -> np.ndarray:
+        """Physical entries of M and W over the net's: mu_z = drift_scale (-(M + W) grad_u V)."""
+        assert isinstance(self.model_, NeuralSDE)
+        return np.outer(self.model_.drift_scale, self._state_scale)

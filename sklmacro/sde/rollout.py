@@ -1,0 +1,110 @@
+"""Paths of the macroscopic SDE by Euler-Maruyama steps (Eq. 4).
+
+    z_{t+dt} = z_t + mu(z_t) dt + L(z_t) sqrt(dt) xi,   xi ~ N(0, 1)
+
+Every path has its own random stream. Observables are kept within their bounds. A path that leaves
+the finite numbers is reported by a warning that counts such paths; it is NaN from there on.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sklmacro._base.streams import Stage, stream
+
+NOISE_STEPS = 128  # steps for which the noise of all paths is drawn at a time
+
+
+class DivergedPathsWarning(RuntimeWarning):
+    """Some simulated paths left the finite numbers."""
+
+
+def advance_by_calls(
+    coefficients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Callable[..., None]:
+    """Return `advance` for `euler_maruyama`; the function gives drift (n, d) and L (n, d, d)."""
+
+    def advance(
+        z: np.ndarray,
+        noise: np.ndarray,
+        dt: float,
+        low: np.ndarray,
+        high: np.ndarray,
+        start: int,
+        store_every: int,
+        paths: np.ndarray,
+    ) -> None:
+        for k in range(noise.shape[1]):
+            with np.errstate(over="ignore", invalid="ignore"):
+                mu, factor = coefficients(z)
+                z[:] = z + mu * dt + np.einsum("nij,nj->ni", factor, noise[:, k])
+            np.clip(z, low, high, out=z)
+            z[~np.isfinite(z).all(axis=1)] = np.nan
+            stored, rest = divmod(start + k + 1, store_every)
+            if rest == 0:
+                paths[:, stored] = z
+
+    return advance
+
+
+def euler_maruyama(
+    advance: Callable[..., None],
+    z0: np.ndarray,
+    *,
+    n_steps: int,
+    dt: float,
+    entropy: int,
+    bounds: Sequence[tuple[float, float]] = (),
+    store_every: int = 1,
+) -> np.ndarray:
+    """Simulate one path from every row of `z0`.
+
+    Parameters
+    ----------
+    advance : callable
+        `advance(z, noise, dt, low, high, start, store_every, paths)` takes z (n, d), in place, from
+        step `start` through as many steps as `noise` (n, n_steps, d) has, and stores in `paths`;
+        of `advance_by_calls`, or `steps.advance_blocks`.
+    z0 : ndarray of shape (n, d)
+        Initial macrostates.
+    n_steps : int
+        Number of steps.
+    dt : float
+        Length of a step.
+    entropy : int
+        Seed; path k has its own stream.
+    bounds : sequence of (low, high), default=()
+        Range of each of the first components.
+    store_every : int, default=1
+        Steps between stored states.
+
+    Returns
+    -------
+    paths : ndarray of shape (n, n_steps // store_every + 1, d)
+        The initial state included.
+    """
+    n, d = z0.shape
+    low, high = np.full(d, -np.inf), np.full(d, np.inf)
+    for i, (a, b) in enumerate(bounds):
+        low[i], high[i] = a, b
+    rngs = [stream(entropy, Stage.ROLLOUT, k) for k in range(n)]
+    paths = np.empty((n, n_steps // store_every + 1, d))
+    z = np.ascontiguousarray(np.clip(z0, low, high))
+    paths[:, 0] = z
+    for first in range(0, n_steps, NOISE_STEPS):
+        count = min(NOISE_STEPS, n_steps - first)
+        noise = np.empty((n, count, d))
+        for rng, row in zip(rngs, noise, strict=True):
+            rng.standard_normal(out=row)
+        noise *= np.sqrt(dt)
+        advance(z, noise, dt, low, high, first, store_every, paths)
+    lost = int(np.isnan(z).any(axis=1).sum())
+    if lost:
+        warnings.warn(
+            f"{lost} of {n} simulated paths diverged and are NaN from there on; use a smaller dt, "
+            "give bounds, or train on states that reach further.",
+            DivergedPathsWarning,
+            stacklevel=3,
+        )
+    return paths

@@ -1,0 +1,28 @@
+"""Heat-bath rates of spins on a lattice, by the sum of their neighbours."""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import expit
+
+from sklmacro.lattice.lattice import Lattice, n_axes
+from sklmacro.simulators.machine.random_words import probability_words
+
+
+@lru_cache(maxsize=64)
+def rate_tables(
+    kind: str, temperature: float, field: float, coupling: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z.
+
+    The first column is the heat-bath probability of an up spin, the second one minus it, not taken
+    as a difference, which would lose the rare flips of low temperatures. With them come the words
+    (2 z + 1,) of the first column.
+    """
+    z = Lattice(kind, (1,) * n_axes(kind)).coordination
+    cost = 2.0 * (coupling * np.arange(-z, z + 1.0) + field) / temperature
+    rates = np.column_stack([expit(cost), expit(-cost)])
+    up = probability_words(rates[:, 0])
+    for table in (rates, up):
+        table.flags.writeable = False
+    return rates, up

@@ -1,0 +1,162 @@
+"""Attempts on any lattice, by tables of neighbours: spins drawn anew, one after the other.
+
+Shape vocabulary::
+
+    spins     (n + 1,) int8      a whole lattice in C order; the last, 0, is the neighbour of those
+                                 that lack one
+    table     (n, z) uint32      the neighbours of all sites, n where there is none
+    sites     (m,) uint32        the sites of a window
+    inside    (m, z) unsigned    their neighbours as places in `sites`, m outside the window
+    up        (2 z + 1,) uint64  words of the probability of an up spin, by the sum of its
+                                 neighbours, -z ... z
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numba import njit, uint64
+
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators.glauber.cost import attempts_cost_more
+from sklmacro.simulators.machine.random_words import LOW32
+from sklmacro.simulators.machine.word_blocks import draw_words, whole_lanes
+
+BLOCK = 512
+_ONE = np.uint64(1)
+
+
+@lru_cache(maxsize=8)
+def neighbour_table(lattice: Lattice) -> np.ndarray:
+    """Return `table` of a lattice."""
+    neighbours = lattice.neighbors()
+    table = np.where(neighbours < 0, lattice.n_sites, neighbours).astype(np.uint32)
+    table.flags.writeable = False
+    return table
+
+
+@lru_cache(maxsize=8)
+def _numbers(lattice: Lattice) -> np.ndarray:
+    return np.arange(lattice.n_sites, dtype=np.uint32).reshape(lattice.site_shape)
+
+
+def window_sites(lattice: Lattice, origin: tuple[int, ...], extent: tuple[int, ...]) -> np.ndarray:
+    """Return `sites` of a window."""
+    return _numbers(lattice)[lattice.mesh(origin, extent)].ravel()
+
+
+def places_inside(sites: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return `inside` of a window."""
+    small = np.uint16 if len(sites) < 1 << 16 else np.uint32  # unsigned: no test for a negative
+    places = np.full(len(table) + 1, len(sites), small)
+    places[sites] = np.arange(len(sites))
+    return places[table[sites]]
+
+
+def padded(x: np.ndarray) -> np.ndarray:
+    """Return a snapshot x of n spins as `spins` (n + 1,), a copy."""
+    spins = np.zeros(x.size + 1, np.int8)
+    spins[:-1] = x.ravel()
+    return spins
+
+
+@njit(nogil=True)
+def table_sums(spins: np.ndarray, sites: np.ndarray, table: np.ndarray) -> tuple[int, int]:
+    """Return the sum of a window's spins and their number of unequal neighbours."""
+    total, unequal = 0, 0
+    for k in range(sites.shape[0]):
+        spin = int(spins[sites[k]])
+        total += spin
+        for q in range(table.shape[1]):
+            unequal += spin * spins[table[sites[k], q]] < 0
+    return total, unequal
+
+
+@njit(nogil=True)
+def _update(
+    spins: np.ndarray, sites: np.ndarray, table: np.ndarray, up: np.ndarray, words: np.ndarray
+) -> int:
+    """Do one attempt a word; return the number of flips."""
+    m, z, flips = uint64(sites.shape[0]), table.shape[1], 0
+    for k in range(words.shape[0]):
+        site = uint64(sites[((words[k] >> uint64(32)) * m) >> uint64(32)])
+        total = z
+        for q in range(z):
+            total += spins[uint64(table[site, uint64(q)])]
+        spin = 2 * np.int64((words[k] & LOW32) < up[uint64(total)]) - 1
+        flips += spin != spins[site]
+        spins[site] = spin
+    return flips
+
+
+@njit(nogil=True)
+def _attempts(
+    spins: np.ndarray,
+    sites: np.ndarray,
+    table: np.ndarray,
+    up: np.ndarray,
+    n_attempts: int,
+    lanes: np.ndarray,
+    side: np.ndarray,
+    words: np.ndarray,
+) -> int:
+    """Do `n_attempts` attempts; return the number of flips."""
+    flips, left = 0, n_attempts
+    while left > 0:
+        size = min(left, words.shape[0])
+        draw_words(lanes, side, words[: whole_lanes(size)], sites.shape[0])
+        flips += _update(spins, sites, table, up, words[:size])
+        left -= size
+    return flips
+
+
+@njit(nogil=True)
+def _events(
+    spins: np.ndarray,
+    sites: np.ndarray,
+    table: np.ndarray,
+    up: np.ndarray,
+    n_events: int,
+    lanes: np.ndarray,
+    side: np.ndarray,
+    words: np.ndarray,
+) -> tuple[int, int]:
+    """Flip up to `n_events` spins, as `_glauber_square._events`; return flips and attempts."""
+    flips, attempts, at, size = 0, 0, 0, 0
+    while flips < n_events:
+        missing = n_events - flips
+        if at == size:
+            tries = missing * (attempts + 1) / (flips + 1)
+            if attempts_cost_more(sites.shape[0], tries, missing):
+                break
+            at, size = 0, min(whole_lanes(8 * missing), words.shape[0])
+            draw_words(lanes, side, words[:size], sites.shape[0])
+        end = min(at + missing, size)
+        flips += _update(spins, sites, table, up, words[at:end])
+        attempts += end - at
+        at = end
+    return flips, attempts
+
+
+@njit(nogil=True)
+def evolve_tables(
+    spins: np.ndarray,
+    sites: np.ndarray,
+    table: np.ndarray,
+    up: np.ndarray,
+    probe: int,
+    rest: int,
+    n_events: int,
+    lanes: np.ndarray,
+    side: np.ndarray,
+) -> tuple[bool, int, int]:
+    """Evolve a window in place, as `evolve_square` does; return if it is ready, flips, attempts."""
+    words = np.empty(BLOCK, np.uint64)
+    if n_events >= 0:
+        flips, attempts = _events(spins, sites, table, up, n_events, lanes, side, words)
+        return flips == n_events, flips, attempts
+    flips = _attempts(spins, sites, table, up, probe, lanes, side, words)
+    expected = rest * (flips + 1) / (probe + 1)
+    if rest > 0 and attempts_cost_more(sites.shape[0], rest, expected):
+        return False, flips, probe
+    _attempts(spins, sites, table, up, rest, lanes, side, words)
+    return True, flips, probe

@@ -1,0 +1,363 @@
+"""Simulator: the microscopic physics, and nothing that learns.
+
+A snapshot `x` has shape `(*site_shape,)`, or `(*site_shape, n_fields)` where a site carries several
+fields; a batch `X` has `n_samples` in front. The observables are site-additive: observable k of a
+snapshot is the mean over its sites of a density `f_k(x_i, neighbours of i)`. Hence they are
+intensive, they apply to every lattice size, and Eqs. 14-15 hold exactly.
+
+A simulator of one's own derives from `Simulator` and writes three methods in plain numpy:
+`_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`. For
+moments of increments it writes `_events`, or `_one_step` where it is a diffusion.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sklmacro._base.checks import (
+    check_cells,
+    check_finite,
+    check_integer,
+    check_real,
+    check_times,
+    pieces,
+)
+from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro._base.workers import numbered
+from sklmacro.checkpoint.checkpoint import checkpoint_of, resumable
+from sklmacro.checkpoint.rows import fill_rows
+from sklmacro.lattice.lattice import Lattice, n_axes
+from sklmacro.lattice.windows import Window, check_window, whole
+from sklmacro.simulators.protocol import Hooks
+from sklmacro.simulators.trajectories import Trajectory, simulate_rows
+
+
+class Simulator(Hooks):
+    """Base class of the microscopic simulators.
+
+    Subclasses set the class attributes below and write the hooks `_draw_initial`,
+    `_advance_window` and `density`, and one of `_events` and `_one_step` where they want moments of
+    increments. Parameters are those of the subclass's `__init__`, which only assigns them.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of lattice, see `Lattice`.
+    boundary : str
+        "periodic" or "open".
+    n_fields : int
+        Fields per site; one field adds no axis to the snapshots.
+    state_dtype : type
+        Type in which snapshots are held.
+    two_valued : bool
+        True if sites are -1 or +1.
+    observable_names, observable_units : tuple of str
+        Names and units of the observables.
+    observable_bounds : tuple of (float, float)
+        Range that no observable can leave.
+    observable_range : int
+        Distance in cells over which a site's density depends on its neighbours.
+    fast_observables : tuple of str
+        Names of the observables that soon follow the others, see `sklmacro.sampling.relaxation`.
+    has_events : bool
+        True if the dynamics can be advanced by a number of events.
+    parity : tuple of int, or None
+        Signs of the observables of -x relative to x; None unless -x evolves as x does.
+    isotropic : bool
+        True if the dynamics are the same after turns and reflections of the lattice.
+    upsample_method : str
+        How `upsample` enlarges a snapshot, see `enlarge`.
+    relax_time, pair_time : float
+        Suggested duration of one LocalRelax visit and of one partial evolution.
+    """
+
+    @property
+    def n_observables(self) -> int:
+        """Number of observables."""
+        return len(self.observable_names)
+
+    @property
+    def observable_labels(self) -> tuple[str, ...]:
+        """Names of the observables, with units but for pure numbers, as in "length [nm]"."""
+        pairs = zip(self.observable_names, self.observable_units, strict=True)
+        return tuple(name if unit == "1" else f"{name} [{unit}]" for name, unit in pairs)
+
+    def lattice(self, snapshot_shape: Sequence[int]) -> Lattice:
+        """Return the lattice of snapshots of shape `(*site_shape[, n_fields])`.
+
+        Raises
+        ------
+        ValueError
+            If no lattice of this simulator's kind has such snapshots.
+        """
+        shape = tuple(int(s) for s in snapshot_shape)
+        probe = Lattice(self.kind, (1,) * n_axes(self.kind), self.boundary)
+        tail = probe.site_shape[probe.ndim :] + ((self.n_fields,) if self.n_fields > 1 else ())
+        if len(shape) != probe.ndim + len(tail) or shape[probe.ndim :] != tail or 0 in shape:
+            wanted = ", ".join([f"n_cells_{a}" for a in range(probe.ndim)] + [str(t) for t in tail])
+            raise ValueError(
+                f"Expected snapshots X of shape (n_samples, {wanted}) for {type(self).__name__} "
+                f"on a {self.kind} lattice, but got snapshots of shape {shape}; reshape X, or "
+                "choose the simulator that it comes from."
+            )
+        return Lattice(self.kind, shape[: probe.ndim], self.boundary)
+
+    def check_snapshots(self, X: Any) -> np.ndarray:
+        """Return `X` as a checked array of snapshots in the simulator's own type.
+
+        Raises
+        ------
+        ValueError
+            If X has the wrong shape, is empty, or holds NaN, infinity or states that the model
+            does not have.
+        """
+        X = np.asarray(X)
+        if X.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Expected numeric snapshots, but got an array of dtype {X.dtype}; "
+                "pass an array of numbers."
+            )
+        if X.ndim < 1 or len(X) == 0:
+            raise ValueError(
+                f"Expected at least one snapshot, but got an array of shape {X.shape}; pass X of "
+                "shape (n_samples, ...)."
+            )
+        self.lattice(X.shape[1:])
+        check_finite(X, "snapshots")
+        if self.two_valued and not all((np.abs(piece) == 1).all() for piece in pieces(X)):
+            wrong = X[np.abs(X) != 1].ravel()[0]
+            raise ValueError(
+                f"Expected the states of {type(self).__name__} to be -1 or +1, but got {wrong!r}; "
+                "map 0 and 1 with 2 * X - 1."
+            )
+        return X.astype(self.state_dtype, copy=False)
+
+    def sample_initial(
+        self, n_samples: int, cells: int | Sequence[int], *, random_state: Any = None
+    ) -> np.ndarray:
+        """Draw initial snapshots.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of snapshots.
+        cells : int or sequence of int
+            Cells along each axis.
+        random_state : None, int, RandomState or Generator
+            Seed; snapshot k has its own stream.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, *site_shape[, n_fields])
+        """
+        self._validate_parameters()
+        n_samples = check_integer(n_samples, "n_samples", low=1)
+        lattice = Lattice(self.kind, check_cells(cells, "cells", n_axes(self.kind)), self.boundary)
+        entropy = resolve_entropy(random_state)
+        return np.stack(
+            [
+                self._draw_initial(lattice, stream(entropy, Stage.INITIAL, k))
+                for k in range(n_samples)
+            ]
+        )
+
+    def advance(
+        self,
+        X: Any,
+        *,
+        duration: float | None = None,
+        n_events: int | None = None,
+        window: Window | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Evolve every snapshot for a time or for a number of events.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape[, n_fields])
+            Snapshots; not changed.
+        duration : float, default=None
+            Physical time. Give this or `n_events`.
+        n_events : int, default=None
+            Number of events.
+        window : (origin, extent), default=None
+            Box of cells to evolve, the outside frozen; None evolves the whole lattice.
+        random_state : None, int, RandomState or Generator
+            Seed; snapshot k has its own stream.
+        n_jobs : int, default=None
+            Workers over the snapshots; the result does not depend on it.
+        checkpoint_dir : str or Path, default=None
+            Folder in which snapshots that are ready are kept; a call that was interrupted goes on
+            from there when it is made again, with the same result.
+
+        Returns
+        -------
+        X_next : ndarray of the shape of X
+        elapsed : ndarray of shape (n_samples,)
+            Physical time that passed.
+        """
+        X = self.check_snapshots(X)
+        self.check_evolution(duration, n_events)
+        lattice = self.lattice(X.shape[1:])
+        window = whole(lattice) if window is None else check_window(lattice, window)
+        settings = {
+            "simulator": self, "X": X, "duration": duration, "n_events": n_events, "window": window,
+        }  # fmt: skip
+        name = f"advance {type(self).__name__}"
+        with resumable(checkpoint_dir):
+            checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
+
+            def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
+                batch = batch.copy()
+                times = [
+                    self._advance_window(
+                        x, lattice, window, duration, n_events, stream(entropy, Stage.ADVANCE, k)
+                    )
+                    for k, x in enumerate(batch, start)
+                ]
+                return {"X_next": batch, "elapsed": np.array(times)}
+
+            found = fill_rows(work, numbered(X), len(X), checkpoint, n_jobs=n_jobs)
+        return found["X_next"], found["elapsed"]
+
+    def simulate(
+        self,
+        X: Any,
+        times: Any,
+        *,
+        observe: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> np.ndarray:
+        """Simulate trajectories that start at X at time 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape[, n_fields])
+            Snapshots at time 0; not changed.
+        times : array-like of shape (n_times,)
+            Increasing times at which to record, 0 or later.
+        observe : bool, default=False
+            Record the observables instead of the snapshots.
+        random_state : None, int, RandomState or Generator
+            Seed; trajectory k has its own stream.
+        n_jobs : int, default=None
+            Workers over the trajectories; the result does not depend on it.
+        verbose : bool, default=False
+            Show progress with the time left.
+        checkpoint_dir : str or Path, default=None
+            Folder in which trajectories that are ready are kept, and how far the others have come;
+            a call that was interrupted goes on from there when it is made again, with the same
+            result.
+
+        Returns
+        -------
+        paths : ndarray of shape (n_samples, n_times, *snapshot shape), or with `observe` \
+                (n_samples, n_times, n_observables)
+        """
+        X, grid = self.check_snapshots(X), check_times(times)
+        self._validate_parameters()
+        lattice = self.lattice(X.shape[1:])
+
+        def begin(x: np.ndarray, rng: np.random.Generator) -> Trajectory:
+            return self._trajectory(x[0].copy(), lattice, rng)
+
+        return simulate_rows(
+            self, begin, X, grid, observe=observe, random_state=random_state,
+            checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose,
+        )  # fmt: skip
+
+    def _trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
+        """Return a trajectory of x, which changes in place.
+
+        Overridden where a simulator keeps more between two times than the snapshot and `rng`.
+        """
+        return Trajectory(self, x, lattice, rng)
+
+    def observe(self, X: Any) -> np.ndarray:
+        """Return the observables z* (n_samples, n_observables) of snapshots."""
+        X = self.check_snapshots(X)
+        lattice = self.lattice(X.shape[1:])
+        return np.stack([self._means(x, lattice) for x in X])
+
+    def observe_window(self, x: np.ndarray, window: Window) -> np.ndarray:
+        """Return the observables (n_observables,) of a window of one snapshot.
+
+        Densities use the true neighbours across the window's edge.
+        """
+        lattice = self.lattice(x.shape)
+        n_sites = int(np.prod(window[1])) * lattice.n_basis
+        return self._site_sums(x, lattice, window) / n_sites
+
+    def moments(
+        self, X: Any, *, window: Window | None = None, n_jobs: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the covariance of the observables' increments, per time, as dt -> 0.
+
+        They are exact sums over all that can happen next, `sum_e r_e dphi_e` and
+        `sum_e r_e dphi_e dphi_e^T` over the events e of a jump process, and hold no sampling noise.
+        Kinetics at dt -> 0 is not always that of longer times: a vacancy mostly jumps straight
+        back, so that an `Alloy` moves far less than its rates say.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, *site_shape[, n_fields])
+            Snapshots; not changed.
+        window : (origin, extent), default=None
+            Box of cells whose events count; None takes all. Windows that tile the lattice add up.
+            For an `Alloy` they are the jumps of the vacancies that stand in the window, those that
+            leave it included; a window that is evolved keeps its vacancies.
+        n_jobs : int, default=None
+            Workers over the snapshots; the result does not depend on it.
+
+        Returns
+        -------
+        drift : ndarray of shape (n_samples, n_observables)
+            Observables of the whole lattice, per time.
+        covariance : ndarray of shape (n_samples, n_observables, n_observables)
+            Squared observables per time.
+
+        Raises
+        ------
+        ValueError
+            If the simulator has no moments, X is not a batch of its snapshots, or the window does
+            not fit.
+        """
+        X = self.check_snapshots(X)
+        self._validate_parameters()
+        self.check_moments()
+        lattice = self.lattice(X.shape[1:])
+        origin, extent = whole(lattice) if window is None else check_window(lattice, window)
+        n = lattice.n_sites
+
+        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
+            origins = np.tile(origin, (len(batch), 1, 1))
+            b, A = self._moments_apart(batch, lattice, origins, extent)
+            return {"drift": b[:, 0] / n, "covariance": A[:, 0] / n**2}
+
+        found = fill_rows(work, lambda start, stop: (X[start:stop],), len(X), n_jobs=n_jobs)
+        return found["drift"], found["covariance"]
+
+    def check_evolution(self, duration: float | None, n_events: int | None) -> None:
+        """Raise ValueError unless one of `duration` and `n_events` is given and makes sense."""
+        self._validate_parameters()
+        if (duration is None) == (n_events is None):
+            raise ValueError(
+                "Expected either duration or n_events, but got "
+                f"duration={duration!r} and n_events={n_events!r}; give exactly one."
+            )
+        if duration is not None:
+            check_real(duration, "duration", low=0.0)
+        if n_events is not None:
+            check_integer(n_events, "n_events", low=0)
+            if not self.has_events:
+                raise ValueError(
+                    f"Expected a duration for {type(self).__name__}, but got n_events={n_events}; "
+                    "its dynamics is continuous and has no events, so pass duration."
+                )

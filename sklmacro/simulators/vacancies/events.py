@@ -1,0 +1,55 @@
+"""Jumps of vacancies as events: rates, sites, and changes of the numbers of pairs.
+
+An atom a that jumps from site j into the vacancy on i leaves the neighbours N(j) and meets N(i).
+For each species c the number of ordered pairs (a, c) grows by #c in N(i) - #c in N(j), without the
+pair of the two sites themselves, and so does that of the pairs (c, a).
+"""
+
+import numpy as np
+
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators.glauber.tables import neighbour_table, padded
+from sklmacro.simulators.vacancies.barriers import BarrierModel
+from sklmacro.simulators.vacancies.kernel import Scale
+
+
+def vacancy_jumps(
+    x: np.ndarray,
+    lattice: Lattice,
+    sites: np.ndarray,
+    environments: np.ndarray,
+    basis: np.ndarray,
+    model: BarrierModel,
+    scale: Scale,
+    n_species: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the possible jumps of the vacancies on `sites` (m,), in their environments.
+
+    Returns
+    -------
+    rates : ndarray of shape (n,)
+    ends : ndarray of int, shape (n, 2)
+        Site that the vacancy leaves, and site that it goes to.
+    atoms : ndarray of shape (n,)
+        Species that jumps.
+    pairs : ndarray of shape (n, n_species + 1, n_species + 1)
+        Changes of the numbers of ordered nearest-neighbour pairs.
+    """
+    flat, table = padded(x), neighbour_table(lattice)
+    barriers = model.evaluate(environments, basis) if len(sites) else np.empty((0, table.shape[1]))
+    v, d = np.nonzero(flat[table[sites]])  # a jump needs an atom to jump
+    rates = scale.attempt * np.exp(-scale.beta * barriers[v, d])
+    here, there = sites[v], table[sites[v], d].astype(np.int64)
+    gains = _beside(flat, table[here], there, n_species)
+    gains -= _beside(flat, table[there], there, n_species)
+    atoms, pairs = flat[there], np.zeros((len(v), n_species + 1, n_species + 1), np.int64)
+    pairs[np.arange(len(v)), atoms] = gains
+    return rates, np.column_stack([here, there]), atoms, pairs + pairs.swapaxes(1, 2)
+
+
+def _beside(
+    flat: np.ndarray, neighbours: np.ndarray, without: np.ndarray, n_species: int
+) -> np.ndarray:
+    """Return the numbers (n, n_species + 1) of species on neighbours (n, z), one site left out."""
+    species = np.where(neighbours == without[:, np.newaxis], 0, flat[neighbours])
+    return (species[..., np.newaxis] == np.arange(n_species + 1)).sum(axis=1)

@@ -1,0 +1,248 @@
+"""The vacancies of a snapshot, from Python: set up, let jump, look around."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sklmacro.lattice.lattice import Lattice, nearest_distance
+from sklmacro.lattice.windows import Window
+from sklmacro.simulators.vacancies.addresses import Map, Shell, address_map, shell
+from sklmacro.simulators.vacancies.barriers import BarrierModel, left_behind
+from sklmacro.simulators.vacancies.kernel import (
+    ASK,
+    Scale,
+    Walk,
+    count_pairs_in,
+    count_species,
+    gather_all,
+    run,
+    vacant_sites,
+)
+from sklmacro.simulators.vacancies.windows import Tour, open_window, run_windows, settle
+
+N_KEPT = 4  # last surroundings that are kept for each vacancy
+# Fields of a walk that change with every jump; the others are scratch, or the same for ever.
+CHANGING = (
+    "sites", "cells", "slots", "seen", "kept", "stood", "now", "active", "rates", "tree", "pairs",
+    "pending", "asked", "counters", "clock",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, Shell]:
+    """Return the addresses of a lattice, the sites within a radius, the nearest, those behind."""
+    around = shell(lattice, radius, radius)
+    nearest = shell(lattice, nearest_distance(lattice.kind), radius)
+    chosen = left_behind(lattice.kind, radius)  # (n_basis, z, q)
+    steps = [s[:, one] for s, rows in zip(around.steps, chosen, strict=True) for one in rows]
+    flat = [f[one] for f, rows in zip(around.flat, chosen, strict=True) for one in rows]
+    return (
+        address_map(lattice, radius),
+        around,
+        nearest,
+        Shell(np.ascontiguousarray(steps), np.ascontiguousarray(flat)),
+    )
+
+
+class VacancyWalk:
+    """Vacancies of one snapshot, which changes in place as they jump.
+
+    Parameters
+    ----------
+    x : ndarray of int8, shape site_shape, contiguous
+        Snapshot.
+    lattice : Lattice
+    window : (origin, extent)
+        Cells in which vacancies jump; the rest is frozen.
+    model : BarrierModel
+    scale : Scale
+    n_species : int
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        lattice: Lattice,
+        window: Window,
+        model: BarrierModel,
+        scale: Scale,
+        n_species: int,
+    ):
+        self._flat, self._model, self._scale = x.reshape(-1), model, scale
+        self._where, self._around, self._nearest, behind = _geometry(lattice, model.radius)
+        sites = _vacant_sites(self._flat, n_species)
+        n, z = len(sites), model.jumps.shape[1]
+        leaves = 1 << max(n - 1, 0).bit_length()
+        seen = np.full((n, N_KEPT, -(-model.offsets.shape[1] // 8) * 8), -1, np.int8)
+        environment = np.ones(seen.shape[2], np.int8)
+        self._walk = Walk(
+            sites=sites,
+            cells=np.empty((n, 4), np.int64),
+            slots=np.empty(4 * leaves, np.int64),
+            seen=seen,
+            words=seen.view(np.uint64),
+            kept=np.zeros((n, N_KEPT, z)),
+            stood=np.zeros((n, N_KEPT), np.int64),
+            now=np.zeros(n, np.int64),
+            active=np.zeros(n, bool),
+            rates=np.zeros((n, z)),
+            tree=np.zeros(2 * leaves),
+            pairs=np.zeros((n_species + 1,) * 2, np.int64),
+            pending=np.empty(max(n, 1), np.int64),
+            asked=np.empty(n, np.int64),
+            counters=np.zeros(4, np.int64),
+            clock=np.zeros(1),
+            inside=np.zeros(self._where.wrap.shape, bool),
+            jumps=model.jumps,
+            environment=environment,
+            environment_words=environment.view(np.uint64),
+            left=np.empty(4, np.int64),
+            left_behind=np.empty(behind.steps.shape[2], np.int8),
+            behind=behind,
+        )
+        settle(self._walk, self._where)
+        open_window(self._walk, self._where, *_three_axes(window))
+
+    @property
+    def n_vacancies(self) -> int:
+        """Number of vacancies in the snapshot."""
+        return len(self._walk.sites)
+
+    @property
+    def n_active(self) -> int:
+        """Number of vacancies in the window."""
+        return int(self._walk.counters[3])
+
+    @property
+    def active_sites(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the vacancies are in the window (n_vacancies,), and the sites of those."""
+        active = self._walk.active
+        return active, self._walk.sites[active]
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """Change of the number of ordered nearest-neighbour pairs since the start."""
+        return self._walk.pairs + self._walk.pairs.T
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that jumps change, but for the snapshot; written to, the walk goes on there.
+
+        The order of the vacancies is among it, and the barriers that they remember: both show in
+        what comes next, the latter where a model in Python evaluates many together.
+        """
+        return {name: getattr(self._walk, name) for name in CHANGING}
+
+    def run(self, duration: float | None, n_events: int | None, words: np.ndarray) -> float:
+        """Let the vacancies jump for a time or a number of events; return the time that passed.
+
+        It is infinite if nothing can happen and events are counted. `words` is the random stream.
+        """
+        self._walk.clock[0], self._walk.counters[2] = 0.0, 0
+        self._finish(run, duration, n_events, words)
+        return float(self._walk.clock[0])
+
+    def visit(
+        self,
+        origins: np.ndarray,
+        extent: tuple[int, ...],
+        duration: float | None,
+        n_events: int | None,
+        words: np.ndarray,
+        *,
+        apart: bool,
+    ) -> Tour:
+        """Let the vacancies of windows jump, one window after the other, and return what came.
+
+        With `apart` each window starts from the snapshot as it is, which comes back.
+        """
+        walk, m = self._walk, len(origins)
+        cells = np.zeros((m, 3), np.int64)
+        cells[:, 3 - origins.shape[1] :] = origins
+        n_sites = int(np.prod(extent)) * len(walk.jumps)
+        tour = Tour(
+            origins=cells,
+            extent=np.array((1,) * (3 - len(extent)) + extent, np.int64),
+            at=np.zeros(1, np.int64),
+            before=np.empty(n_sites, np.int8),
+            home=walk.sites.copy(),
+            patches=np.empty((m, n_sites) if apart else (0, 0), np.int8),
+            elapsed=np.empty(m),
+            pairs=np.empty((m, *walk.pairs.shape), np.int64),
+        )
+        self._finish(run_windows, duration, n_events, words, tour)
+        return tour._replace(pairs=tour.pairs + tour.pairs.swapaxes(1, 2))
+
+    def _finish(
+        self,
+        kernel: Callable,
+        duration: float | None,
+        n_events: int | None,
+        words: np.ndarray,
+        *rest: Any,
+    ) -> None:
+        """Call a kernel until it is done, and evaluate barriers where it asks for them."""
+        if duration is not None and self._scale.mean_times:
+            raise ValueError(
+                f"Expected a number of events with waiting_times='mean', but got a duration of "
+                f"{duration:g}, which would cut the last waiting time off each time; count events "
+                "(n_events, relax_events), or take waiting_times='random'."
+            )
+        walk = self._walk
+        evaluate, params = self._model.compiled()
+        until = np.inf if duration is None else float(duration)
+        most = np.iinfo(np.int64).max if n_events is None else n_events
+        known = False
+        while (
+            kernel(
+                self._flat, self._where, self._around, self._nearest, evaluate, params,
+                self._scale, walk, known, until, most, words, *rest,
+            )
+            == ASK
+        ):  # fmt: skip
+            asked = walk.asked[: walk.counters[1]]
+            present = asked, walk.now[asked]
+            environments = walk.seen[present][:, : self._around.steps.shape[2]]
+            walk.kept[present] = self._model.evaluate(environments, walk.cells[asked, 3])
+            known = True
+
+    def environments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
+        walk = self._walk
+        environments = np.empty((self.n_vacancies, self._around.steps.shape[2]), np.int8)
+        gather_all(self._flat, self._where, self._around, walk, environments)
+        return environments, walk.cells[:, 3]
+
+
+def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: int) -> np.ndarray:
+    """Return the numbers (n_species + 1, n_species + 1) of pairs of a window's sites.
+
+    Ordered pairs of a site of the window and a nearest neighbour, which may lie outside.
+    """
+    reach = nearest_distance(lattice.kind)
+    pairs = np.zeros((n_species + 1,) * 2, np.int64)
+    where, nearest = address_map(lattice, reach), shell(lattice, reach, reach)
+    count_pairs_in(flat, where, nearest, *_three_axes(window), pairs)
+    return pairs
+
+
+def species_counts(flat: np.ndarray, n_species: int) -> np.ndarray:
+    """Return the number of vacancies and of atoms of each species, (n_species + 1,)."""
+    counts = np.empty(n_species + 1, np.int64)
+    count_species(flat, counts)
+    return counts
+
+
+def _vacant_sites(flat: np.ndarray, n_species: int) -> np.ndarray:
+    """Return the numbers of the vacant sites of a flat snapshot."""
+    sites = np.empty(species_counts(flat, n_species)[0], np.int64)
+    vacant_sites(flat, sites)
+    return sites
+
+
+def _three_axes(window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Return origin and extent of a window on three axes."""
+    missing = 3 - len(window[0])
+    origin, extent = (0,) * missing + window[0], (1,) * missing + window[1]
+    return np.array(origin, np.int64), np.array(extent, np.int64)

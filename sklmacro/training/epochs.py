@@ -1,0 +1,175 @@
+"""What happens at the beginning and at the end of epochs: skorch callbacks.
+
+`Keeper` keeps the state of a training so that it goes on as if nothing had happened: the weights,
+and those of the best epoch; AdamW's moments and numbers of steps; the learning rate and its
+schedule; the losses of all epochs; and the generator that shuffles the batches. Nothing else is
+random: initial weights follow from the seed, and no module draws numbers in training.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback, LRScheduler
+from skorch.history import History
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from sklmacro._base.estimators import FitTask
+from sklmacro.checkpoint.checkpoint import Checkpoint
+
+KEEP_SECONDS = 5.0  # between two states that are kept; what a kill may cost
+PART = "training"  # of a checkpoint
+
+
+class BestEpoch(Callback):
+    """Stop after `patience` epochs without a smaller held-out loss, and return to the best one."""
+
+    def __init__(self, patience: int):
+        self.patience = patience
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget earlier trainings."""
+        self.loss_, self.epoch_ = math.inf, 0
+        self.weights_: dict[str, Tensor] = {}
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Note the weights if they are the best so far, or stop."""
+        loss, epoch = net.history[-1, "valid_loss"], len(net.history)
+        if loss < self.loss_:
+            self.loss_, self.epoch_ = loss, epoch
+            self.weights_ = deepcopy(net.module_.state_dict())
+        elif epoch - self.epoch_ == self.patience:
+            net.stopped_ = True
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Return to the best weights."""
+        if self.weights_:
+            net.module_.load_state_dict(self.weights_)
+
+
+class Progress(Callback):
+    """Bar over the epochs, with the held-out loss and the time left."""
+
+    def __init__(self, desc: str):
+        self.desc = desc
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Show the bar."""
+        done = len(net.history)
+        self.bar_ = tqdm(total=net.max_epochs, initial=done, desc=self.desc, leave=False)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Move it on."""
+        self.bar_.set_postfix(valid_loss=f"{net.history[-1, 'valid_loss']:.5f}")
+        self.bar_.update()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Take it away."""
+        self.bar_.close()
+
+
+class Told(Callback):
+    """Tell scikit-learn's callbacks of every epoch, and stop where one of them wants to.
+
+    `fitted` returns the estimator's attributes with the present weights of a module.
+    """
+
+    def __init__(self, task: FitTask, fitted: Callable[[nn.Module], dict[str, Any]]):
+        self.task, self.fitted = task, fitted
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Tell of the epochs of an earlier process."""
+        for _ in net.history:
+            self.task.epoch().end()
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Tell that an epoch begins."""
+        self.epoch_ = self.task.epoch()
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Tell that it ends."""
+        if self.epoch_.end(lambda: self.fitted(net.module_.module)):
+            net.stopped_ = True
+
+
+class Keeper(Callback):
+    """Keep the state of a training in a checkpoint, and take it up from there.
+
+    It comes right after `best` and `schedule`, part of whose state it keeps.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        generator: torch.Generator,
+        best: BestEpoch,
+        schedule: LRScheduler,
+    ):
+        self.checkpoint, self.generator = checkpoint, generator
+        self.best, self.schedule = best, schedule
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Take up what was kept."""
+        self.kept_ = time.monotonic()
+        self.checkpoint.tidy()
+        found = self.checkpoint.part(PART)
+        if found is not None:
+            self._restore(net, *found)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep the state, if the last time is long enough ago."""
+        if time.monotonic() - self.kept_ >= KEEP_SECONDS:
+            self._keep(net)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Keep the last state."""
+        self._keep(net)
+
+    def _keep(self, net: Any) -> None:
+        optimizer = net.optimizer_.state_dict()
+        arrays = {
+            **_arrays("weights", net.module_.state_dict()),
+            **_arrays("best", self.best.weights_),
+            "generator": self.generator.get_state().numpy(),
+        }
+        for number, moments in optimizer["state"].items():
+            arrays |= _arrays(f"optimizer {number}", moments)
+        state = {
+            "history": net.history.to_list(),
+            "stopped": net.stopped_,
+            "best": [self.best.loss_, self.best.epoch_],
+            "lr": [group["lr"] for group in optimizer["param_groups"]],
+            "schedule": self.schedule.lr_scheduler_.state_dict(),
+        }
+        self.checkpoint.keep(PART, arrays, state)
+        self.kept_ = time.monotonic()
+
+    def _restore(self, net: Any, arrays: Mapping[str, np.ndarray], state: dict[str, Any]) -> None:
+        net.history, net.stopped_ = History(state["history"]), state["stopped"]
+        net.module_.load_state_dict(_tensors("weights", arrays))
+        self.best.loss_, self.best.epoch_ = state["best"]
+        self.best.weights_ = _tensors("best", arrays)
+        self.schedule.lr_scheduler_.load_state_dict(state["schedule"])
+        optimizer = net.optimizer_.state_dict()
+        for group, lr in zip(optimizer["param_groups"], state["lr"], strict=True):
+            group["lr"] = lr
+            for number in group["params"]:
+                optimizer["state"][number] = _tensors(f"optimizer {number}", arrays)
+        net.optimizer_.load_state_dict(optimizer)
+        self.generator.set_state(torch.from_numpy(arrays["generator"]))
+
+
+def _arrays(what: str, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return tensors as arrays, with the name of what they belong to before their own."""
+    return {f"{what}/{name}": tensor.numpy(force=True) for name, tensor in tensors.items()}
+
+
+def _tensors(what: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return those arrays as tensors."""
+    named = {name.partition("/")[::2]: array for name, array in arrays.items()}
+    return {own: torch.from_numpy(array) for (of, own), array in named.items() if of == what}

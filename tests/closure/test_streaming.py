@@ -1,0 +1,258 @@
+"""StreamedPairs: batches cannot be seen, a frozen closure stays as it is, X may be in a file."""
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from sklmacro import (
+    HierarchicalUpsampler,
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    PatchSDERegressor,
+    StreamedPairs,
+)
+from sklmacro.closure import streaming
+from sklmacro.simulators import Ising
+from tests.round_trips import round_trip, same
+
+ISING = Ising(2.3)
+X = ISING.sample_initial(20, 8, random_state=0)
+OTHERS = ISING.sample_initial(30, 16, random_state=1)
+GROUPS = np.arange(20) // 2
+UPSAMPLER = HierarchicalUpsampler(ISING, relax_duration=0.2, random_state=0)
+SAMPLER = PartialEvolutionSampler(ISING, patch=8, dt=0.5, random_state=1)
+CLOSURE = PatchAutoencoder(
+    ISING, patch=8, n_closure=1, hidden=(8,), max_epochs=2, batch_size=64, random_state=2
+)
+
+
+def learned(X=OTHERS, **params):
+    return clone(CLOSURE).set_params(**params).fit(X)
+
+
+FITTED = learned()
+
+
+def streamed(closure=CLOSURE, upsampler=UPSAMPLER, **options):
+    """Fitted closures come frozen."""
+    kept = FrozenEstimator(closure) if hasattr(closure, "grid_") else closure
+    return StreamedPairs(upsampler, SAMPLER, kept, **{"batch_size": 3} | options)
+
+
+def one_after_the_other(closure, X=X, upsampler=UPSAMPLER):
+    large = X if upsampler is None else clone(upsampler).fit_transform(X)
+    pairs = clone(SAMPLER).fit_transform(large, groups=np.repeat(GROUPS, len(large) // len(X)))
+    return closure.transform(pairs) if hasattr(closure, "grid_") else closure.fit_transform(pairs)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, None])
+@pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
+def test_pairs_are_those_of_the_three_steps(closure, batch_size):
+    found = streamed(closure, batch_size=batch_size).fit_transform(X, groups=GROUPS)
+    assert same(found, one_after_the_other(clone(closure) if closure is CLOSURE else closure))
+
+
+def test_lam_is_the_one_of_the_sampler():
+    sampler = clone(SAMPLER).set_params(n_joint=6)
+    streamed = StreamedPairs(UPSAMPLER, sampler, FrozenEstimator(FITTED), batch_size=3).fit(X)
+    alone = clone(sampler).fit(clone(UPSAMPLER).fit_transform(X))
+    assert streamed.sampler_.lam_ == alone.lam_ != alone.n_patches_
+
+
+def test_other_pairs_are_found():
+    """Negative control."""
+    found = streamed(FITTED).fit_transform(X, groups=GROUPS)
+    assert not same(found, one_after_the_other(learned(OTHERS[:15])))
+    assert not same(found, streamed().fit_transform(X, groups=GROUPS))
+
+
+# --- a frozen closure ----------------------------------------------------------------------------
+
+
+def test_a_frozen_closure_is_not_trained(monkeypatch):
+    before = FITTED.codec_
+    model = streamed(FITTED).fit(X)
+    monkeypatch.setattr(PatchAutoencoder, "fit", None)
+    model.fit(X)
+    assert model.closure_.estimator is FITTED
+    assert FITTED.codec_ is before
+
+
+def test_only_one_pair_is_made_to_fit_a_frozen_closure(monkeypatch):
+    made, pairs = [], StreamedPairs._pairs
+
+    def counting(self, X, numbers, *rest):
+        made.extend(numbers)
+        return pairs(self, X, numbers, *rest)
+
+    monkeypatch.setattr(StreamedPairs, "_pairs", counting)
+    streamed(FITTED).fit(X)
+    assert len(made) == 1
+    streamed(n_train=7).fit(X)
+    assert len(made) == 8
+
+
+def test_a_frozen_closure_that_is_not_fitted_is_refused():
+    with pytest.raises(NotFittedError, match="PatchAutoencoder"):
+        StreamedPairs(UPSAMPLER, SAMPLER, FrozenEstimator(clone(CLOSURE))).fit(X)
+
+
+def test_a_clone_has_the_same_closure():
+    model = streamed(FITTED)
+    copy = clone(model.fit(X))
+    assert copy.closure.estimator is FITTED
+    assert not hasattr(copy, "closure_")
+    assert copy.get_params()["closure__estimator"] is FITTED
+    assert same(copy.fit_transform(X), model.transform(X))
+
+
+def test_parameters_of_a_frozen_closure_cannot_be_set():
+    model = streamed(FITTED).set_params(batch_size=5, sampler__dt=0.25)
+    assert model.sampler.dt == 0.25
+    with pytest.raises(ValueError, match="cannot set parameters of the inner estimator"):
+        model.set_params(closure__n_closure=2)
+    SAMPLER.set_params(dt=0.5)
+
+
+@pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
+def test_in_a_file_and_back(closure, tmp_path):
+    model = streamed(closure)
+    assert same(round_trip(model, tmp_path).fit_transform(X), model.fit_transform(X))
+    loaded = round_trip(model, tmp_path)
+    assert same(loaded.transform(X), model.transform(X))
+    assert same(loaded.macrostates(OTHERS), model.macrostates(OTHERS))
+    frozen = isinstance(loaded.closure_, FrozenEstimator)
+    assert frozen == (closure is FITTED)
+    assert (loaded.closure_ is loaded.closure) == frozen
+
+
+def test_macrostates_are_those_of_the_closure():
+    model = streamed(FITTED).fit(X)
+    np.testing.assert_array_equal(model.macrostates(OTHERS), FITTED.transform(OTHERS))
+
+
+def test_an_interrupted_transform_with_a_frozen_closure_goes_on(tmp_path, monkeypatch):
+    expected = streamed(FITTED).fit_transform(X)
+    model = streamed(FITTED, checkpoint_dir=tmp_path).fit(X)
+    transform, encoded, last = FITTED.transform, [], [3]
+
+    def interrupted(pairs):
+        last[0] -= 1
+        if last[0] == 0:
+            raise KeyboardInterrupt
+        encoded.extend(pairs["group"].tolist())
+        return transform(pairs)
+
+    monkeypatch.setattr(FITTED, "transform", interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        model.transform(X)
+    assert 0 < len(encoded) < len(X)
+    assert same(model.transform(X), expected)
+    assert same(streamed(FITTED, checkpoint_dir=tmp_path).fit_transform(X), expected)
+    assert encoded == [*range(len(X))]  # each once
+
+
+@pytest.mark.parametrize("other", ["weights", "scale", "patch"])
+def test_another_frozen_closure_is_refused_by_name(other, tmp_path):
+    streamed(FITTED, checkpoint_dir=tmp_path).fit_transform(X)
+    closure = learned(patch=4) if other == "patch" else learned()
+    if other == "weights":
+        closure = learned(OTHERS[:15])
+    if other == "scale":
+        closure.codec_.closures.scale = 2 * closure.codec_.closures.scale
+    named = {"weights": "codec.", "scale": "codec.closures scale", "patch": "estimator.patch=8"}
+    sampler = clone(SAMPLER).set_params(patch=closure.patch)
+    model = streamed(closure, checkpoint_dir=tmp_path).set_params(sampler=sampler)
+    with pytest.raises(ValueError, match="Expected a checkpoint of the same work") as error:
+        model.fit_transform(X)
+    assert named[other] in str(error.value)
+
+
+@pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
+@pytest.mark.parametrize("chosen", ["set_output", "config"])
+def test_pairs_stay_arrays(chosen, closure):
+    pytest.importorskip("pandas")
+    expected = streamed(closure).fit_transform(X)
+    sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
+    pipe = Pipeline([("pairs", streamed(closure)), ("sde", sde)])
+    with sklearn.config_context(transform_output="pandas" if chosen == "config" else "default"):
+        if chosen == "set_output":
+            pipe.set_output(transform="pandas")
+        pipe.fit(X)
+        assert same(pipe[:-1].transform(X), expected)
+
+
+def test_a_pipeline_learns_from_pairs_of_a_frozen_closure():
+    sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
+    pipe = Pipeline([("pairs", streamed(FITTED)), ("sde", sde)]).fit(X, pairs__groups=GROUPS)
+    expected = clone(sde).fit(one_after_the_other(FITTED))
+    z = FITTED.transform(OTHERS)
+    assert pipe["sde"].n_state_ == 3
+    np.testing.assert_array_equal(pipe["sde"].drift(z), expected.drift(z))
+
+
+# --- snapshots in files --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    np.save(tmp_path / "small.npy", X)
+    return np.load(tmp_path / "small.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
+def test_small_snapshots_may_be_mapped(mapped, closure):
+    expected = streamed(closure).fit_transform(X, groups=GROUPS)
+    assert same(streamed(closure).fit_transform(mapped, groups=GROUPS), expected)
+
+
+@pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
+def test_large_snapshots_may_be_mapped(tmp_path, closure):
+    out = tmp_path / "large.npy"
+    large = clone(UPSAMPLER).set_params(out=out).fit_transform(X)
+    assert isinstance(large, np.memmap)
+    groups = np.repeat(GROUPS, len(large) // len(X))
+    expected = streamed(closure).fit_transform(X, groups=GROUPS)
+    before = out.read_bytes()
+    assert same(streamed(closure, upsampler=None).fit_transform(large, groups=groups), expected)
+    assert out.read_bytes() == before
+
+
+def test_maps_are_not_copied(mapped, monkeypatch):
+    seen, pairs = [], StreamedPairs._pairs
+
+    def spying(self, starts, *rest):
+        seen.extend(np.shares_memory(x, mapped) for x, _ in starts)
+        return pairs(self, starts, *rest)
+
+    monkeypatch.setattr(StreamedPairs, "_pairs", spying)
+    streamed(batch_size=8).fit_transform(mapped)
+    assert seen
+    assert all(seen)
+    seen.clear()
+    streamed().fit(mapped.astype(float))
+    assert not any(seen)  # another type: the test can fail
+
+
+def test_the_file_of_an_upsampler_within_is_not_written(tmp_path):
+    upsampler = clone(UPSAMPLER).set_params(out=tmp_path / "large.npy")
+    found = streamed(FITTED, upsampler=upsampler).fit_transform(X)
+    assert same(found, streamed(FITTED).fit_transform(X))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_batch_fills_no_more_than_its_bytes(monkeypatch):
+    sizes, large = [], StreamedPairs._large
+
+    def counting(self, X, numbers, entropy):
+        sizes.append(len(numbers))
+        return large(self, X, numbers, entropy)
+
+    monkeypatch.setattr(StreamedPairs, "_large", counting)
+    monkeypatch.setattr(streaming, "BATCH_BYTES", 4 * 16 * 16)
+    streamed(FITTED, batch_size=None).fit_transform(X)
+    assert 1 < max(sizes) <= 4
