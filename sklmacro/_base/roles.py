@@ -103,5 +103,5 @@ def _warn_of(cls: type[Roles], names: list[str]) -> None:
     warnings.warn(
         f"{cls.__name__} has its parameters by role now: {moves}. Former names will be refused.",
         FutureWarning,
-        stacklevel=4,
+        stacklevel=3,
     )
