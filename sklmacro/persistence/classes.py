@@ -14,11 +14,21 @@ from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.relaxation import PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
-from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift, EquivariantOnsagerDrift
-from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
+from sklmacro.sde.linear import Linear
+from sklmacro.sde.mlp import MLP
+from sklmacro.sde.nets import (
+    CholeskyDiffusion,
+    EquivariantDiffusion,
+    EquivariantDrift,
+    EquivariantOnsagerDrift,
+    MLPDrift,
+    OnsagerDrift,
+    SDENet,
+)
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
-from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.simulators import (
     Alloy,
@@ -29,6 +39,7 @@ from sklmacro.simulators import (
     LinearChain,
     PredatorPrey,
 )
+from sklmacro.training.training import Training
 
 CLASSES: dict[str, type] = {
     cls.__name__: cls
@@ -45,6 +56,11 @@ CLASSES: dict[str, type] = {
         Pipeline,
         StandardScaler,
         FunctionTransformer,
+        # Parts of them
+        Training,
+        MLP,
+        Linear,
+        Polynomial,
         # Simulators and barriers
         Alloy,
         CurieWeiss,

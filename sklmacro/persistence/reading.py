@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sklmacro._base.roles import Roles
 from sklmacro.persistence.consistency import check_fitted
 from sklmacro.persistence.foreign import FOREIGN
 from sklmacro.persistence.hints import fits, shown
@@ -79,6 +80,8 @@ class Reader:
                 "the file. Nothing of it was run."
             )
         cls = self._classes[name]
+        if issubclass(cls, Roles):
+            arguments = cls.translated(arguments, strict=False)
         check_parts(cls, arguments, state)
         if issubclass(cls, nn.Module):
             return _net(cls, arguments, state)

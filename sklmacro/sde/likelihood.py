@@ -55,7 +55,7 @@ class Increments:
     def without_common_lam(self) -> tuple["Increments", float]:
         """Return the increments with `lam` over its median, and that.
 
-        The optimum of lam Sigma does not depend on lam: a common factor is divided out behind.
+        The optimum of lam Sigma does not depend on lam: a common factor is divided out afterwards.
         """
         common = float(np.median(self.lam))  # exact where all are equal, which a mean is not
         return replace(self, lam=self.lam / common), common
@@ -233,7 +233,7 @@ def transition_log_likelihood(
 
 
 def log_likelihood(increments: Increments, mu: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Return the same for increments put together."""
+    """Return `transition_log_likelihood` of increments, for drift mu (n, d) and factor L (n, d, d)."""
     residual, root = increments.residual(mu), increments.root
     nll = scaled_nll(factor, residual) if root is None else expected_nll(factor, residual, root)
     return -nll - 0.5 * mu.shape[1] * np.log(2 * np.pi * increments.lam * increments.dt)

@@ -2,12 +2,13 @@
 
     z_{t+dt} = z_t + mu(z_t) dt + L(z_t) sqrt(dt) xi,   xi ~ N(0, 1)
 
-Every path has its own random stream. Observables are kept within their bounds. A path that leaves
+Every path has its own random stream. Observables stay within their bounds. A path that leaves
 the finite numbers is reported by a warning that counts such paths; it is NaN from there on.
 """
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,28 +21,43 @@ class DivergedPathsWarning(RuntimeWarning):
     """Some simulated paths left the finite numbers."""
 
 
+class Steps(NamedTuple):
+    """How paths are stepped and stored, for kernels as well.
+
+    Attributes
+    ----------
+    dt : float
+        Length of a step.
+    low, high : ndarray of shape (d,)
+        Range of each component.
+    store_every : int
+        Steps between stored states.
+    """
+
+    dt: float
+    low: np.ndarray
+    high: np.ndarray
+    store_every: int
+
+
+Advance: TypeAlias = Callable[[np.ndarray, np.ndarray, Steps, int, np.ndarray], None]
+
+
 def advance_by_calls(
     coefficients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> Callable[..., None]:
+) -> Advance:
     """Return `advance` for `euler_maruyama`; the function gives drift (n, d) and L (n, d, d)."""
 
     def advance(
-        z: np.ndarray,
-        noise: np.ndarray,
-        dt: float,
-        low: np.ndarray,
-        high: np.ndarray,
-        start: int,
-        store_every: int,
-        paths: np.ndarray,
+        z: np.ndarray, noise: np.ndarray, steps: Steps, start: int, paths: np.ndarray
     ) -> None:
         for k in range(noise.shape[1]):
             with np.errstate(over="ignore", invalid="ignore"):
                 mu, factor = coefficients(z)
-                z[:] = z + mu * dt + np.einsum("nij,nj->ni", factor, noise[:, k])
-            np.clip(z, low, high, out=z)
+                z[:] = z + mu * steps.dt + np.einsum("nij,nj->ni", factor, noise[:, k])
+            np.clip(z, steps.low, steps.high, out=z)
             z[~np.isfinite(z).all(axis=1)] = np.nan
-            stored, rest = divmod(start + k + 1, store_every)
+            stored, rest = divmod(start + k + 1, steps.store_every)
             if rest == 0:
                 paths[:, stored] = z
 
@@ -49,7 +65,7 @@ def advance_by_calls(
 
 
 def euler_maruyama(
-    advance: Callable[..., None],
+    advance: Advance,
     z0: np.ndarray,
     *,
     n_steps: int,
@@ -63,9 +79,9 @@ def euler_maruyama(
     Parameters
     ----------
     advance : callable
-        `advance(z, noise, dt, low, high, start, store_every, paths)` takes z (n, d), in place, from
-        step `start` through as many steps as `noise` (n, n_steps, d) has, and stores in `paths`;
-        of `advance_by_calls`, or `steps.advance_blocks`.
+        `advance(z, noise, steps, start, paths)` takes z (n, d), in place, from step `start` through
+        as many steps as `noise` (n, n_steps, d) has, and stores in `paths`; of `advance_by_calls`,
+        or `compiled.paths.advance_blocks`.
     z0 : ndarray of shape (n, d)
         Initial macrostates.
     n_steps : int
@@ -88,6 +104,7 @@ def euler_maruyama(
     low, high = np.full(d, -np.inf), np.full(d, np.inf)
     for i, (a, b) in enumerate(bounds):
         low[i], high[i] = a, b
+    steps = Steps(dt, low, high, store_every)
     rngs = [stream(entropy, Stage.ROLLOUT, k) for k in range(n)]
     paths = np.empty((n, n_steps // store_every + 1, d))
     z = np.ascontiguousarray(np.clip(z0, low, high))
@@ -98,7 +115,7 @@ def euler_maruyama(
         for rng, row in zip(rngs, noise, strict=True):
             rng.standard_normal(out=row)
         noise *= np.sqrt(dt)
-        advance(z, noise, dt, low, high, first, store_every, paths)
+        advance(z, noise, steps, first, paths)
     lost = int(np.isnan(z).any(axis=1).sum())
     if lost:
         warnings.warn(
