@@ -73,7 +73,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         Increments by Eq. 10, or by Eq. 9 (the published baseline).
     n_events_encoded : int, default=None
         For pairs of moments, the number of events of a patch that are encoded, or of directions of
-        the noise of a diffusion, drawn without bias; None takes all. See `sklmacro.closure.moments`.
+        the noise of a diffusion, drawn without bias; None takes all; see
+        `sklmacro.closure.moments`.
     hidden : sequence of int, default=(128, 64)
         Hidden layers of the dense nets.
     max_patches : int, default=50_000

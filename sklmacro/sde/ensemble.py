@@ -147,8 +147,8 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         def fit_member(k: int) -> PatchSDE:
             rng = stream(entropy, Stage.BOOTSTRAP, k)
-            trained = checkpoint is not None and sde.n_epochs > 0
-            folder = checkpoint.folder / f"member {k}" if trained else None
+            saved = checkpoint if sde.n_epochs else None  # a fit by regressions saves nothing
+            folder = saved.folder / f"member {k}" if saved else None
             member = clone(sde).set_params(
                 random_state=int(rng.integers(2**31 - 1)), checkpoint_dir=folder
             )

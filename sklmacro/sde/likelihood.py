@@ -233,7 +233,7 @@ def transition_log_likelihood(
 
 
 def log_likelihood(increments: Increments, mu: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Return `transition_log_likelihood` of increments, for drift mu (n, d) and factor L (n, d, d)."""
+    """Return `transition_log_likelihood` of increments, for mu (n, d) and L (n, d, d)."""
     residual, root = increments.residual(mu), increments.root
     nll = scaled_nll(factor, residual) if root is None else expected_nll(factor, residual, root)
     return -nll - 0.5 * mu.shape[1] * np.log(2 * np.pi * increments.lam * increments.dt)

@@ -8,10 +8,10 @@ With monomials f of the standardised state and context, and residuals r scaled t
 
 phi_jk and g_j are combinations of the same monomials (modified Cholesky decomposition, Pourahmadi,
 Biometrika 86, 677 (1999)): with T = 1 - phi, Sigma = T^{-1} diag(exp g) T^{-T} is positive
-definite whatever the coefficients. A constant diffusion is exact after one pass; otherwise the three
-regressions are repeated until the likelihood no longer changes. Beyond the range of the training
-data the diffusion has the value at its edge, and the drift continues with the slope of a linear
-fit: a polynomial of even degree would sooner or later run away.
+definite whatever the coefficients. A constant diffusion is exact after one pass. Otherwise the
+three regressions are repeated until the likelihood no longer changes. Beyond the range of the
+training data the diffusion has the value at its edge, and the drift continues with the slope of a
+linear fit: a polynomial of even degree would sooner or later run away.
 
 Of increments given by their moments, the d columns of a root of cov / (lam dt) stand in the place
 of the one r: as many vectors for the regressions, whose products sum up to it. In the variances a

@@ -36,6 +36,10 @@ class Training(BaseEstimator):
     Training(lr=0.01, max_epochs=5, patience=3)
     """
 
+    max_epochs: Any  # int once complete
+    batch_size: Any
+    patience: Any
+
     def __init__(
         self,
         *,
