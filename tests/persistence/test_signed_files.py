@@ -164,8 +164,8 @@ SIGNED = {
     "an unknown argument": ("linear", argument(SDE, command="rm -rf"), DECLARED),
     "an argument of another type": (
         "linear",
-        argument(SDE, hidden="64"),
-        "hidden of PatchSDERegressor to be Sequence.int., but got '64'",
+        argument(SDE, parity="64"),
+        r"parity of PatchSDERegressor to be Sequence\[int\] \| None, but got '64'",
     ),
     "an object for a number": ("linear", argument(SDE, dt={"object": 0}), "dt of .* to be float"),
     "a lattice for a simulator": (
