@@ -31,7 +31,9 @@ model = make_pipeline(
     ),
     skm.PartialEvolutionSampler(ising, patch=16, moments=True, n_patches_evolved=16),
     skm.PatchAutoencoder(ising, n_closure=0),
-    skm.PatchSDERegressor(drift_model=skm.Polynomial(degree="auto"), bounds=ising.observable_bounds, random_state=0),
+    skm.PatchSDERegressor(
+        drift_model=skm.Polynomial(degree="auto"), bounds=ising.observable_bounds, random_state=0
+    ),
 ).fit(small)  # fmt: skip
 sde = model[-1]
 print(f"degree {sde.degree_}, lam {sde.lam_:g}")

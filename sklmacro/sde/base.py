@@ -48,13 +48,7 @@ DIFFUSIONS = ("full", "diagonal", "constant")
 
 
 class PatchSDE(CallbackSupportMixin, RegressorMixin, Roles):
-    """Base of the SDE estimators: data, likelihood, evaluation and simulation.
-
-    Attributes
-    ----------
-    n_epochs : int
-        Largest number of epochs of a fit; 0 where nothing is trained.
-    """
+    """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
 
     diffusion_model: str
     random_state: Any

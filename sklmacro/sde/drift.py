@@ -4,8 +4,9 @@
 
 Shape vocabulary::
 
-    u           (n, d + n_context)   state and context, standardised
+    u           (n, d + n_context)   standardised state and context; odd components not shifted
     increments  of n pairs           dz (n, d), dt (n,), lam (n,), cov (n, d, d) or None
+    groups      (n,)                 source trajectories
     parity      (d + n_context,)     signs of the components, all 1 where there is no symmetry
 """
 
@@ -26,23 +27,15 @@ class FitData:
 
     Attributes
     ----------
-    u : ndarray of shape (n, d + n_context)
-        Standardised state and context; components of odd parity are not shifted.
-    increments : Increments
-        Of n pairs, sampled or moments.
-    groups : ndarray of shape (n,)
-        Pairs of one group are held out together.
-    parity : ndarray of shape (d + n_context,)
-        Signs of the components.
+    u, increments, groups, parity
+        Of the pairs; those of one group are held out together.
     diffusion : {"full", "diagonal", "constant"}
     random_state : None, int, RandomState or Generator
         Seed.
     task : FitTask
         The fit, for scikit-learn's callbacks.
-    checkpoint : Checkpoint, default=None
-        Of what is trained.
-    verbose : bool
-        Show progress.
+    checkpoint, verbose
+        Of what is trained: where its state is saved, and whether to show its progress.
     """
 
     u: np.ndarray
@@ -72,13 +65,7 @@ class FitData:
 
 
 class Drift(Roles):
-    """Base of the drifts.
-
-    Attributes
-    ----------
-    n_epochs : int
-        Largest number of epochs of a fit; 0 where nothing is trained.
-    """
+    """Base of the drifts."""
 
     @property
     def n_epochs(self) -> int:
@@ -89,14 +76,5 @@ class Drift(Roles):
         """Raise ValueError unless the parameters make sense."""
 
     def fit_model(self, data: FitData) -> Any:
-        """Fit drift and diffusion by maximum likelihood (Eq. 7).
-
-        Parameters
-        ----------
-        data : FitData
-
-        Returns
-        -------
-        model : PolynomialSDE or NeuralSDE
-        """
+        """Return a PolynomialSDE or NeuralSDE, fitted by maximum likelihood (Eq. 7)."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""Torch modules: drifts, the Cholesky factor of the diffusion, and their symmetries.
+"""Torch modules: drifts, the Cholesky factor of the diffusion, their symmetries and likelihood.
 
 All work on standardised coordinates. Shapes: `u` (n, d + n_context) holds the macrostate first and
-the context behind it; a drift gives (n, d), a diffusion factor L (n, d, d), lower triangular with a
+the context after it; a drift gives (n, d), a diffusion factor L (n, d, d), lower triangular with a
 positive diagonal, so that Sigma = L L^T is positive definite whatever the input.
 
 With a parity P = diag(+-1), a symmetry z -> P z of the dynamics that leaves the context as it is,
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklmacro.sde.likelihood import expected_nll, scaled_nll
 from sklmacro.training.mlp import mlp, zero_last_layer
 
 SMALLEST_DIAGONAL = 1e-6  # of L, in units of the increments' own standard deviation
@@ -145,6 +146,26 @@ class SDENet(nn.Module):
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
         return self.drift(u), self.diffusion(u)
+
+
+class Likelihood(nn.Module):
+    """Mean loss of an SDE's nets (Eq. 7): (u, y, weight) -> scalar, and with `root` of moments."""
+
+    def __init__(self, net: SDENet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, u: Tensor, y: Tensor, weight: Tensor, root: Tensor | None = None) -> Tensor:
+        """Return the mean of -log p, up to constants, for residuals y - weight * drift."""
+        drift, factor = self.net(u)
+        residual = y - weight * drift
+        if root is None:
+            return scaled_nll(factor, residual).mean()
+        return expected_nll(factor, residual, root).mean()
+
+    def trained(self) -> SDENet:
+        """Return the nets with the present weights."""
+        return self.net
 
 
 def average(function: Callable[[Tensor], Tensor], u: Tensor, P: Tensor, sign: Tensor) -> Tensor:

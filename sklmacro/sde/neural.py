@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
-from sklmacro.sde.compiled.likelihood import CompiledLikelihood, Likelihood
+from sklmacro.sde.compiled.likelihood import CompiledLikelihood
 from sklmacro.sde.drift import FitData
-from sklmacro.sde.likelihood import expected_nll
 from sklmacro.sde.nets import (
     CholeskyDiffusion,
     EquivariantDiffusion,
     EquivariantDrift,
+    Likelihood,
     MLPDrift,
     OnsagerDrift,
     SDENet,
@@ -71,23 +71,6 @@ class NeuralSDE:
         return torch.as_tensor(u, dtype=torch.float64, device=next(self.net.parameters()).device)
 
 
-class MomentLikelihood(nn.Module):
-    """Mean expected loss for increments given by their moments: (u, y, weight, root) -> scalar."""
-
-    def __init__(self, net: SDENet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, u: Tensor, y: Tensor, weight: Tensor, root: Tensor) -> Tensor:
-        """Return the mean of `expected_nll`, for residuals y - weight * drift."""
-        drift, factor = self.net(u)
-        return expected_nll(factor, y - weight * drift, root).mean()
-
-    def trained(self) -> SDENet:
-        """Return the nets with the present weights."""
-        return self.net
-
-
 def fit_neural(
     data: FitData,
     hidden: Sequence[int],
@@ -124,12 +107,11 @@ def fit_neural(
     weight = np.sqrt(dt / lam)[:, None] * (drift_scale / noise_scale)
     arrays = [u, increments.residual(np.zeros(d)) / noise_scale, weight]
     symmetric = bool((parity == -1).any())
-    compiled = build_drift is None and not symmetric
-    compiled = compiled and torch.device(training.device).type == "cpu"
-    Loss: Callable[[SDENet], nn.Module] = CompiledLikelihood if compiled else Likelihood
     if increments.root is not None:
         arrays.append(increments.root / noise_scale)
-        Loss = MomentLikelihood
+    compiled = build_drift is None and not symmetric and increments.root is None
+    compiled = compiled and torch.device(training.device).type == "cpu"
+    Loss: Callable[[SDENet], nn.Module] = CompiledLikelihood if compiled else Likelihood
 
     def build() -> nn.Module:
         sizes = u.shape[1], d, hidden

@@ -25,29 +25,17 @@ class OnsagerSDE(PatchSDE):
 
     Parameters
     ----------
-    lam : "K", "auto" or float, default="K"
-        Factor on the covariance in the likelihood, as in `PatchSDERegressor`.
     forcing : bool, default=True
         Whether the drift has an external force f.
-    diffusion_model : {"full", "diagonal", "constant"}, default="full"
-        Form of the diffusion matrix, as in `PatchSDERegressor`.
     parity : sequence of int, default=None
         1 or -1 for each component of the state, a symmetry z -> P z of the dynamics, as in
         `PatchSDERegressor`: V(P z) = V(z), M(P z) = P M(z) P, and W and f likewise.
     hidden : sequence of int, default=(64, 64)
         Hidden layers of the nets.
-    dt : float, default=1.0
-        Elapsed time of plain increments y; pairs carry their own.
-    bounds : sequence of (float, float), default=None
-        Range of each of the first components, enforced in `simulate`.
     training : Training, default=None
         How the nets are trained; None stands for `Training()`.
-    random_state : None, int, RandomState or Generator, default=None
-        Seed of weights, batches and held-out groups.
-    verbose : bool, default=False
-        Show progress with the time left.
-    checkpoint_dir : str or Path, default=None
-        Folder in which the training saves its state, as in `PatchSDERegressor`.
+    lam, diffusion_model, dt, bounds, random_state, verbose, checkpoint_dir
+        As in `PatchSDERegressor`.
 
     Attributes
     ----------
@@ -70,6 +58,7 @@ class OnsagerSDE(PatchSDE):
     ((3, 2, 2), (3,))
     """
 
+    model_: NeuralSDE
     roles: ClassVar = {"training": as_training}
     former: ClassVar = former_names()
 
@@ -125,36 +114,30 @@ class OnsagerSDE(PatchSDE):
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""
-        return self._parts(z, context)["potential"]
+        return self._part("potential", z, context)
 
     def potential_gradient(self, z: Any, context: Any = None) -> np.ndarray:
         """Return grad V (n_samples, d) with respect to z."""
-        return self._parts(z, context)["gradient"] / self._state_scale
+        return self._part("gradient", z, context) / self.scale_[: self.n_state_]
 
     def dissipation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return M (n_samples, d, d), symmetric positive definite."""
-        return self._parts(z, context)["M"] * self._matrix_scale
+        return self._part("M", z, context) * self._matrix_scale
 
     def conservation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return W (n_samples, d, d), skew-symmetric."""
-        return self._parts(z, context)["W"] * self._matrix_scale
+        return self._part("W", z, context) * self._matrix_scale
 
     def force(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the external force f (n_samples, d)."""
-        assert isinstance(self.model_, NeuralSDE)
-        return self._parts(z, context)["force"] * self.model_.drift_scale
+        return self._part("force", z, context) * self.model_.drift_scale
 
-    def _parts(self, z: Any, context: Any) -> dict[str, np.ndarray]:
+    def _part(self, name: str, z: Any, context: Any) -> np.ndarray:
+        """Return a part of the drift in the net's coordinates."""
         columns = self._columns(z, context)
-        assert isinstance(self.model_, NeuralSDE)
-        return onsager_parts(self.model_, (columns - self.mean_) / self.scale_)
-
-    @property
-    def _state_scale(self) -> np.ndarray:
-        return self.scale_[: self.n_state_]
+        return onsager_parts(self.model_, (columns - self.mean_) / self.scale_)[name]
 
     @property
     def _matrix_scale(self) -> np.ndarray:
         """Physical entries of M and W over the net's: mu_z = drift_scale (-(M + W) grad_u V)."""
-        assert isinstance(self.model_, NeuralSDE)
-        return np.outer(self.model_.drift_scale, self._state_scale)
+        return np.outer(self.model_.drift_scale, self.scale_[: self.n_state_])

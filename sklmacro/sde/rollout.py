@@ -84,16 +84,12 @@ def euler_maruyama(
         or `compiled.paths.advance_blocks`.
     z0 : ndarray of shape (n, d)
         Initial macrostates.
-    n_steps : int
-        Number of steps.
-    dt : float
-        Length of a step.
     entropy : int
         Seed; path k has its own stream.
     bounds : sequence of (low, high), default=()
         Range of each of the first components.
-    store_every : int, default=1
-        Steps between stored states.
+    n_steps, dt, store_every
+        Number and length of steps, and steps between stored states.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from sklmacro import MLP, PatchSDERegressor, Training
 from sklmacro.sde import neural
-from sklmacro.sde.compiled.likelihood import CompiledLikelihood, Likelihood, layers
+from sklmacro.sde.compiled.likelihood import CompiledLikelihood, layers
 from sklmacro.sde.compiled.perceptron import (
     LANES,
     backward,
@@ -19,7 +19,7 @@ from sklmacro.sde.compiled.perceptron import (
     transpose,
     unpack,
 )
-from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, SDENet
+from sklmacro.sde.nets import CholeskyDiffusion, Likelihood, MLPDrift, SDENet
 from sklmacro.training.mlp import mlp
 from tests.problems import exact_pairs
 

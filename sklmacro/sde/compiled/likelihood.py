@@ -31,7 +31,6 @@ from sklmacro.sde.compiled.perceptron import (
     transpose,
     unpack,
 )
-from sklmacro.sde.likelihood import scaled_nll
 from sklmacro.sde.nets import SMALLEST_DIAGONAL, CholeskyDiffusion, MLPDrift, SDENet
 
 
@@ -177,25 +176,8 @@ class _MeanNLL(torch.autograd.Function):
         return ctx.gradient * derivative[0], None, None, None
 
 
-class Likelihood(nn.Module):
-    """Mean loss of an SDE's nets: (u, y, weight) -> scalar, by torch's own operations."""
-
-    def __init__(self, net: SDENet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, u: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        """Return the mean of -log p, up to constants, for residuals y - weight * drift."""
-        drift, factor = self.net(u)
-        return scaled_nll(factor, y - weight * drift).mean()
-
-    def trained(self) -> SDENet:
-        """Return the nets with the present weights."""
-        return self.net
-
-
 class CompiledLikelihood(nn.Module):
-    """The same for an `MLPDrift` on the CPU, in one kernel; all weights are one parameter."""
+    """`Likelihood` of an `MLPDrift` on the CPU, in one kernel; all weights are one parameter."""
 
     def __init__(self, net: SDENet):
         super().__init__()
