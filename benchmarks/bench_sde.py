@@ -75,7 +75,7 @@ class Nothing(nn.Module):
 def epoch(build, arrays):
     """One epoch by `train`, all of skorch included."""
     rows = np.arange(len(arrays[0])), np.arange(BATCH)
-    train(build, arrays, rows, Training(max_epochs=1, batch_size=BATCH, patience=1), Run(0, "fit"))
+    train(build, arrays, rows, Training(max_epochs=1, batch_size=BATCH, patience=1), Run(0))
 
 
 def batches(tensors):

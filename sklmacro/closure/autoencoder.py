@@ -34,7 +34,7 @@ from sklmacro._base.estimators import (
     with_callbacks,
 )
 from sklmacro._base.roles import Roles
-from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
+from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.checkpoint.checkpoint import of_fit
 from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, PatchForm, fit_codec
 from sklmacro.closure.moments import latent_moments
@@ -56,7 +56,7 @@ TRAINING = Training(max_epochs=20, batch_size=256, patience=10)  # of encoder an
 
 
 class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
-    """Find closure variables beside the simulator's observables (Eqs. 1-3, 9-10).
+    """Closure variables that complete the simulator's observables (Eqs. 1-3, 9-10).
 
     Parameters
     ----------
@@ -210,11 +210,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         z = self._macrostates(snapshots)
         if not is_snapshot_pairs(X):
             return self._as_table(z, self.get_feature_names_out())
-        if has_moments(X):
-            dz, cov = self._moments(X)
-            return latent_pairs(z, dz, cov=cov, **common_fields(X))
-        dz = self._increments(X, z)
-        return latent_pairs(z, dz, **common_fields(X))
+        dz, cov = self._moments(X) if has_moments(X) else (self._increments(X, z), None)
+        return latent_pairs(z, dz, cov=cov, **common_fields(X))
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Return snapshots (n_samples, *snapshot shape) decoded from macrostates.
@@ -341,8 +338,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
             "dense" if dense else "conv", self.n_closure, tuple(self.hidden),
         )  # fmt: skip
         rows = held_out_rows(groups[sample], training.validation_fraction, rng)
-        seed = stream_seed(entropy, Stage.TRAIN)
-        run = Run(seed, "fit closure", self.verbose, checkpoint, task)
+        run = Run(entropy, self.verbose, checkpoint, task)
         self.codec_ = fit_codec(patches, observables, rows, form, training, run)
         self.history_ = self.codec_.history
 

@@ -59,7 +59,7 @@ class PatchCodec:
     net : PatchAutoencoderNet
     patch_shape : tuple of int
     n_axes : int
-        Axes of cells; the axes behind them become channels.
+        Axes of cells; the axes after them become channels.
     two_valued : bool
     observables, fields, closures : Standardizer
         Of the observables, of the fields, and of the encoder's raw output.
@@ -190,7 +190,7 @@ def fit_codec(
         raw = PatchCodec(net, shape, form.n_axes, form.two_valued, seen, fields, unit, history)
         return replace(raw, closures=Standardizer.of(raw.encode(patches)))
 
-    run = replace(run, fitted=lambda loss: {"codec_": codec(loss, [])})
+    run = replace(run, desc="fit closure", fitted=lambda loss: {"codec_": codec(loss, [])})
     dtype = torch.float64 if form.kind == "dense" else torch.float32
     return codec(*train(build, [inputs, seen.forward(observables)], rows, training, run, dtype))
 
@@ -201,6 +201,6 @@ def _channels(patches: np.ndarray, n_axes: int) -> np.ndarray:
 
 
 def _tensor(net: nn.Module, array: np.ndarray) -> Tensor:
-    """Return an array as a tensor of the net's type, where the net lies."""
+    """Return an array as a tensor of the net's type, on its device."""
     like = next(net.parameters())
     return torch.as_tensor(array).to(device=like.device, dtype=like.dtype)

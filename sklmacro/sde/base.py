@@ -42,12 +42,24 @@ from sklmacro.sde.drift import FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
-from sklmacro.sde.rollout import advance_by_calls, euler_maruyama
+from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
+from sklmacro.training.loop import Run
 
 DIFFUSIONS = ("full", "diagonal", "constant")
 
 
-class PatchSDE(CallbackSupportMixin, RegressorMixin, Roles):
+class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
+    """What estimators have in common whose score is a likelihood of increments."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
+        return tags
+
+
+class PatchSDE(LikelihoodRegressor, Roles):
     """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
 
     diffusion_model: str
@@ -135,11 +147,12 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, Roles):
         with single_threaded():
             data = FitData(
                 (columns - self.mean_) / self.scale_, increments.in_own_time(), groups, parity,
-                self.diffusion_model, self.random_state, task, verbose=self.verbose,
+                self.diffusion_model, Run(self.random_state, self.verbose, task=task),
             )  # fmt: skip
             if self.n_epochs:
                 checkpoint, entropy = of_fit(self, data.settings())
-                data = replace(data, checkpoint=checkpoint, random_state=entropy)
+                run = replace(data.run, random_state=entropy, checkpoint=checkpoint)
+                data = replace(data, run=run)
             else:
                 self._warn_of_idle_parameters()
             self.model_ = self._fit_model(data)
@@ -251,16 +264,10 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, Roles):
             advance = advance_by_calls(coefficients)
         else:
             advance = advance_blocks(*model, self.mean_, self.scale_, outer)
+        steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
+        z, entropy = columns[:, : self.n_state_], resolve_entropy(random_state)
         with single_threaded():
-            return euler_maruyama(
-                advance,
-                columns[:, : self.n_state_],
-                n_steps=n_steps,
-                dt=dt,
-                entropy=resolve_entropy(random_state),
-                bounds=check_bounds(self.bounds),
-                store_every=store_every,
-            )
+            return euler_maruyama(advance, z, n_steps, steps, entropy)
 
     # Data -----------------------------------------------------------------------------------------
 
@@ -362,10 +369,3 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, Roles):
             check_real(self.lam, "lam", low=0.0, strict=True, remedy=remedy)
         check_real(self.dt, "dt", low=0.0, strict=True)
         check_bounds(self.bounds)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
-        return tags

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._base.estimators import FitTask
 from sklmacro._base.roles import Roles
-from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.sde.likelihood import Increments
+from sklmacro.training.loop import Run
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,8 @@ class FitData:
     u, increments, groups, parity
         Of the pairs; those of one group are held out together.
     diffusion : {"full", "diagonal", "constant"}
-    random_state : None, int, RandomState or Generator
-        Seed.
-    task : FitTask
-        The fit, for scikit-learn's callbacks.
-    checkpoint, verbose
-        Of what is trained: where its state is saved, and whether to show its progress.
+    run : Run
+        Seed, and who follows the fit.
     """
 
     u: np.ndarray
@@ -43,10 +38,7 @@ class FitData:
     groups: np.ndarray
     parity: np.ndarray
     diffusion: str
-    random_state: Any
-    task: FitTask
-    checkpoint: Checkpoint | None = None
-    verbose: bool = False
+    run: Run
 
     @property
     def n_state(self) -> int:

@@ -11,14 +11,14 @@ dt). The loss is `likelihood.expected_nll`, whose last term passes no derivative
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
+from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.sde.compiled.likelihood import CompiledLikelihood
 from sklmacro.sde.drift import FitData
 from sklmacro.sde.nets import (
@@ -31,7 +31,7 @@ from sklmacro.sde.nets import (
     SDENet,
 )
 from sklmacro.sde.regressions import least_squares_drift
-from sklmacro.training.loop import Run, held_out_rows, train
+from sklmacro.training.loop import held_out_rows, train
 from sklmacro.training.training import Training
 
 TRAINING = Training(max_epochs=100, batch_size=1024, patience=20)  # of the nets of SDEs
@@ -131,13 +131,9 @@ def fit_neural(
         net = deepcopy(loss.trained()).eval().requires_grad_(False)
         return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
 
-    entropy = resolve_entropy(data.random_state)
-    rng = stream(entropy, Stage.SPLIT)
+    rng = stream(resolve_entropy(data.run.random_state), Stage.SPLIT)
     rows = held_out_rows(data.groups, training.validation_fraction, rng)
-    run = Run(
-        stream_seed(entropy, Stage.TRAIN), "fit SDE", data.verbose, data.checkpoint, data.task,
-        fitted=lambda loss: {"model_": model(loss, [])},
-    )  # fmt: skip
+    run = replace(data.run, desc="fit SDE", fitted=lambda loss: {"model_": model(loss, [])})
     return model(*train(build, arrays, rows, training, run))
 
 

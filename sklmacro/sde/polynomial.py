@@ -2,7 +2,7 @@
 
     m is better than n  where  trimmed mean over pairs of  log p_m(dz) - log p_n(dz)  >  0
 
-p_m is fitted to the folds that the pair does not belong to; groups are kept together. The mean is
+p_m is fitted to the folds that the pair does not belong to; groups stay together. The mean is
 trimmed since a pair beyond those of the other folds, where a polynomial of high degree may be
 anything, would decide alone. Of moments the likelihood is the expected one, with drift and noise of
 one weight (`Increments.in_own_time`), so that the choice does not depend on the length of dt.
@@ -69,7 +69,7 @@ def choose_degree(data: FitData) -> int:
     ValueError
         If there is a single group, so that none can be held out.
     """
-    folds = _folds(data.groups, stream(resolve_entropy(data.random_state), Stage.SPLIT))
+    folds = _folds(data.groups, stream(resolve_entropy(data.run.random_state), Stage.SPLIT))
     n_fitted = min(len(fitted) for fitted, _ in folds)
     best, choice = None, DEGREES[0]
     for degree in DEGREES:

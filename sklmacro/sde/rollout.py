@@ -39,6 +39,16 @@ class Steps(NamedTuple):
     high: np.ndarray
     store_every: int
 
+    @classmethod
+    def of(
+        cls, dt: float, bounds: Sequence[tuple[float, float]], d: int, store_every: int
+    ) -> "Steps":
+        """Return steps with the ranges of the first of d components."""
+        low, high = np.full(d, -np.inf), np.full(d, np.inf)
+        for i, (a, b) in enumerate(bounds):
+            low[i], high[i] = a, b
+        return cls(dt, low, high, store_every)
+
 
 Advance: TypeAlias = Callable[[np.ndarray, np.ndarray, Steps, int, np.ndarray], None]
 
@@ -65,14 +75,7 @@ def advance_by_calls(
 
 
 def euler_maruyama(
-    advance: Advance,
-    z0: np.ndarray,
-    *,
-    n_steps: int,
-    dt: float,
-    entropy: int,
-    bounds: Sequence[tuple[float, float]] = (),
-    store_every: int = 1,
+    advance: Advance, z0: np.ndarray, n_steps: int, steps: Steps, entropy: int
 ) -> np.ndarray:
     """Simulate one path from every row of `z0`.
 
@@ -84,12 +87,11 @@ def euler_maruyama(
         or `compiled.paths.advance_blocks`.
     z0 : ndarray of shape (n, d)
         Initial macrostates.
+    n_steps : int
+        Number of steps.
+    steps : Steps
     entropy : int
         Seed; path k has its own stream.
-    bounds : sequence of (low, high), default=()
-        Range of each of the first components.
-    n_steps, dt, store_every
-        Number and length of steps, and steps between stored states.
 
     Returns
     -------
@@ -97,20 +99,16 @@ def euler_maruyama(
         The initial state included.
     """
     n, d = z0.shape
-    low, high = np.full(d, -np.inf), np.full(d, np.inf)
-    for i, (a, b) in enumerate(bounds):
-        low[i], high[i] = a, b
-    steps = Steps(dt, low, high, store_every)
     rngs = [stream(entropy, Stage.ROLLOUT, k) for k in range(n)]
-    paths = np.empty((n, n_steps // store_every + 1, d))
-    z = np.ascontiguousarray(np.clip(z0, low, high))
+    paths = np.empty((n, n_steps // steps.store_every + 1, d))
+    z = np.ascontiguousarray(np.clip(z0, steps.low, steps.high))
     paths[:, 0] = z
     for first in range(0, n_steps, NOISE_STEPS):
         count = min(NOISE_STEPS, n_steps - first)
         noise = np.empty((n, count, d))
         for rng, row in zip(rngs, noise, strict=True):
             rng.standard_normal(out=row)
-        noise *= np.sqrt(dt)
+        noise *= np.sqrt(steps.dt)
         advance(z, noise, steps, first, paths)
     lost = int(np.isnan(z).any(axis=1).sum())
     if lost:

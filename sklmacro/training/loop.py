@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from sklmacro._base.estimators import FitTask
+from sklmacro._base.streams import Stage, resolve_entropy, stream_seed
 from sklmacro._base.workers import single_threaded
 from sklmacro.checkpoint.checkpoint import Checkpoint, resumable
 from sklmacro.training.epochs import BestEpoch, EpochTasks, Progress, SavedState
@@ -92,7 +93,7 @@ class _Net(NeuralNet):
 def held_out_rows(
     groups: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows into training and held-out ones, groups kept together.
+    """Split rows into training and held-out ones, by whole groups.
 
     With a single group, or a fraction of 0, the same rows serve as both.
     """
@@ -113,25 +114,25 @@ class Run:
 
     Attributes
     ----------
-    seed : int
-        Of initial weights and of batches.
-    desc : str
-        Name beside the progress bar.
+    random_state : None, int, RandomState or Generator
+        Seed of initial weights and of batches; of a checkpoint its entropy.
     verbose : bool, default=False
-        Show the bar.
+        Show a progress bar.
     checkpoint : Checkpoint, default=None
         Where the state of the training is saved, and resumed from.
     task : FitTask, default=None
         The fit, for scikit-learn's callbacks.
+    desc : str
+        Label of the progress bar.
     fitted : callable
         Attributes of a fitted estimator, from the module with the weights of an epoch.
     """
 
-    seed: int
-    desc: str
+    random_state: Any = None
     verbose: bool = False
     checkpoint: Checkpoint | None = None
     task: FitTask | None = None
+    desc: str = "train"
     fitted: Callable[[Any], dict[str, Any]] = lambda module: {}
 
 
@@ -168,11 +169,12 @@ def train(
         `train_loss` and `valid_loss` of every epoch.
     """
     device, batch_size = training.device, training.batch_size
+    seed = stream_seed(resolve_entropy(run.random_state), Stage.TRAIN)
     tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in arrays]
     train_set, held_set = (
         TensorDataset(*(t[torch.as_tensor(r, device=device)] for t in tensors)) for r in rows
     )
-    best, generator = BestEpoch(training.patience), torch.Generator().manual_seed(run.seed)
+    best, generator = BestEpoch(training.patience), torch.Generator().manual_seed(seed)
     policy, lr = torch.optim.lr_scheduler.CosineAnnealingLR, training.lr
     schedule = LRScheduler(policy=policy, T_max=training.max_epochs, eta_min=lr * 1e-3)
     callbacks: list = [best, schedule]
@@ -184,7 +186,7 @@ def train(
         callbacks.append(Progress(run.desc))
     folder = run.checkpoint.folder if run.checkpoint else None
     with resumable(folder), single_threaded(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
+        torch.manual_seed(seed)
         net = _Net(
             build().to(device=device, dtype=dtype),
             criterion=nn.Module,  # the module gives the loss itself

@@ -44,7 +44,7 @@ class Level(nn.Module):
 
 def test_losses_are_means_over_samples():
     """Of unequal batches, too; a learning rate that moves nothing makes them known."""
-    y, rows, run = np.arange(10.0), (np.arange(10), np.arange(7, 10)), Run(0, "fit")
+    y, rows, run = np.arange(10.0), (np.arange(10), np.arange(7, 10)), Run(0)
     training = Training(max_epochs=2, batch_size=4, patience=5, lr=1e-12)
     module, history = train(Level, [y], rows, training, run)
     assert len(history) == 2
