@@ -124,8 +124,8 @@ class Run:
         The fit, for scikit-learn's callbacks.
     desc : str
         Label of the progress bar.
-    fitted : callable
-        Attributes of a fitted estimator, from the module with the weights of an epoch.
+    fitted : callable, default=None
+        Returns the attributes of a fitted estimator, from the module with the weights of an epoch.
     """
 
     random_state: Any = None
@@ -133,7 +133,7 @@ class Run:
     checkpoint: Checkpoint | None = None
     task: FitTask | None = None
     desc: str = "train"
-    fitted: Callable[[Any], dict[str, Any]] = lambda module: {}
+    fitted: Callable[[Any], dict[str, Any]] | None = None
 
 
 def train(
@@ -181,7 +181,7 @@ def train(
     if run.checkpoint is not None:
         callbacks.append(SavedState(run.checkpoint, generator, best, schedule))
     if run.task is not None:
-        callbacks.append(EpochTasks(run.task, run.fitted))
+        callbacks.append(EpochTasks(run.task, run.fitted or (lambda module: {})))
     if run.verbose:
         callbacks.append(Progress(run.desc))
     folder = run.checkpoint.folder if run.checkpoint else None

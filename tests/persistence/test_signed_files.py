@@ -280,10 +280,10 @@ SIGNED = {
         "out of bounds|out of range",
     ),
     "another number of components": ("mlp, full", argument("CholeskyDiffusion", n_out=1), "shapes"),
-    "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 1}), "of drift"),
+    "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 3}), "of drift"),
     "a net for a model": (
         "mlp, full",
-        state(SDE, model_={"object": 0}),
+        state(SDE, model_={"object": 2}),
         r"model_ of .* to be PolynomialSDE \| NeuralSDE",
     ),
     "scales of another shape": (

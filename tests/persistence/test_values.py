@@ -171,7 +171,7 @@ REFUSED = {
     "arguments that are not kept": (lambda: Forgetful(1), "but got no value; assign"),
     "a parameter of another type": (
         lambda: skm.PatchSDERegressor(drift_model=skm.MLP(hidden="64")),
-        "hidden of PatchSDERegressor to be Sequence.int., but got '64'; change it by set_params",
+        "hidden of MLP to be Sequence.int., but got '64'; change it by set_params",
     ),
     "a simulator that is none": (
         lambda: skm.PatchAutoencoder(simulator=skm.PatchSDERegressor()),
