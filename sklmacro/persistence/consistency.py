@@ -77,7 +77,7 @@ def _(sde: PatchSDE) -> None:
     n_in, d = sde.n_features_in_, sde.n_state_
     _check_least("n_state_", d, 1)
     _check_least("n_features_in_", n_in, d)
-    if sde._flat_output:
+    if sde.flat_output:
         _check("n_state_ of plain increments", d, 1)
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")
