@@ -15,11 +15,14 @@ Sites and cells are numbered in C order: the last axis runs fastest.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
+from sklmacro._base.checks import check_cells
+from sklmacro.lattice.windows import Window
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,23 @@ def _mesh(
     for axis in mesh:
         axis.setflags(write=False)
     return mesh
+
+
+@lru_cache(maxsize=1 << 14)
+def _grow(
+    lattice: "Lattice", origin: tuple[int, ...], extent: tuple[int, ...], width: int
+) -> Window:
+    origin, extent = lattice.box(origin, extent)
+    check_width(width)
+    spans = []
+    for o, e, n in zip(origin, extent, lattice.cells, strict=True):
+        start, stop = o - width, o + e + width
+        if lattice.boundary == "open":
+            start, stop = max(start, 0), min(stop, n)
+        elif stop - start >= n:
+            start, stop = 0, n
+        spans.append((start % n, stop - start))
+    return Window(tuple(start for start, _ in spans), tuple(size for _, size in spans))
 
 
 def check_width(width: int) -> None:
@@ -302,14 +322,30 @@ class Lattice:
         """Return what `window` returns, unchecked and from a cache: for loops over samples."""
         return _mesh(self.cells, origin, cells)
 
-    def grow(
-        self, origin: tuple[int, ...], cells: tuple[int, ...], width: int
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    @property
+    def full_window(self) -> Window:
+        """Window of all cells."""
+        return Window((0,) * self.ndim, self.cells)
+
+    def check_window(self, window: tuple[Sequence[int], Sequence[int]]) -> Window:
+        """Return a window (origin, extent) of integers that fit the lattice.
+
+        Raises
+        ------
+        ValueError
+            If it is larger than the lattice, or sticks out of an open one.
+        """
+        origin = check_cells(window[0], "window origin", self.ndim, low=0)
+        extent = check_cells(window[1], "window extent", self.ndim)
+        self.box(origin, extent)
+        return Window(origin, extent)
+
+    def grow(self, origin: tuple[int, ...], cells: tuple[int, ...], width: int) -> Window:
         """Enlarge the box of `cells` cells from `origin` by `width` cells on every side.
 
         Returns
         -------
-        origin, cells : tuple of int, (ndim,)
+        window : Window
             The larger box. It ends at the edges of an open lattice. On a periodic lattice, an
             axis on which it would meet itself becomes the whole axis, from cell 0.
 
@@ -318,17 +354,7 @@ class Lattice:
         ValueError
             If the box does not fit into the lattice, or `width` is negative.
         """
-        origin, cells = self.box(origin, cells)
-        check_width(width)
-        spans = []
-        for o, c, n in zip(origin, cells, self.cells, strict=True):
-            start, stop = o - width, o + c + width
-            if self.boundary == "open":
-                start, stop = max(start, 0), min(stop, n)
-            elif stop - start >= n:
-                start, stop = 0, n
-            spans.append((start % n, stop - start))
-        return tuple(start for start, _ in spans), tuple(size for _, size in spans)
+        return _grow(self, tuple(origin), tuple(cells), width)
 
     def box(
         self, origin: tuple[int, ...], cells: tuple[int, ...]

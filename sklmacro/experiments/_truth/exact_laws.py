@@ -78,7 +78,7 @@ def total_variations(
         the lattice, and the product of theirs.
     """
     lattice, spins = ising.lattice(x.shape), x.ravel().astype(int)
-    rates, table = ising._rates(), lattice.neighbors()
+    rates, table = ising.rates(), lattice.neighbors()
     grid = PatchGrid(lattice, (patch, patch))
     numbers = np.arange(x.size).reshape(x.shape)
     own, next_one = (numbers[lattice.mesh(tuple(o), grid.cells)].ravel() for o in grid.origins[:2])
@@ -139,7 +139,7 @@ def chain_differences(
         G, g, variance = np.zeros((n, n)), np.zeros(n), 0.0
         for start in range(0, n, patch):
             stop = start + patch
-            inner, response, factor = chain._parts(patch, start == 0, stop == n, t)
+            inner, response, factor = chain.propagator(patch, start == 0, stop == n, t)
             G[start:stop, start:stop] = inner
             if start == 0:
                 g[:stop] += response[:, 0] * chain.force

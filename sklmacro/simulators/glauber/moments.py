@@ -72,7 +72,7 @@ def flip_moments(
 def count_tables(
     spins: np.ndarray, sites: np.ndarray, table: np.ndarray, counts: np.ndarray
 ) -> None:
-    """Add the sites of a window to `counts` (2, 2 z + 1); layouts as in `_glauber_tables`."""
+    """Add the sites of a window to `counts` (2, 2 z + 1); layouts as in `tables`."""
     z = table.shape[1]
     for k in range(sites.shape[0]):
         total = z

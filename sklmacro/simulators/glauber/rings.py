@@ -1,6 +1,6 @@
 """A window of the square lattice for kernels that go by tables: what it sees, and no more.
 
-The layouts are those of `_glauber_tables`, of a lattice that is the window with a ring of one cell
+The layouts are those of `tables`, of a lattice that is the window with a ring of one cell
 around it, its frozen surroundings. Neither memory nor time depends on the size of the lattice.
 """
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from sklmacro.lattice.lattice import Lattice, nearest_distance
 from sklmacro.lattice.windows import Window
+from sklmacro.simulators.protocol import Span
 from sklmacro.simulators.vacancies.addresses import Map, Shell, address_map, shell
 from sklmacro.simulators.vacancies.barriers import BarrierModel, left_behind
 from sklmacro.simulators.vacancies.kernel import (
@@ -134,22 +135,21 @@ class VacancyWalk:
         """
         return {name: getattr(self._walk, name) for name in CHANGING}
 
-    def run(self, duration: float | None, n_events: int | None, words: np.ndarray) -> float:
-        """Let the vacancies jump for a time or a number of events; return the time that passed.
+    def run(self, span: Span, rng_state: np.ndarray) -> float:
+        """Let the vacancies jump; return the time that passed.
 
-        It is infinite if nothing can happen and events are counted. `words` is the random stream.
+        It is infinite if nothing can happen and events are counted. `rng_state` (4,) is stepped.
         """
         self._walk.clock[0], self._walk.counters[2] = 0.0, 0
-        self._finish(run, duration, n_events, words)
+        self._finish(run, span, rng_state)
         return float(self._walk.clock[0])
 
     def visit(
         self,
         origins: np.ndarray,
         extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
-        words: np.ndarray,
+        span: Span,
+        rng_state: np.ndarray,
         *,
         apart: bool,
     ) -> Tour:
@@ -171,33 +171,26 @@ class VacancyWalk:
             elapsed=np.empty(m),
             pairs=np.empty((m, *walk.pairs.shape), np.int64),
         )
-        self._finish(run_windows, duration, n_events, words, tour)
+        self._finish(run_windows, span, rng_state, tour)
         return tour._replace(pairs=tour.pairs + tour.pairs.swapaxes(1, 2))
 
-    def _finish(
-        self,
-        kernel: Callable,
-        duration: float | None,
-        n_events: int | None,
-        words: np.ndarray,
-        *rest: Any,
-    ) -> None:
+    def _finish(self, kernel: Callable, span: Span, rng_state: np.ndarray, *rest: Any) -> None:
         """Call a kernel until it is done, and evaluate barriers where it asks for them."""
-        if duration is not None and self._scale.mean_times:
+        if span.time is not None and self._scale.mean_times:
             raise ValueError(
                 f"Expected a number of events with waiting_times='mean', but got a duration of "
-                f"{duration:g}, which would cut the last waiting time off each time; count events "
+                f"{span.time:g}, which would cut the last waiting time off each time; count events "
                 "(n_events, relax_events), or take waiting_times='random'."
             )
         walk = self._walk
         evaluate, params = self._model.compiled()
-        until = np.inf if duration is None else float(duration)
-        most = np.iinfo(np.int64).max if n_events is None else n_events
+        until = np.inf if span.time is None else span.time
+        most = np.iinfo(np.int64).max if span.number is None else span.number
         known = False
         while (
             kernel(
                 self._flat, self._where, self._around, self._nearest, evaluate, params,
-                self._scale, walk, known, until, most, words, *rest,
+                self._scale, walk, known, until, most, rng_state, *rest,
             )
             == ASK
         ):  # fmt: skip
