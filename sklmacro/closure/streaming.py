@@ -169,7 +169,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
         Returns
         -------
         pairs : structured ndarray
-            One row for each large snapshot, or two with mirror images; see `sklmacro.sampling.pairs`.
+            One row for each large snapshot, or two with mirror images; see `sklmacro.pairs`.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True, ensure_all_finite=False)

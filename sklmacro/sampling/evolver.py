@@ -74,6 +74,38 @@ class PatchEvolver:
         """The lattice of a patch that is closed on itself."""
         return Lattice(self.lattice.kind, self.extent, "periodic")
 
+    def evolve(
+        self, x: np.ndarray, window: Window, rng: np.random.Generator
+    ) -> tuple[np.ndarray, float, np.ndarray]:
+        """Evolve one patch of a snapshot `x`, which comes back as it was.
+
+        Returns
+        -------
+        patch : ndarray of the patch's shape
+        elapsed : float
+        d_obs : ndarray of shape (n_observables,)
+        """
+        simulator, lattice, box = self.simulator, self.lattice, self.lattice.mesh(*window)
+        if isinstance(self.boundary, Periodic):
+            patch, alone = x[box], self._alone  # a copy, since the index is a mesh of arrays
+            before = simulator.site_sums(patch, alone, alone.full_window)
+            evolution = Evolution(alone.full_window, self.span, rng)
+            elapsed = simulator.advance_window(patch, alone, evolution)
+            change = simulator.site_sums(patch, alone, alone.full_window) - before
+            return patch, elapsed, change / self.sites_per_patch
+        region = self._region(lattice, window)
+        cells = lattice.mesh(*region)
+        saved, evolution = x[cells], Evolution(region, self.span, rng)
+        if isinstance(self.boundary, Ghost):
+            elapsed, change = simulator.advance_observed(x, lattice, evolution)
+        else:
+            before = simulator.site_sums(x, lattice, window)
+            elapsed = simulator.advance_window(x, lattice, evolution)
+            change = simulator.site_sums(x, lattice, window) - before
+        patch = x[box]
+        x[cells] = saved
+        return patch, elapsed, change / self.sites_per_patch
+
     def apart(
         self, X: np.ndarray, origins: np.ndarray, streams: Streams
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,27 +121,30 @@ class PatchEvolver:
             patches, elapsed, changes = self.simulator.advance_apart(
                 X, self.lattice, origins, self.extent, self.span, streams
             )
-        else:
-            evolved = [
-                [self._one(x, Window(tuple(origin), self.extent), rng) for origin in own]
-                for x, own, rng in zip(X.copy(), origins.tolist(), streams, strict=True)
-            ]
-            patches, elapsed, changes = (
-                np.array([[one[part] for one in row] for row in evolved]) for part in range(3)
-            )
-        return patches, elapsed, changes / self.sites_per_patch
+            return patches, elapsed, changes / self.sites_per_patch
+        evolved = [
+            [self.evolve(x, Window(tuple(origin), self.extent), rng) for origin in own]
+            for x, own, rng in zip(X.copy(), origins.tolist(), streams, strict=True)
+        ]
+        patches, elapsed, d_obs = (
+            np.array([[one[part] for one in row] for row in evolved]) for part in range(3)
+        )
+        return patches, elapsed, d_obs
 
     def relax(
         self, x: np.ndarray, stride: tuple[int, ...], n_passes: int, rng: np.random.Generator
     ) -> None:
         """Evolve overlapping patches of a snapshot in place, pass by pass (LocalRelax)."""
-        origins = overlapping_origins(self.lattice, self.extent, stride, n_passes, rng)
+        self.visit(x, overlapping_origins(self.lattice, self.extent, stride, n_passes, rng), rng)
+
+    def visit(self, x: np.ndarray, origins: np.ndarray, rng: np.random.Generator) -> None:
+        """Evolve patches (p, ndim) of a snapshot in place, one after the other."""
         if isinstance(self.boundary, Ghost):
             self.simulator.advance_windows(x, self.lattice, origins, self.extent, self.span, rng)
             return
         for origin in origins.tolist():
             window = Window(tuple(origin), self.extent)
-            x[self.lattice.mesh(*window)] = self._one(x, window, rng)[0]
+            x[self.lattice.mesh(*window)] = self.evolve(x, window, rng)[0]
 
     def follow(
         self, x: np.ndarray, window: Window, steps: np.ndarray, rng: np.random.Generator
@@ -158,25 +193,6 @@ class PatchEvolver:
         if isinstance(self.boundary, Buffer):
             return lattice.grow(*window, self.boundary.width)
         return window
-
-    def _one(
-        self, x: np.ndarray, window: Window, rng: np.random.Generator
-    ) -> tuple[np.ndarray, float, np.ndarray]:
-        """Evolve one patch of x, which comes back as it was; return it, its time, its change."""
-        simulator, lattice, box = self.simulator, self.lattice, self.lattice.mesh(*window)
-        if isinstance(self.boundary, Periodic):
-            patch, alone = x[box], self._alone  # a copy, since the index is a mesh of arrays
-            before = simulator.site_sums(patch, alone, alone.full_window)
-            evolution = Evolution(alone.full_window, self.span, rng)
-            elapsed = simulator.advance_window(patch, alone, evolution)
-            return patch, elapsed, simulator.site_sums(patch, alone, alone.full_window) - before
-        region = self._region(lattice, window)
-        cells = lattice.mesh(*region)
-        saved, before = x[cells], simulator.site_sums(x, lattice, window)
-        elapsed = simulator.advance_window(x, lattice, Evolution(region, self.span, rng))
-        change, patch = simulator.site_sums(x, lattice, window) - before, x[box]
-        x[cells] = saved
-        return patch, elapsed, change
 
 
 def overlapping_origins(

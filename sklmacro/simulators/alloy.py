@@ -50,7 +50,7 @@ class Alloy(Simulator):
     temperature : float, default=2000.0
         Temperature in K, positive.
     barriers : BarrierModel, default=None
-        Barriers in eV; None takes the embedded ones of NbMoTa. See `sklmacro.simulators.vacancies.barriers`.
+        Barriers in eV; None takes the embedded ones of NbMoTa.
     species : sequence of str, default=("Nb", "Mo", "Ta")
         Names of species 1, 2, ...
     composition : sequence of float, default=None

@@ -17,15 +17,16 @@ class TwoScales(Simulator):
     observable_names = ("sum",)
     slow, fast = 0.05, 50.0
 
-    def _draw_initial(self, lattice, rng):
+    def draw_initial(self, lattice, rng):
         s = rng.normal(0, 3) + 0 * rng.normal(size=lattice.cells[0])
         return np.stack([s, rng.normal(0, 0.2, lattice.cells[0])], axis=-1)
 
     def density(self, x):
         return x.sum(axis=-1, keepdims=True)
 
-    def _advance_window(self, x, lattice, window, duration, n_events, rng):
-        (start,), (extent,) = window
+    def advance_window(self, x, lattice, evolution):
+        ((start,), (extent,)), span, rng = evolution
+        duration = span.time
         rates = np.array([self.slow, self.fast])
         noise = [1, 2] * np.sqrt(-np.expm1(-2 * rates * duration) / (2 * rates))
         inside = x[start : start + extent]

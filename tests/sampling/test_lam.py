@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Patches, PatchSDERegressor
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro.pairs import latent_pairs
 from sklmacro.simulators import Ising, LinearChain
@@ -16,7 +16,7 @@ PATCH, DT = 4, 0.5
 
 def chain_increment(start, stop, n):
     """Mean increment of the sites [start, stop) as a row (n,) times x, and its noise's variance."""
-    matrix, response, factor = CHAIN._parts(stop - start, start == 0, stop == n, DT)
+    matrix, response, factor = CHAIN.propagator(stop - start, start == 0, stop == n, DT)
     row = np.zeros(n)
     row[start:stop] = (matrix - np.eye(stop - start)).mean(axis=0)
     if start > 0:
@@ -123,7 +123,9 @@ def critical():
 
 def ising_lam(critical, **how):
     ising, X = critical
-    return PartialEvolutionSampler(ising, patch=8, n_joint=len(X), random_state=0, **how).fit(X)
+    return PartialEvolutionSampler(
+        ising, patch=Patches(8, n_joint=len(X)), random_state=0, **how
+    ).fit(X)
 
 
 @pytest.mark.statistical

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklmacro import HierarchicalUpsampler
+from sklmacro import HierarchicalUpsampler, LocalRelax
 from sklmacro.experiments._truth.wolff import equilibrium_snapshots
 from sklmacro.sampling.relaxation import RelaxationWarning, unexplained_change
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain
@@ -104,7 +104,9 @@ def test_without_a_drift_the_change_decides():
 
 WRONG = {
     "no fast ones": (
-        lambda X: HierarchicalUpsampler(LinearChain(), relax_passes="converged").fit(X[:, 0]),
+        lambda X: HierarchicalUpsampler(
+            LinearChain(), relaxation=LocalRelax(n_passes="converged")
+        ).fit(X[:, 0]),
         r"fast_observables .*, some of \('mean displacement',\), but LinearChain has \(\); declare",
     ),
     "a word": (lambda X: upsampler(relax_passes="all").fit(X), "at least 1, but got 'all'; pass"),

@@ -33,18 +33,18 @@ class Walkers(Simulator):
     def __init__(self, filling=3.0):
         self.filling = filling
 
-    def _draw_initial(self, lattice, rng):
+    def draw_initial(self, lattice, rng):
         return rng.poisson(self.filling, lattice.cells)
 
-    def _advance_window(self, x, lattice, window, duration, n_events, rng):
-        (start,), (extent,) = window
+    def advance_window(self, x, lattice, evolution):
+        ((start,), (extent,)), span, rng = evolution
         n, time, events = lattice.cells[0], 0.0, 0
         places = (start + np.arange(extent)) % n
-        while n_events is None or events < n_events:
+        while span.number is None or events < span.number:
             total = 2 * x[places].sum()
             waiting = rng.exponential(1 / total) if total > 0 else np.inf
-            if duration is not None and time + waiting > duration:
-                return duration
+            if span.time is not None and time + waiting > span.time:
+                return span.time
             k = rng.choice(extent, p=x[places] / x[places].sum())
             to = k + rng.choice([-1, 1])
             if extent == n or 0 <= to < extent:
