@@ -6,7 +6,8 @@ from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
-from sklmacro.sampling.evolution import PartialEvolutionSampler, Patches
+from sklmacro.sampling.evolution import PartialEvolutionSampler
+from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble

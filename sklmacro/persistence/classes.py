@@ -11,7 +11,8 @@ from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.boundary import Buffer, Ghost, Periodic
-from sklmacro.sampling.evolution import PartialEvolutionSampler, Patches
+from sklmacro.sampling.evolution import PartialEvolutionSampler
+from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble

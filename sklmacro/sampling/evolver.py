@@ -12,7 +12,7 @@ and the sum runs over all terms that the patch takes part in: Eq. 15 holds to fi
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -193,6 +193,47 @@ class PatchEvolver:
         if isinstance(self.boundary, Buffer):
             return lattice.grow(*window, self.boundary.width)
         return window
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The visits of LocalRelax to the patches of one lattice.
+
+    Attributes
+    ----------
+    evolver : PatchEvolver
+        Of one patch, for the longest visit.
+    stride : tuple of int, (ndim,)
+        Cells between neighbouring patches.
+    shortest : float
+        Duration of the shortest visit.
+    """
+
+    evolver: PatchEvolver
+    stride: tuple[int, ...]
+    shortest: float
+
+    @property
+    def length(self) -> float:
+        """Duration of the longest visit, or its number of events; 0 where nothing relaxes."""
+        span = self.evolver.span
+        return span.number if span.time is None else span.time
+
+    @property
+    def vary(self) -> bool:
+        """Whether the duration of the visits is drawn for each snapshot."""
+        time = self.evolver.span.time
+        return time is not None and self.shortest < time
+
+    def relax(self, x: np.ndarray, n_passes: int, share: float, rng: np.random.Generator) -> None:
+        """Relax a large snapshot in place; `share` says where in a range its duration lies."""
+        if not self.length:
+            return
+        evolver = self.evolver
+        if self.vary:
+            time = self.shortest * (self.length / self.shortest) ** share
+            evolver = replace(evolver, span=Duration(time))
+        evolver.relax(x, self.stride, n_passes, rng)
 
 
 def overlapping_origins(

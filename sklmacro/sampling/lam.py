@@ -24,7 +24,7 @@ no more up to some 45 patches in two and 380 in three dimensions, and it neglect
 hardly depends on K, so that a lattice of 3 or 4 patches along each axis tells it for a larger one.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def estimate_lam(
     n_evolved: int,
     entropy: int,
     checkpoint: Checkpoint | None = None,
-    **workers: object,
+    **workers: Any,
 ) -> EstimatedLam:
     """Estimate lam from evolutions of snapshots X; the error is that of the jackknife.
 

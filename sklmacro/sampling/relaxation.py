@@ -43,9 +43,8 @@ from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.boundary import Boundary, as_boundary
-from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.sampling.evolver import PatchEvolver, Visits
 from sklmacro.simulators import Simulator
-from sklmacro.simulators.protocol import Duration
 
 LEAST_ROWS = 20  # a standard error of a mean, and four powers of each slow observable
 N_ERRORS = 2.0  # standard errors within which a mean counts as zero
@@ -68,6 +67,12 @@ class Convergence(BaseEstimator):
         It matters where a pilot is so large that it would see less.
     n_pilot : int, default=200
         Snapshots of the pilot, drawn from those seen in fit; all of them where there are fewer.
+
+    Examples
+    --------
+    >>> from sklmacro import Convergence, LocalRelax
+    >>> LocalRelax(n_passes=Convergence(max_passes=16))
+    LocalRelax(n_passes=Convergence(max_passes=16))
     """
 
     def __init__(self, max_passes: int = 64, tolerance: float = 0.003, n_pilot: int = 200):
@@ -142,7 +147,7 @@ class LocalRelax(Roles):
         self.stride = stride
         self.boundary = boundary
 
-    def visits(self, simulator: Simulator, small: Lattice, lattice: Lattice) -> "Visits":
+    def visits(self, simulator: Simulator, small: Lattice, lattice: Lattice) -> Visits:
         """Return how LocalRelax goes over a lattice, which stems from a small one.
 
         Raises
@@ -207,47 +212,6 @@ def as_relaxation(value: LocalRelax | str | None) -> LocalRelax | None:
         f"Expected relaxation to be a LocalRelax, 'auto' or None, but got {value!r}; pass for "
         "instance LocalRelax(duration=1.0)."
     )
-
-
-@dataclass(frozen=True)
-class Visits:
-    """The visits of LocalRelax to the patches of one lattice.
-
-    Attributes
-    ----------
-    evolver : PatchEvolver
-        Of one patch, for the longest visit.
-    stride : tuple of int, (ndim,)
-        Cells between neighbouring patches.
-    shortest : float
-        Duration of the shortest visit.
-    """
-
-    evolver: PatchEvolver
-    stride: tuple[int, ...]
-    shortest: float
-
-    @property
-    def length(self) -> float:
-        """Duration of the longest visit, or its number of events; 0 where nothing relaxes."""
-        span = self.evolver.span
-        return span.number if span.time is None else span.time
-
-    @property
-    def vary(self) -> bool:
-        """Whether the duration of the visits is drawn for each snapshot."""
-        time = self.evolver.span.time
-        return time is not None and self.shortest < time
-
-    def relax(self, x: np.ndarray, n_passes: int, share: float, rng: np.random.Generator) -> None:
-        """Relax a large snapshot in place; `share` says where in a range its duration lies."""
-        if not self.length:
-            return
-        evolver = self.evolver
-        if self.vary:
-            time = self.shortest * (self.length / self.shortest) ** share
-            evolver = replace(evolver, span=Duration(time))
-        evolver.relax(x, self.stride, n_passes, rng)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,12 +27,12 @@ from sklmacro.checkpoint.mapped import check_out, mapped
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.enlarge import METHODS, enlarge
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.sampling.evolver import Visits
 from sklmacro.sampling.relaxation import (
     LEAST_ROWS,
     Convergence,
     LocalRelax,
     PassRecord,
-    Visits,
     as_passes,
     as_relaxation,
     check_fast,
@@ -344,7 +344,9 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
             visits.relax(x, n_passes, 0.0, rng)
 
         steps = [
-            (again if i else first, partial(relax, visits)) for i, visits in enumerate(plan.visits)
+            (again if i else first, partial(relax, visits))
+            for i, visits in enumerate(plan.visits)
+            if visits is not None
         ]
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "fit", X=X)

@@ -243,7 +243,7 @@ class Ising(Simulator):
         """Evolve windows one after the other, in place; return the time that the last one took."""
         rates, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
         source, square, periodic = word_source(rng), self.kind == "square", self._periodic
-        n_windows, n_sites = len(origins), lattice.n_basis * math.prod(extent)
+        n_windows, n_sites = len(origins), math.prod(extent) * (1 if square else lattice.n_basis)
         probe = rest = np.zeros(n_windows, np.int64)
         share, limit, goal = 1.0, np.inf, -1
         if span.time is None:

@@ -159,7 +159,7 @@ def test_leaving_out_is_fitting_anew():
     assert np.allclose(slopes[:, 3], 0)
 
 
-@pytest.mark.parametrize("how", [{}, {"boundary": "buffer", "buffer": 1}])
+@pytest.mark.parametrize("how", [{}, {"boundary": 1}])
 def test_number_of_workers_changes_no_bit(how):
     chain = LinearChain()
     X = chain.sample_initial(60, 12, random_state=0)

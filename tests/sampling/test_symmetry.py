@@ -196,10 +196,10 @@ def test_workers_and_batches_do_not_show():
     X = Ising().sample_initial(300, 8, random_state=0)
     one, two = (sampler(Ising(), n_jobs=n).fit_transform(X) for n in (1, 2))
     assert one.tobytes() == two.tobytes()
-    images = Augmentation(Ising(), Ising().lattice((8, 8)), 5)
+    images = Augmentation(Ising(), Ising().lattice((8, 8)))
     whole, some = np.empty((600, 8, 8), np.int8), np.empty((6, 8, 8), np.int8)
-    images.fill(whole, X, np.arange(300))
-    images.fill(some, X[[3, 5, 50]], np.array([3, 5, 50]))
+    images.fill(whole, X, np.arange(300), 5)
+    images.fill(some, X[[3, 5, 50]], np.array([3, 5, 50]), 5)
     np.testing.assert_array_equal(some, whole[[6, 7, 10, 11, 100, 101]])
 
 

@@ -207,7 +207,7 @@ def handovers(monkeypatch):
     calls = []
 
     def counted(*arguments):
-        calls.append(arguments[6])
+        calls.append(arguments[5][1])
         return evolve_classes(*arguments)
 
     monkeypatch.setattr("sklmacro.simulators.ising.evolve_classes", counted)

@@ -15,6 +15,7 @@ from sklmacro.lattice import Lattice
 from sklmacro.simulators import (
     Alloy,
     CurieWeiss,
+    EventCount,
     Ising,
     LinearChain,
     PredatorPrey,
@@ -158,12 +159,12 @@ def test_all_patches_make_the_whole_lattice(model, cells, patch):
     X = model.sample_initial(5, cells, random_state=0)
     sampler = PartialEvolutionSampler(model, patch=patch, moments=True, dt=0.3, random_state=0)
     K = sampler.fit(X).n_patches_
-    pairs = sampler.set_params(n_patches_evolved=K).fit_transform(X)
+    pairs = sampler.set_params(patch__n_evolved=K).fit_transform(X)
     drift, covariance = model.moments(X)
     scale = np.abs(covariance).max()
     np.testing.assert_allclose(pairs["d_obs"], 0.3 * drift, rtol=1e-9, atol=1e-12 * scale)
     np.testing.assert_allclose(pairs["cov_obs"], 0.3 * covariance, rtol=1e-9, atol=1e-12 * scale)
-    one = sampler.set_params(n_patches_evolved=1, dt=0.6).fit_transform(X)
+    one = sampler.set_params(patch__n_evolved=1, dt=0.6).fit_transform(X)
     assert (one["extent"] == patch).all()
     assert (one["dt"] == 0.6).all()
     lattice = model.lattice(X.shape[1:])
@@ -528,13 +529,13 @@ def test_simulators_without_moments_are_named():
 def test_malformed_input_to_moments():
     model = Ising()
     X = model.sample_initial(2, 8, random_state=0)
-    with pytest.raises(ValueError, match="Expected a window of at most"):
+    with pytest.raises(ValueError, match="Expected a box of at most"):
         model.moments(X, window=((0, 0), (9, 4)))
     with pytest.raises(ValueError, match="-1 or"):
         model.moments(np.zeros((2, 8, 8)))
     with pytest.raises(ValueError, match="temperature"):
         Ising(temperature=-1.0).moments(X)
-    for options in ({"n_events": 5}, {"boundary": "periodic"}, {"boundary": "buffer", "buffer": 1}):
+    for options in ({"dt": EventCount(5)}, {"boundary": "periodic"}, {"boundary": 1}):
         sampler = PartialEvolutionSampler(model, patch=4, moments=True, **options)
         with pytest.raises(ValueError, match="nothing is evolved for moments"):
             sampler.fit(X)

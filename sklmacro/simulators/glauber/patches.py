@@ -40,8 +40,9 @@ def evolve_patches(
 ) -> None:
     """Evolve patches of snapshots X (n, n0, n1) by a Poisson number of attempts.
 
-    `law` is (up, mean number of attempts). The random `states` (n, 4) are stepped, `patches` (n, p, e0, e1) filled, and `changes` (n, p, 2) with what
-    the evolved patch changes in the lattice: the sum of spins, and the number of unequal bonds.
+    `law` is (up, mean number of attempts). The random `states` (n, 4) are stepped, `patches`
+    (n, p, e0, e1) filled, and `changes` (n, p, 2) with what the evolved patch changes in the
+    lattice: the sum of spins, and the number of unequal bonds.
     """
     (e0, e1), (up, mean) = patches.shape[2:], law
     scratch = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
