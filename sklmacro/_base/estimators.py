@@ -81,13 +81,13 @@ def as_one_task(fit: Callable[..., Any]) -> Callable[..., Any]:
 
     @with_callbacks
     @wraps(fit)
-    def told(self: Any, X: Any, y: Any = None) -> Any:
+    def fit_as_task(self: Any, X: Any, y: Any = None) -> Any:
         task = begin_fit(self, X, y)
         fit(self, X, y)
         task.end(fitted=dict)
         return self
 
-    return told
+    return fit_as_task
 
 
 class SetOutput(TransformerMixin):

@@ -52,8 +52,8 @@ class StreamedPairs(SetOutput, BaseEstimator):
     verbose : bool, default=False
         Show progress with the time left.
     checkpoint_dir : str or Path, default=None
-        Folder in which latent pairs that are ready are kept, so that transform goes on from there
-        when an interrupted call is made again. The steps are fitted again: give each an integer as
+        Folder in which finished latent pairs are saved, so that transform resumes there when an
+        interrupted call is made again. The steps are fitted again: give each an integer as
         `random_state`.
 
     Attributes

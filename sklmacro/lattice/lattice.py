@@ -87,7 +87,7 @@ def _first_shell(kind: str) -> np.ndarray:
 
 
 @lru_cache
-def surroundings_of(kind: str, radius: float) -> np.ndarray:
+def offsets_within(kind: str, radius: float) -> np.ndarray:
     """Return the offsets to all sites within a distance of each basis site.
 
     Parameters
@@ -116,17 +116,17 @@ def surroundings_of(kind: str, radius: float) -> np.ndarray:
     cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
     separation = (cells[:, None] + basis - basis[:, None, None]) @ vectors
     distance = np.linalg.norm(separation, axis=-1)  # (n_basis, n_cells, n_basis)
-    found = []
+    offsets_of: list[np.ndarray] = []
     for b in range(n_basis):
         cell, site = np.nonzero((distance[b] > 1e-9) & (distance[b] <= radius + 1e-9))
         order = np.lexsort(separation[b, cell, site].round(6).T[::-1])
-        found.append(np.column_stack([cells[cell], site])[order])
-    if not len(found[0]):
+        offsets_of.append(np.column_stack([cells[cell], site])[order])
+    if not len(offsets_of[0]):
         raise ValueError(
             f"Expected a radius that reaches the nearest sites of a {kind} lattice, but got "
             f"{radius:g} lattice constants; use a larger one."
         )
-    offsets = np.stack(found)
+    offsets = np.stack(offsets_of)
     offsets.flags.writeable = False
     return offsets
 

@@ -30,7 +30,7 @@ from sklmacro.simulators.vacancies.barriers import BarrierModel
 from sklmacro.simulators.vacancies.events import vacancy_jumps
 from sklmacro.simulators.vacancies.kernel import Scale
 from sklmacro.simulators.vacancies.nbmota import nbmota_barriers
-from sklmacro.simulators.vacancies.orders import centred_sums, normalisation, ordered
+from sklmacro.simulators.vacancies.orders import centred_sums, normalisation, order_sums
 from sklmacro.simulators.vacancies.trajectory import VacancyTrajectory
 from sklmacro.simulators.vacancies.walk import VacancyWalk, species_counts, window_pairs
 
@@ -253,8 +253,8 @@ class Alloy(Simulator):
         neighbours, states = lattice.neighbors(), np.arange(len(self.species) + 1)
         beside = np.where(neighbours >= 0, flat[neighbours], -1)
         itself = flat[:, np.newaxis] == states
-        found = (beside[..., np.newaxis] == states).sum(axis=1)
-        pairs = itself[:, :, np.newaxis] * found[:, np.newaxis, :]
+        counts = (beside[..., np.newaxis] == states).sum(axis=1)
+        pairs = itself[:, :, np.newaxis] * counts[:, np.newaxis, :]
         sums = centred_sums(pairs, itself, 1, flat, np.array(self.pairs), self._z)
         return sums.reshape(*lattice.site_shape, -1)
 
@@ -270,7 +270,7 @@ class Alloy(Simulator):
         return normalisation(flat, len(self.species), self._z)
 
     def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return ordered(pairs, weight, np.array(self.pairs))
+        return order_sums(pairs, weight, np.array(self.pairs))
 
     def upsample(
         self,

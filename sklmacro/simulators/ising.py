@@ -40,7 +40,7 @@ from sklmacro.simulators.glauber.square import evolve_square, window_sums
 from sklmacro.simulators.glauber.tables import (
     evolve_tables,
     neighbour_table,
-    padded,
+    pad_spins,
     places_inside,
     table_sums,
     window_sites,
@@ -51,7 +51,7 @@ from sklmacro.simulators.protocol import Evolution, Span
 from sklmacro.simulators.simulator import Simulator
 from sklmacro.simulators.trajectories import Trajectory, simulate_rows
 
-PROBE = 4096  # attempts by which it is judged whether to go on without rejections
+PROBE = 4096  # attempts by which it is judged whether to continue without rejections
 
 
 @lru_cache(maxsize=256)
@@ -72,7 +72,7 @@ class Ising(Simulator):
     is in sweeps: in unit time every spin is attempted once on average.
 
     Probabilities of attempts are kept to 2**-32. On the square lattice, the rates of a temperature
-    below about 0.4 J can be smaller than that: count events there, which go on without rejections,
+    below about 0.4 J can be smaller than that: count events there, which continue without rejections,
     and with exact rates, when none has come for long.
 
     Parameters
@@ -153,7 +153,7 @@ class Ising(Simulator):
         """Return s_i and (1/(2 z)) sum_nn (1 - s_i s_j), shape (*site_shape, 2)."""
         spins = np.asarray(x)
         lattice = self.lattice(spins.shape)
-        flat = padded(spins)
+        flat = pad_spins(spins)
         walls = (flat[:-1, np.newaxis] * flat[neighbour_table(lattice)] < 0).mean(axis=1)
         return np.stack([spins.astype(np.float64), walls.reshape(spins.shape)], axis=-1)
 
@@ -259,7 +259,7 @@ class Ising(Simulator):
             probe = rng.poisson(share * span.time * n_sites, n_windows)
             limit = (1.0 - share) * span.time
         if not square:
-            flat, table = padded(x), neighbour_table(lattice)
+            flat, table = pad_spins(x), neighbour_table(lattice)
         elapsed, first = 0.0, 0
         while first < n_windows:
             if square:
@@ -357,7 +357,7 @@ class Ising(Simulator):
             spins, unequal = window_sums(x, *window.origin, *window.extent, self._periodic)
         else:
             sites = window_sites(lattice, *window)
-            spins, unequal = table_sums(padded(x), sites, neighbour_table(lattice))
+            spins, unequal = table_sums(pad_spins(x), sites, neighbour_table(lattice))
         return np.array([spins, unequal / lattice.coordination])
 
 

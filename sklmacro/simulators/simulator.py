@@ -119,8 +119,8 @@ class Simulator(SimulatorProtocol):
         n_jobs : int, default=None
             Workers over the snapshots; the result does not depend on it.
         checkpoint_dir : str or Path, default=None
-            Folder in which snapshots that are ready are kept; a call that was interrupted goes on
-            from there when it is made again, with the same result.
+            Folder in which finished snapshots are saved; an interrupted call resumes there when it
+            is made again, with the same result.
 
         Returns
         -------
@@ -178,9 +178,8 @@ class Simulator(SimulatorProtocol):
         verbose : bool, default=False
             Show progress with the time left.
         checkpoint_dir : str or Path, default=None
-            Folder in which trajectories that are ready are kept, and how far the others have come;
-            a call that was interrupted goes on from there when it is made again, with the same
-            result.
+            Folder in which finished trajectories are saved, and how far the others have come; an
+            interrupted call resumes there when it is made again, with the same result.
 
         Returns
         -------

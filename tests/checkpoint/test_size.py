@@ -12,7 +12,7 @@ from sklmacro.simulators.glauber.rings import window_tables
 from sklmacro.simulators.glauber.square import band_rows
 from sklmacro.simulators.glauber.tables import (
     neighbour_table,
-    padded,
+    pad_spins,
     places_inside,
     window_sites,
 )
@@ -76,8 +76,8 @@ def test_tables_of_a_window_are_those_of_the_lattice(boundary, origin, extent):
     x = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), lattice.site_shape)
     spins, sites, table, inside = window_tables(x, origin, extent, boundary == "periodic")
     of_all, all_sites = neighbour_table(lattice), window_sites(lattice, origin, extent)
-    np.testing.assert_array_equal(spins[sites], padded(x)[all_sites])
-    np.testing.assert_array_equal(spins[table[sites]], padded(x)[of_all[all_sites]])
+    np.testing.assert_array_equal(spins[sites], pad_spins(x)[all_sites])
+    np.testing.assert_array_equal(spins[table[sites]], pad_spins(x)[of_all[all_sites]])
     missing = table[sites] == len(table)
     np.testing.assert_array_equal(missing, of_all[all_sites] == len(of_all))
     np.testing.assert_array_equal(inside, places_inside(all_sites, of_all))

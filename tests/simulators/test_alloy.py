@@ -22,7 +22,7 @@ from sklmacro import (
     Patches,
 )
 from sklmacro._base.streams import Stage, stream
-from sklmacro.lattice.lattice import Lattice, nearest_distance, surroundings_of
+from sklmacro.lattice.lattice import Lattice, nearest_distance, offsets_within
 from sklmacro.simulators import Alloy, CallableBarriers, EventCount, pairwise_barriers
 from sklmacro.simulators.alloy import BOLTZMANN
 from sklmacro.simulators.machine.random_words import random_words
@@ -138,7 +138,7 @@ def kernel_generator(alloy, lattice, states, number):
     def jumps(x):
         walk = alloy.walk(x.reshape(lattice.site_shape), lattice, lattice.full_window)
         walk.run(EventCount(0), random_words(stream(0, Stage.ADVANCE)))
-        steps = surroundings_of(lattice.kind, nearest_distance(lattice.kind))
+        steps = offsets_within(lattice.kind, nearest_distance(lattice.kind))
         for i, rates in zip(walk._walk.sites, walk._walk.rates, strict=True):
             *cell, b = np.unravel_index(i, (*lattice.cells, lattice.n_basis))
             for (*step, other), rate in zip(steps[b], rates, strict=True):

@@ -18,7 +18,7 @@ from sklmacro.simulators.glauber.rejection_free import evolve_classes
 from sklmacro.simulators.glauber.tables import (
     evolve_tables,
     neighbour_table,
-    padded,
+    pad_spins,
     places_inside,
     window_sites,
 )
@@ -104,7 +104,7 @@ SQUARES = {
 
 
 def run_tables(model, lattice, x, window, duration, n_events, rng):
-    sites, spins, table = window_sites(lattice, *window), padded(x), neighbour_table(lattice)
+    sites, spins, table = window_sites(lattice, *window), pad_spins(x), neighbour_table(lattice)
     up = probability_words(model.rates()[:, 0])
     m = len(sites)
     source = word_source(rng)
@@ -116,7 +116,7 @@ def run_tables(model, lattice, x, window, duration, n_events, rng):
 
 
 def run_classes(model, lattice, x, window, duration, n_events, rng):
-    sites, spins, table = window_sites(lattice, *window), padded(x), neighbour_table(lattice)
+    sites, spins, table = window_sites(lattice, *window), pad_spins(x), neighbour_table(lattice)
     inside = places_inside(sites, table)
     goal, limit = (10**9, duration) if n_events is None else (n_events, np.inf)
     source = word_source(rng)

@@ -92,9 +92,9 @@ def total_variations(
 
     def marginal(sites: np.ndarray) -> np.ndarray:
         others = tuple(1 + k for k in range(x.size) if k not in sites)
-        ordered = np.argsort(np.argsort(sites))
+        place = np.argsort(np.argsort(sites))
         law = whole.sum(axis=others)
-        return law.transpose(0, *(1 + ordered)).reshape(len(times), -1)
+        return law.transpose(0, *(1 + place)).reshape(len(times), -1)
 
     inner = spin_states(len(own))
     among = np.tile(spins, (len(inner), 1))

@@ -17,7 +17,7 @@ from numba import njit, uint64
 
 from sklmacro.simulators.machine.instructions import bytes_below, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, whole_lanes
+from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
 
 WIDTH = 62  # sites a word
 AHEAD = 16  # attempts between asking for a cache line and its use
@@ -127,7 +127,7 @@ def evolve_bits(x: np.ndarray, up: np.ndarray, n_attempts: int, source: WordSour
     left = n_attempts
     while left > 0:
         size = min(left, BLOCK)
-        draw_words(source, words[: whole_lanes(size)], n0 * n1)
+        draw_words(source, words[: round_to_lanes(size)], n0 * n1)
         _place(words[:size], beside[:size], n0, n1)
         _update(tiles, words, beside, size, up, n1)
         left -= size

@@ -26,7 +26,7 @@ from sklmacro.simulators.machine.word_blocks import (
     WordSource,
     draw_words,
     fill_words,
-    whole_lanes,
+    round_to_lanes,
     word_source,
 )
 from sklmacro.simulators.protocol import SimulatorProtocol
@@ -200,7 +200,7 @@ def evolve_replicas(
     left = n_attempts
     while left > 0:
         size = min(left, BLOCK)
-        draw_words(source, words[: whole_lanes(size)], n0 * n1)
+        draw_words(source, words[: round_to_lanes(size)], n0 * n1)
         fill_words(source.lanes, noise[: 8 * size])
         _place(words[:size], beside, above_below, n0, n1)
         _update(spins, words[:size], beside, above_below, noise, by_number, source.side)

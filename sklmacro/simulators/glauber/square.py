@@ -21,7 +21,7 @@ from numba import njit, uint8, uint64
 
 from sklmacro.simulators.glauber.rates import attempts_cost_more
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, whole_lanes
+from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
 
 BLOCK = 512  # attempts; their words stay in the first cache
 TORUS_SITES = 1 << 16
@@ -123,8 +123,8 @@ def _place_in_ring(words: np.ndarray, e0: int, e1: int) -> None:
 
 
 @njit(nogil=True)
-def _place_on_torus(words: np.ndarray, around: np.ndarray, e0: int, e1: int) -> None:
-    """Put the site into the upper half of every word, and its four neighbours into `around`."""
+def _place_on_torus(words: np.ndarray, neighbours: np.ndarray, e0: int, e1: int) -> None:
+    """Put the site into the upper half of every word, and its four neighbours into `neighbours`."""
     rows, columns = uint64(e0) & LOW32, uint64(e1) & LOW32
     n, last = rows * columns, columns - _ONE
     for k in range(words.shape[0]):
@@ -137,7 +137,7 @@ def _place_on_torus(words: np.ndarray, around: np.ndarray, e0: int, e1: int) -> 
         right = site + _ONE - (columns if j == last else _ZERO)
         above = site - columns + (n if i == _ZERO else _ZERO)
         below = site + columns - (n if site + columns >= n else _ZERO)
-        around[k] = left | (right << uint64(16)) | (above << uint64(32)) | (below << uint64(48))
+        neighbours[k] = left | (right << uint64(16)) | (above << uint64(32)) | (below << uint64(48))
         words[k] = (site << uint64(32)) | (word & LOW32)
 
 
@@ -195,9 +195,11 @@ def _update_ring_counting(
 
 
 @njit(nogil=True)
-def _update_torus(flat: np.ndarray, words: np.ndarray, around: np.ndarray, up: np.ndarray) -> None:
+def _update_torus(
+    flat: np.ndarray, words: np.ndarray, neighbours: np.ndarray, up: np.ndarray
+) -> None:
     for k in range(words.shape[0]):
-        word, four = words[k], around[k]
+        word, four = words[k], neighbours[k]
         total = uint64(flat[four & _LOW16]) + uint64(flat[(four >> uint64(16)) & _LOW16])
         total += uint64(flat[(four >> uint64(32)) & _LOW16]) + uint64(flat[four >> uint64(48)])
         flat[word >> uint64(32)] = uint8(_TWO * uint64((word & LOW32) < up[total]))
@@ -205,11 +207,11 @@ def _update_torus(flat: np.ndarray, words: np.ndarray, around: np.ndarray, up: n
 
 @njit(nogil=True)
 def _update_torus_counting(
-    flat: np.ndarray, words: np.ndarray, around: np.ndarray, up: np.ndarray
+    flat: np.ndarray, words: np.ndarray, neighbours: np.ndarray, up: np.ndarray
 ) -> np.int64:
     changes = _ZERO
     for k in range(words.shape[0]):
-        word, four = words[k], around[k]
+        word, four = words[k], neighbours[k]
         total = uint64(flat[four & _LOW16]) + uint64(flat[(four >> uint64(16)) & _LOW16])
         total += uint64(flat[(four >> uint64(32)) & _LOW16]) + uint64(flat[four >> uint64(48)])
         cell = _TWO * uint64((word & LOW32) < up[total])
@@ -219,9 +221,9 @@ def _update_torus_counting(
 
 
 @njit(nogil=True)
-def _place(words: np.ndarray, around: np.ndarray, e0: int, e1: int, torus: bool) -> None:
+def _place(words: np.ndarray, neighbours: np.ndarray, e0: int, e1: int, torus: bool) -> None:
     if torus:
-        _place_on_torus(words, around, e0, e1)
+        _place_on_torus(words, neighbours, e0, e1)
     else:
         _place_in_ring(words, e0, e1)
 
@@ -240,16 +242,16 @@ def attempts_in(
 
     `box` is (e0, e1, wrap, torus), `scratch` two arrays (BLOCK,) of words.
     """
-    (e0, e1, wrap, torus), (words, around) = box, scratch
+    (e0, e1, wrap, torus), (words, neighbours) = box, scratch
     flips, left = 0, n_attempts
     while left > 0:
         size = min(left, words.shape[0])
-        draw_words(source, words[: whole_lanes(size)], e0 * e1)
-        _place(words[:size], around, e0, e1, torus)
+        draw_words(source, words[: round_to_lanes(size)], e0 * e1)
+        _place(words[:size], neighbours, e0, e1, torus)
         if torus and counting:
-            flips += _update_torus_counting(flat, words[:size], around, up)
+            flips += _update_torus_counting(flat, words[:size], neighbours, up)
         elif torus:
-            _update_torus(flat, words[:size], around, up)
+            _update_torus(flat, words[:size], neighbours, up)
         elif counting:
             flips += _update_ring_counting(flat, words[:size], up, e0, e1, wrap)
         else:
@@ -268,20 +270,20 @@ def _events(
     ends early where rejection-free events would be faster; that is judged by what has happened, not
     by what will, and leaves the law as it is.
     """
-    (e0, e1, wrap, torus), (words, around) = box, scratch
+    (e0, e1, wrap, torus), (words, neighbours) = box, scratch
     flips, attempts, at, size = 0, 0, 0, 0
     while flips < n_events:
         if at == size:
             missing = n_events - flips
             if attempts_cost_more(e0 * e1, missing * (attempts + 1) / (flips + 1), missing):
                 break
-            size = min(whole_lanes(8 * missing), words.shape[0])
+            size = min(round_to_lanes(8 * missing), words.shape[0])
             draw_words(source, words[:size], e0 * e1)
-            _place(words[:size], around, e0, e1, torus)
+            _place(words[:size], neighbours, e0, e1, torus)
             at = 0
         end = min(at + n_events - flips, size)
         if torus:
-            flips += _update_torus_counting(flat, words[at:end], around[at:end], up)
+            flips += _update_torus_counting(flat, words[at:end], neighbours[at:end], up)
         else:
             flips += _update_ring_counting(flat, words[at:end], up, e0, e1, wrap)
         attempts += end - at
@@ -308,7 +310,7 @@ def evolve_square(
     -------
     done : int
         Windows that are ready. The next one, if any, has had its probe, or some of its events, and
-        goes on faster without rejections.
+        continues faster without rejections.
     flips, attempts : int
         Those of the window that was evolved last.
     """

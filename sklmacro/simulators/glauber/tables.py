@@ -19,7 +19,7 @@ from numba import njit, uint64
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.glauber.rates import attempts_cost_more
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, whole_lanes
+from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
 
 BLOCK = 512
 _ONE = np.uint64(1)
@@ -52,7 +52,7 @@ def places_inside(sites: np.ndarray, table: np.ndarray) -> np.ndarray:
     return places[table[sites]]
 
 
-def padded(x: np.ndarray) -> np.ndarray:
+def pad_spins(x: np.ndarray) -> np.ndarray:
     """Return a snapshot x of n spins as `spins` (n + 1,), a copy."""
     spins = np.zeros(x.size + 1, np.int8)
     spins[:-1] = x.ravel()
@@ -102,7 +102,7 @@ def _attempts(
     flips, left = 0, n_attempts
     while left > 0:
         size = min(left, words.shape[0])
-        draw_words(source, words[: whole_lanes(size)], sites.shape[0])
+        draw_words(source, words[: round_to_lanes(size)], sites.shape[0])
         flips += _update(spins, sites, table, up, words[:size])
         left -= size
     return flips
@@ -126,7 +126,7 @@ def _events(
             tries = missing * (attempts + 1) / (flips + 1)
             if attempts_cost_more(sites.shape[0], tries, missing):
                 break
-            at, size = 0, min(whole_lanes(8 * missing), words.shape[0])
+            at, size = 0, min(round_to_lanes(8 * missing), words.shape[0])
             draw_words(source, words[:size], sites.shape[0])
         end = min(at + missing, size)
         flips += _update(spins, sites, table, up, words[at:end])

@@ -75,7 +75,7 @@ bytes_equal = _compare_bytes("==")
 
 
 @intrinsic
-def borrowed(typing_context: Any, value: Any) -> tuple[Any, Any]:
+def borrow(typing_context: Any, value: Any) -> tuple[Any, Any]:
     """Return an array, or a tuple of arrays and tuples, without its count of references.
 
     numba counts references to every array that a kernel takes apart or passes on, each time by an

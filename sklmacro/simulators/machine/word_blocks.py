@@ -47,7 +47,7 @@ def word_source(rng: np.random.Generator) -> WordSource:
 
 
 @njit(inline="always")
-def whole_lanes(n: int) -> int:
+def round_to_lanes(n: int) -> int:
     """Return the size of a block that holds at least `n` words."""
     return (n + N_LANES - 1) // N_LANES * N_LANES
 
