@@ -72,7 +72,8 @@ def begin_fit(
     in_order : bool, default=True
         Whether they follow each other.
     """
-    context = estimator._init_callback_context(max_subtasks=n_tasks, sequential_subtasks=in_order)
+    begin = estimator._init_callback_context  # noqa: SLF001 - scikit-learn's hook for fits
+    context = begin(max_subtasks=n_tasks, sequential_subtasks=in_order)
     return FitTask(context, estimator=estimator, X=X, y=y)
 
 

@@ -293,7 +293,7 @@ def relax_pilot(
         If `rule.max_passes` were not enough.
     """
     fast = check_fast(simulator)
-    unknown = np.full((2, len(fast)), np.nan)
+    nothing = np.full(len(fast), np.nan)
     records: list[PassRecord] = []
     X: Any = starts
     n_pilot = len(starts)
@@ -320,7 +320,7 @@ def relax_pilot(
                 work, numbered(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
             )["X"]  # fmt: skip
             n_passes, before, z = target, z, simulator.observe(X)
-            change, drift = unknown, unknown
+            change = drift = nothing, nothing
             if n_passes:
                 change = _mean(unexplained_change(before, z, fast))
             else:

@@ -72,8 +72,8 @@ class Ising(Simulator):
     is in sweeps: in unit time every spin is attempted once on average.
 
     Probabilities of attempts are kept to 2**-32. On the square lattice, the rates of a temperature
-    below about 0.4 J can be smaller than that: count events there, which continue without rejections,
-    and with exact rates, when none has come for long.
+    below about 0.4 J can be smaller than that: count events there, which continue without
+    rejections, and with exact rates, when none has come for long.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ def borrow(typing_context: Any, value: Any) -> tuple[Any, Any]:
             array = context.make_array(kind)(context, builder, item)
             array.meminfo = ir.Constant(array.meminfo.type, None)
             array.parent = ir.Constant(array.parent.type, None)
-            return array._getvalue()
+            return array._getvalue()  # noqa: SLF001 - as numba's own intrinsics do
         if isinstance(kind, types.BaseTuple):
             for i, part in enumerate(kind):
                 old = builder.extract_value(item, i)

@@ -196,7 +196,7 @@ def _mark_all_pending(
 
     What is around the old place, `here`, and not around the new one has been left behind.
     """
-    left, behind = walk.left, walk.sites_out_of_reach
+    left, behind = walk.left, walk.departed
     if _any_zero(walk.environment_words):
         _mark_pending(v, walk.cells[v], x, where, halo, walk)
     row = left[3] * walk.rates.shape[1] + d

@@ -100,7 +100,7 @@ class VacancyWalk:
             environment=environment,
             environment_words=environment.view(np.uint64),
             left=np.empty(4, np.int64),
-            sites_out_of_reach=np.empty(behind.steps.shape[2], np.int8),
+            departed=np.empty(behind.steps.shape[2], np.int8),
             behind=behind,
         )
         settle(self._walk, self._where)
