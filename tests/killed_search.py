@@ -117,8 +117,8 @@ WORKS = {
         GridSearchCV, partial(PatchSDERegressor, **MLP_NET), {"lam": [1.0, 3.0]}, of_pairs
     ),
     "halving": searched(
-        HalvingGridSearchCV, partial(OnsagerSDE, **NET), {"training__lr": [0.01, 0.03, 0.1]}, of_pairs,
-        factor=2, min_resources=40, random_state=0, refit=False,
+        HalvingGridSearchCV, partial(OnsagerSDE, **NET), {"training__lr": [0.01, 0.03, 0.1]},
+        of_pairs, factor=2, min_resources=40, random_state=0, refit=False,
     ),
     "pipeline": searched(
         GridSearchCV, pipeline, {"sde__lam": ["K", 1.0]}, of_snapshots, scoring=path_scorer

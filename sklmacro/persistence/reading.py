@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklmacro._base.roles import Roles
 from sklmacro.persistence.consistency import check_fitted
 from sklmacro.persistence.foreign import FOREIGN
 from sklmacro.persistence.hints import fits, shown
@@ -80,7 +79,7 @@ class Reader:
                 "the file. Nothing of it was run."
             )
         cls = self._classes[name]
-        if issubclass(cls, Roles):
+        if hasattr(cls, "translated"):  # arguments as constructors had them before
             arguments = cls.translated(arguments, strict=False)
         check_parts(cls, arguments, state)
         if issubclass(cls, nn.Module):
