@@ -47,10 +47,10 @@ def count_atoms(line: str) -> int:
 
 def parse(lines: list[str], format: str, what: str, **options: Any) -> "Atoms":
     """Return the atoms of one frame, which holds `what`, by ASE's reader with its `options`."""
-    from ase.io import read
+    from ase.io import iread
 
     try:
-        return read(StringIO("".join(lines)), index=0, format=format, **options)
+        return next(iread(StringIO("".join(lines)), index=0, format=format, **options))
     except Exception as error:  # of any type: the parser converts, indexes and looks up
         raise ValueError(
             f"Expected {what}, but got lines that ASE cannot read ({type(error).__name__}: "

@@ -1,4 +1,4 @@
-"""Axes to draw on. matplotlib is imported when something is drawn, and not before."""
+"""Axes to draw on, and what all displays share. matplotlib is imported when something is drawn."""
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,23 @@ def panels(ax: Any, n: int, *, size: tuple[float, float] = PANEL) -> "list[Axes]
             f"pass what figure.subplots(1, {n}) returns, or None."
         )
     return given
+
+
+class Display:
+    """What all displays share.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes of shape (n_panels,)
+    figure_ : matplotlib Figure
+    """
+
+    def _panels(self, ax: Any, n: int, size: tuple[float, float] = PANEL) -> "list[Axes]":
+        """Return the n axes of a new drawing."""
+        axes = panels(ax, n, size=size)
+        self.axes_ = np.array(axes, dtype=object)
+        self.figure_: Any = axes[0].figure
+        return axes
 
 
 def legend(ax: "Axes", **options: Any) -> None:
