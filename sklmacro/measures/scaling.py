@@ -52,7 +52,7 @@ class CollapseResidual:
 
 
 def power_law(L: Any, y: Any, error: Any = None) -> Estimate:
-    """Return the exponent p of y ~ L^p by a weighted straight line through log y against log L.
+    """Return the exponent p of y ~ L^p (Eq. 27) by a weighted straight line, log y against log L.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def value_at(T: Any, y: Any, error: Any = None, *, at: float, degree: int = 2) -
 
 
 def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 1) -> Estimate:
-    """Return dU/dT at Tc of one size, from a weighted polynomial in T - Tc.
+    """Return dU/dT at Tc of one size (Eq. 29), from a weighted polynomial in T - Tc.
 
     Parameters
     ----------

@@ -146,7 +146,7 @@ class DriftDisplay(Display):
                 f"Expected at least 2 states X of shape (n_states, {d}), but got {states.shape}; "
                 "pass macrostates of this SDE."
             )
-        shown = _components(components, d)
+        shown = _check_components(components, d)
         grid_resolution = check_integer(grid_resolution, "grid_resolution", low=5)
         grids = tuple(
             np.linspace(states[:, k].min(), states[:, k].max(), grid_resolution) for k in shown
@@ -156,7 +156,7 @@ class DriftDisplay(Display):
                 f"Expected states X that differ in components {shown}, but got one value; pass "
                 "states that span the range to draw."
             )
-        z = np.tile(_held(at, states), (grid_resolution ** len(shown), 1))
+        z = np.tile(_fixed_values(at, states), (grid_resolution ** len(shown), 1))
         z[:, shown] = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, len(shown))
         shape = (*(grid_resolution,) * len(shown), len(shown))
         drift = sde.drift(z, context)[:, shown].reshape(shape)
@@ -204,7 +204,7 @@ class DriftDisplay(Display):
         self.states_ = None
         if self.states is not None:
             (self.states_,) = axes[0].plot(
-                self._some_states()[:, 0], np.full(len(self._some_states()), 0.02), "|", ms=5,
+                self._thin_states()[:, 0], np.full(len(self._thin_states()), 0.02), "|", ms=5,
                 color=TRUE, alpha=0.5, mew=0.5, transform=axes[0].get_xaxis_transform(),
             )  # fmt: skip
         self.lines_ += axes[1].plot(x, self.potential, color=COLORS[0], lw=1.8)
@@ -215,7 +215,7 @@ class DriftDisplay(Display):
         from matplotlib.ticker import MaxNLocator
 
         x, y = self.grids
-        levels = MaxNLocator(N_LEVELS).tick_values(0.0, self._highest())
+        levels = MaxNLocator(N_LEVELS).tick_values(0.0, self._highest_potential())
         self.contour_ = ax.contourf(
             x, y, self.potential.T, levels=levels, cmap=pale_map(), extend="max"
         )
@@ -223,7 +223,7 @@ class DriftDisplay(Display):
         self.states_ = None
         if self.states is not None:
             (self.states_,) = ax.plot(
-                *self._some_states().T, "o", ms=2.2, mfc="white", mec=TRUE, mew=0.3, zorder=1.5
+                *self._thin_states().T, "o", ms=2.2, mfc="white", mec=TRUE, mew=0.3, zorder=1.5
             )
         if kind == "streams":
             u, v = self.drift.transpose(2, 1, 0)
@@ -236,11 +236,11 @@ class DriftDisplay(Display):
             self.field_ = ax.quiver(x[few], y[few], u, v, color=TRUE, angles="xy", width=0.003)
         ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
 
-    def _some_states(self) -> np.ndarray:
+    def _thin_states(self) -> np.ndarray:
         assert self.states is not None
         return self.states[:: -(-len(self.states) // MOST_STATES)]
 
-    def _highest(self) -> float:
+    def _highest_potential(self) -> float:
         """Return the largest potential near a known state, or on the grid."""
         places = [slice(None), slice(None)]
         if self.states is not None:
@@ -250,7 +250,7 @@ class DriftDisplay(Display):
         return highest if highest > 0 else 1.0
 
 
-def _components(components: Any, d: int) -> list[int]:
+def _check_components(components: Any, d: int) -> list[int]:
     """Return the coordinates to draw, of a state of d components."""
     if d == 1:
         return [0]
@@ -263,7 +263,7 @@ def _components(components: Any, d: int) -> list[int]:
     return chosen
 
 
-def _held(at: Any, states: np.ndarray) -> np.ndarray:
+def _fixed_values(at: Any, states: np.ndarray) -> np.ndarray:
     """Return the values (d,) at which components are held."""
     if at is None:
         return states.mean(axis=0)

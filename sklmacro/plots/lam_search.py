@@ -98,7 +98,7 @@ class LamSearchDisplay(Display):
         """
         check_is_fitted(estimator, "cv_results_")
         if K is None:
-            K = _theory(getattr(estimator, "best_estimator_", None))
+            K = _theoretical_factor(getattr(estimator, "best_estimator_", None))
         return cls.from_cv_results(estimator.cv_results_, K=K, **options)
 
     @classmethod
@@ -135,7 +135,7 @@ class LamSearchDisplay(Display):
         name = _name_of_lam(cv_results)
         if K is not None:
             K = check_real(K, "K", low=0.0, strict=True)
-        lam = np.array([_number(value, name, K) for value in cv_results[name]])
+        lam = np.array([_lam_value(value, name, K) for value in cv_results[name]])
         splits = [
             key for key in cv_results if key.startswith("split") and key.endswith("_test_score")
         ]
@@ -147,7 +147,7 @@ class LamSearchDisplay(Display):
         scores = np.stack([np.asarray(cv_results[key], float) for key in splits], axis=1)
         scores[scores == WORST_SCORE] = np.nan
         display = cls(
-            lam, -scores if negate_score else scores, curves=_curves(cv_results, name), K=K,
+            lam, -scores if negate_score else scores, curves=_curve_names(cv_results, name), K=K,
             score_name=score_name or ("-score" if negate_score else "score"),
         )  # fmt: skip
         return display.plot(ax)
@@ -207,7 +207,7 @@ def _name_of_lam(cv_results: Mapping[str, Any]) -> str:
     return ending[0]
 
 
-def _number(value: Any, name: str, K: float | None) -> float:
+def _lam_value(value: Any, name: str, K: float | None) -> float:
     """Return a value of lam as a number."""
     if isinstance(value, str) and value == "K" and K is not None:
         return K
@@ -221,7 +221,7 @@ def _number(value: Any, name: str, K: float | None) -> float:
         ) from error
 
 
-def _curves(cv_results: Mapping[str, Any], name: str) -> list[str]:
+def _curve_names(cv_results: Mapping[str, Any], name: str) -> list[str]:
     """Return the name of each candidate's curve: all parameters but lam, and the resources."""
     rest = [key for key in cv_results if key.startswith("param_") and key != name]
     columns = [(key.removeprefix("param_"), cv_results[key]) for key in rest]
@@ -231,7 +231,7 @@ def _curves(cv_results: Mapping[str, Any], name: str) -> list[str]:
     return [", ".join(f"{key} = {column[i]}" for key, column in columns) for i in range(n)]
 
 
-def _theory(best: Any) -> float | None:
+def _theoretical_factor(best: Any) -> float | None:
     """Return K over the number of patches evolved, where a fitted estimator tells it."""
     steps = [step for _, step in best.steps] if isinstance(best, Pipeline) else [best]
     for step in steps:

@@ -1,4 +1,4 @@
-"""Finite-size scaling near a critical point: curves of all sizes, powers of the size, collapse."""
+"""Finite-size scaling (Eqs. 25-29): curves of all sizes, powers of the size, collapse."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -136,7 +136,7 @@ class ScalingDisplay(Display):
             self._plot_curves(ax, points, name, style, LINES[style % len(LINES)])
             ax.set(xlabel="T")
         else:
-            label = _times(label, self._plot_collapse(ax, points, name, style))
+            label = _scaled_label(label, self._plot_collapse(ax, points, name, style))
         ax.set_ylabel(label)
         legend(ax, fontsize="small")
         self.ax_ = ax
@@ -152,13 +152,14 @@ class ScalingDisplay(Display):
             bars = ax.errorbar(
                 one.T, one.y, one.error, ls=line, lw=1.0, ms=5, capsize=2,
                 color=COLORS[k % len(COLORS)], marker=MARKERS[k % len(MARKERS)],
-                fillstyle=FILLS[style % len(FILLS)], label=_label(size, name, style, first=k == 0),
+                fillstyle=FILLS[style % len(FILLS)],
+                label=_size_label(size, name, style, first=k == 0),
             )  # fmt: skip
             self.errorbars_.append(bars)
 
     def _plot_collapse(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> float:
         """Draw y L^p over (T - Tc) L^(1/nu), and return the power p."""
-        Tc, nu, power = (self._needed(key) for key in ("Tc", "nu", "exponent"))
+        Tc, nu, power = (self._required(key) for key in ("Tc", "nu", "exponent"))
         theory = {"Tc": Tc, "nu": nu, "exponent": power}
         x, scaled = collapse(points.T, points.L, points.y, **theory)
         error = None if points.error is None else points.error * points.L**-power
@@ -166,8 +167,8 @@ class ScalingDisplay(Display):
         with suppress(ValueError):  # of sizes whose scaled temperatures do not overlap
             self.residual_ = collapse_residual(points.T, points.L, points.y, points.error, **theory)
         if self.residual_ is not None and style == 0:
-            ax.set_title(_quality(self.residual_), fontsize="medium")
-        ax.set(xlabel=_times("(T - Tc)", 1 / nu))
+            ax.set_title(_residual_title(self.residual_), fontsize="medium")
+        ax.set(xlabel=_scaled_label("(T - Tc)", 1 / nu))
         return -power
 
     def _plot_size(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> None:
@@ -201,7 +202,7 @@ class ScalingDisplay(Display):
             ax.yaxis.set_major_formatter(ScalarFormatter())
             ax.yaxis.set_minor_locator(NullLocator())
 
-    def _needed(self, key: str) -> float:
+    def _required(self, key: str) -> float:
         value = getattr(self, key)
         if value is None:
             raise ValueError(
@@ -221,7 +222,8 @@ class _Points(NamedTuple):
 
     def take(self, rows: np.ndarray) -> "_Points":
         """Return some of the points."""
-        return _Points(*(column if column is None else column[rows] for column in self))
+        error = None if self.error is None else self.error[rows]
+        return _Points(self.T[rows], self.L[rows], self.y[rows], error)
 
     def fit(self) -> Estimate | None:
         """Return the exponent of y ~ L^p; None where too few or negative points leave it open."""
@@ -252,7 +254,7 @@ def _one_temperature(T: np.ndarray, temperature: float | None, Tc: float | None)
     )
 
 
-def _label(size: float, name: str | None, style: int, *, first: bool) -> str | None:
+def _size_label(size: float, name: str | None, style: int, *, first: bool) -> str | None:
     """Return the label of a size: later styles repeat the sizes, and name themselves once."""
     if style == 0:
         return f"L = {size:g}" + (f", {name}" if name else "")
@@ -263,14 +265,14 @@ def _with_error(exponent: Estimate) -> str:
     return f"{exponent.value:.3f} +- {exponent.error:.1g}"
 
 
-def _quality(residual: CollapseResidual) -> str:
+def _residual_title(residual: CollapseResidual) -> str:
     """Return how good a collapse is, in words."""
     if np.isnan(residual.chi2):
         return f"relative distance {residual.relative:.1g}"
     return f"chi2 per point {residual.chi2:.2g}"
 
 
-def _times(name: str, power: float) -> str:
+def _scaled_label(name: str, power: float) -> str:
     """Return the label of a quantity times a power of L."""
     if power == 0:
         return name

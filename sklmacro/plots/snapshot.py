@@ -224,7 +224,7 @@ class SnapshotDisplay(Display):
                 self.images_.append(draw_plane(panel, plane, field, name, self.states))
         for panel in axes:
             if self.patch is not None:
-                edges = [outline(box) for box in _tiles(self.lattice, self.patch)]
+                edges = [outline(box) for box in _patch_boxes(self.lattice, self.patch)]
                 self.grid_lines_.append(add_lines(panel, edges, colors=GRID, lw=0.6))
             if len(self.windows):
                 edges = [outline(box) for box in self.windows]
@@ -258,6 +258,6 @@ def _states(simulator: Simulator) -> dict[int, str] | None:
     return None
 
 
-def _tiles(lattice: Lattice, patch: tuple[int, ...]) -> list[Box]:
+def _patch_boxes(lattice: Lattice, patch: tuple[int, ...]) -> list[Box]:
     """Return the patches of a grid as boxes."""
     return [(tuple(origin), patch) for origin in PatchGrid(lattice, patch).origins.tolist()]

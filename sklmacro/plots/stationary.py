@@ -6,8 +6,8 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._base.checks import check_bounds, check_finite, check_integer, check_numbers
-from sklmacro.measures.stationary import stationary_density, wasserstein
+from sklmacro._base.checks import check_bounds, check_integer
+from sklmacro.measures.stationary import check_sample, stationary_density, wasserstein
 from sklmacro.plots._axes import Display, legend, require_matplotlib
 from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
 
@@ -114,7 +114,7 @@ class StationaryDisplay(Display):
         """
         require_matplotlib()
         check_is_fitted(estimator)
-        true = None if y_true is None else _samples("y_true", y_true)
+        true = None if y_true is None else check_sample(y_true, "y_true")
         members = getattr(estimator, "members_", [estimator])
         if grid is None:
             grid = _range(true, members[0])
@@ -161,8 +161,8 @@ class StationaryDisplay(Display):
         """
         require_matplotlib()
         bins = check_integer(bins, "bins", low=1)
-        predicted = _samples("y_pred", y_pred)
-        true = None if y_true is None else _samples("y_true", y_true)
+        predicted = check_sample(y_pred, "y_pred")
+        true = None if y_true is None else check_sample(y_true, "y_true")
         both = predicted if true is None else np.concatenate([predicted, true])
         density, edges = np.histogram(
             predicted, bins=bins, range=(both.min(), both.max()), density=True
@@ -210,14 +210,6 @@ class StationaryDisplay(Display):
         legend(ax)
         self.ax_ = ax
         return self
-
-
-def _samples(name: str, values: Any) -> np.ndarray:
-    """Return finite values of any shape as a flat array."""
-    flat = check_finite(check_numbers(values, name), name).ravel()
-    if not len(flat):
-        raise ValueError(f"Expected values {name}, but got none; pass at least one.")
-    return flat
 
 
 def _range(true: np.ndarray | None, sde: Any) -> np.ndarray:

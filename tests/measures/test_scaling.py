@@ -30,6 +30,7 @@ def grid(n=21, width=0.04):
 
 
 def test_exact_power_laws():
+    """Eq. 27: <|M|> ~ L^(-beta/nu) and chi ~ L^(gamma/nu); Eq. 29: the slope of U ~ L^(1/nu)."""
     assert power_law(SIZES, 3 * SIZES**-0.125).value == pytest.approx(-0.125, abs=1e-12)
     weighted = power_law(SIZES, 3 * SIZES**1.75, SIZES)
     assert weighted.value == pytest.approx(1.75, abs=1e-12)
@@ -92,9 +93,14 @@ def test_value_at_a_temperature_shares_the_noise_of_its_neighbours():
     assert exact.error < 0.007  # less than that of one temperature
 
 
-def test_moments_of_known_laws():
+def test_binder_cumulant_of_known_laws():
+    """Eq. 28: U = 1 - <M^4> / (3 <M^2>^2)."""
     assert binder(0.25, 0.0625) == pytest.approx(2 / 3)  # two sharp peaks
     assert binder([0.5, 2.0], [0.75, 12.0]).tolist() == pytest.approx([0, 0])  # Gaussian
+
+
+def test_susceptibility_of_independent_spins():
+    """Eq. 26: chi = L^2 / T (<M^2> - <|M|>^2)."""
     # n independent spins: <M^2> = 1/n, <|M|>^2 = 2/(pi n) for large n, so chi T = 1 - 2/pi
     n = 64**2
     chi = susceptibility(1 / n, np.sqrt(2 / (np.pi * n)), 64, 2.0)
@@ -103,6 +109,7 @@ def test_moments_of_known_laws():
 
 
 def test_slopes_of_the_binder_cumulant_give_nu():
+    """Eq. 29: |dU/dT| ~ L^(1/nu) at Tc."""
     T = TC + np.linspace(-0.003, 0.003, 9)
     slopes = [
         binder_slope(T, 0.6 - 0.1 * np.tanh((T - TC) * L ** (1 / 0.8)), Tc=TC, degree=5).value
@@ -113,12 +120,14 @@ def test_slopes_of_the_binder_cumulant_give_nu():
 
 
 def test_exact_scaling_functions_collapse():
+    """Eq. 25: <|M|>(T, L) = L^(-beta/nu) F((T - Tc) L^(1/nu))."""
     T, L = grid()
     x, scaled = collapse(T, L, magnetisation(T, L), Tc=TC, nu=NU, exponent=-BETA)
     np.testing.assert_allclose(scaled, 1 - 0.6 * np.tanh(x / 3), rtol=1e-12)
 
 
 def test_residual_is_least_for_the_right_exponents():
+    """Eq. 25, with wrong exponents as controls."""
     T, L = grid()
     y = magnetisation(T, L)
     right = {"Tc": TC, "nu": NU, "exponent": -BETA}

@@ -159,8 +159,8 @@ def test_passage_and_reversal_times_agree():
     [
         (lambda: passage_time(DoubleWell(), GRID, 0.5, -0.5), r"start < stop within the grid"),
         (lambda: passage_time(DoubleWell(), GRID, -0.5, 3.0), r"-2.5 to 2.5, but got -0.5 and 3"),
-        (lambda: wasserstein([], [1.0]), "two samples, but got 0 and 1"),
-        (lambda: wasserstein([np.nan], [1.0]), "finite samples"),
+        (lambda: wasserstein([], [1.0]), "values x, but got none; pass"),
+        (lambda: wasserstein([np.nan], [1.0]), "finite x"),
         (lambda: reversal_time(np.zeros((2, 3, 1)), 1.0), r"one component of shape .* \(2, 3, 1\)"),
         (lambda: reversal_time(np.zeros((2, 3)), 0.0), "dt to be a finite real number"),
         (lambda: reversal_time(np.zeros((2, 3)), 1.0, threshold=0), "threshold to be a finite"),
