@@ -33,9 +33,9 @@ REMEDY = "write the frame as a LAMMPS text dump"
 
 
 class Section(NamedTuple):
-    """The words after a section's name, the number of its first line, and its lines."""
+    """The fields after its name, the number of its first line, and its lines."""
 
-    words: list[str]
+    fields: list[str]
     first: int
     lines: list[str]
 
@@ -75,7 +75,7 @@ def read_frame(lines: Lines, symbols: dict[int, str | None]) -> "Atoms | None":
         return None
     box, section = sections["BOX BOUNDS"], sections["ATOMS"]
     _check_box(box)
-    columns = section.words
+    columns = section.fields
     axes = next((names for names in COORDINATES if set(names) <= set(columns)), None)
     if axes is None or "type" not in columns:
         raise ValueError(
@@ -95,7 +95,7 @@ def read_frame(lines: Lines, symbols: dict[int, str | None]) -> "Atoms | None":
     rows.append("X 0 0 0\n")  # removed again; ASE warns of a frame without atoms
     head = [
         *("ITEM: TIMESTEP\n", "0\n", "ITEM: NUMBER OF ATOMS\n", f"{len(rows)}\n"),
-        *(f"ITEM: BOX BOUNDS {' '.join(box.words)}\n", *box.lines),
+        *(f"ITEM: BOX BOUNDS {' '.join(box.fields)}\n", *box.lines),
         f"ITEM: ATOMS element {' '.join(axes)}\n",
     ]
     try:
@@ -130,19 +130,19 @@ def _read_sections(lines: Lines) -> dict[str, Section] | None:
                 f"Expected a section {missing[0]} before ATOMS, but got none; {REMEDY}."
             )
         n = SECTIONS[name] or count_atoms(sections["NUMBER OF ATOMS"].lines[0])
-        words = title.removeprefix(name).split()
-        sections[name] = Section(words, lines.number + 1, lines.take(n, title))
+        fields = title.removeprefix(name).split()
+        sections[name] = Section(fields, lines.number + 1, lines.take(n, title))
     return sections
 
 
 def _check_box(box: Section) -> None:
     """Raise ValueError unless a section holds tilts, flags and bounds of a box."""
-    skew = box.words[:3] == ["xy", "xz", "yz"]
-    flags = box.words[3 * skew :]
+    skew = box.fields[:3] == ["xy", "xz", "yz"]
+    flags = box.fields[3 * skew :]
     if len(flags) != 3 or not set("".join(flags)) <= set("pfsm"):
         raise ValueError(
             "Expected BOX BOUNDS with xy xz yz where it is tilted and three flags such as pp or "
-            f"ff, but got {' '.join(box.words)!r}; {REMEDY}."
+            f"ff, but got {' '.join(box.fields)!r}; {REMEDY}."
         )
     _check_lines(box, range(2 + skew), 2 + skew, "the bounds of the box")
 
@@ -150,12 +150,12 @@ def _check_box(box: Section) -> None:
 def _check_lines(section: Section, columns: Sequence[int], n_fields: int, what: str) -> None:
     """Raise ValueError with the first line that has not n_fields fields, numbers in `columns`."""
     for number, line in enumerate(section.lines, section.first):
-        words = line.split()
+        fields = line.split()
         try:
-            numbers = [float(words[column]) for column in columns]
+            numbers = [float(fields[column]) for column in columns]
         except (IndexError, ValueError):
             numbers = []
-        if not numbers or len(words) != n_fields:
+        if not numbers or len(fields) != n_fields:
             raise ValueError(
                 f"Expected {len(section.lines)} lines with numbers for {what}, but got "
                 f"{line.strip()!r} on line {number}; repair this line, or the number of atoms."

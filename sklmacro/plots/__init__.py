@@ -3,9 +3,9 @@
 Each display stores its data, draws them with `plot(ax=None)`, which returns the display, and offers
 class methods that compute the data, from an estimator or from predictions, and draw them at once;
 their `options` are those of `plot`. What is computed stands in `sklmacro.measures`: effective
-potentials (`DriftDisplay`), Eqs. 25 to 29 (`ScalingDisplay`), conditional means (`FidelityDisplay`).
-Colours, markers and lines (`sklmacro.plots.style`) can be told apart in grey and by colour-blind
-eyes. Drawing needs matplotlib (extra `plot`), which is imported when something is drawn.
+potentials (`DriftDisplay`), Eqs. 25 to 29 (`ScalingDisplay`) and so on. Colours, markers and lines
+(`sklmacro.plots.style`) can be told apart in grey and by colour-blind eyes. Drawing needs
+matplotlib (extra `plot`), which is imported when something is drawn.
 """
 
 from sklmacro.plots.drift import DriftDisplay

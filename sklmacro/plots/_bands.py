@@ -1,4 +1,4 @@
-"""Bands of paths: a centre line and what lies around it."""
+"""Bands of paths: a centre line and the spread about it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ def check_band(band: Any) -> None:
 
 
 def band_title(band: Band) -> str | None:
-    """Return in words what lines and bands are."""
+    """Return the title of a legend of lines and bands."""
     if band is None or isinstance(band, str):
         return TITLES.get(band or "")
     return f"median, {100 * band[0]:g} % to {100 * band[1]:g} %"

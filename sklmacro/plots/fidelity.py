@@ -39,8 +39,7 @@ class FidelityDisplay(Display):
     >>> from sklmacro.plots import FidelityDisplay
     >>> from sklmacro.simulators import Ising
     >>> ising = Ising(temperature=4.0)
-    >>> X, _ = ising.advance(ising.sample_initial(400, 8, random_state=0), duration=30.0,
-    ...                      random_state=1)
+    >>> X = ising.sample_initial(400, 8, random_state=0)
     >>> display = FidelityDisplay.from_snapshots(ising, X[:200], X[200:], parity=True)
     >>> [label.get_text() for label in display.axes_[0].get_yticklabels()]
     ['domain wall density', 'd/dt magnetisation', 'd/dt domain wall density', 'xi spin, of all']

@@ -266,7 +266,7 @@ def _with_error(exponent: Estimate) -> str:
 
 
 def _residual_title(residual: CollapseResidual) -> str:
-    """Return how good a collapse is, in words."""
+    """Return a title that says how good a collapse is."""
     if np.isnan(residual.chi2):
         return f"relative distance {residual.relative:.1g}"
     return f"chi2 per point {residual.chi2:.2g}"

@@ -27,7 +27,7 @@ class TrainingDisplay(Display):
     train_lines_, valid_lines_ : list of matplotlib Line2D
         Losses, panel by panel, run by run.
     best_ : list of matplotlib Line2D
-        Smallest held-out loss of each run, whose weights are kept.
+        Smallest held-out loss of each run, whose weights the net has.
     axes_ : ndarray of matplotlib Axes of shape (n_panels,)
     figure_ : matplotlib Figure
 

@@ -576,11 +576,11 @@ def test_an_ensemble_has_a_line_for_each_member():
 
 
 def test_both_curves_the_plateau_and_the_dt_chosen():
-    found = plateau()
-    display = PlateauDisplay(found, dt=0.3).plot()
+    result = plateau()
+    display = PlateauDisplay(result, dt=0.3).plot()
     assert [ax.get_ylabel() for ax in display.axes_] == ["rate", "diffusion"]
     curves = [drawn.lines[0].get_ydata() for drawn in display.errorbars_]
-    assert np.allclose(curves, [*found.rate.T, *found.diffusion.T])
+    assert np.allclose(curves, [*result.rate.T, *result.diffusion.T])
     assert [drawn.get_label() for drawn in display.errorbars_] == ["m", "w"] * 2
     for span, line in zip(display.spans_, display.dt_lines_, strict=True):
         assert (span.get_x(), span.get_width()) == (0.0, 0.5)
@@ -592,12 +592,12 @@ def test_both_curves_the_plateau_and_the_dt_chosen():
 
 
 def test_zero_has_a_place_on_the_axis_of_dt_where_there_is_one():
-    found = plateau()
-    assert [t.get_text() for t in PlateauDisplay(found).plot().axes_[0].get_xticklabels()] == [
+    result = plateau()
+    assert [t.get_text() for t in PlateauDisplay(result).plot().axes_[0].get_xticklabels()] == [
         "0", "0.1", "1",
     ]  # fmt: skip
-    parts = (found.rate, found.rate_error, found.diffusion, found.diffusion_error)
-    later = Plateau(found.dts[1:], found.names, *(part[1:] for part in parts), found.interval)
+    parts = (result.rate, result.rate_error, result.diffusion, result.diffusion_error)
+    later = Plateau(result.dts[1:], result.names, *(part[1:] for part in parts), result.interval)
     assert PlateauDisplay(later).plot().axes_[0].get_xscale() == "log"
 
 
@@ -605,21 +605,21 @@ def test_zero_has_a_place_on_the_axis_of_dt_where_there_is_one():
 
 
 def test_all_differences_are_drawn_in_standard_errors():
-    found = compared()
-    display = FidelityDisplay(found).plot()
+    result = compared()
+    display = FidelityDisplay(result).plot()
     left, right = display.axes_
-    names = [*found.quantities, "xi spin, of all"]
+    names = [*result.quantities, "xi spin, of all"]
     assert [label.get_text() for label in left.get_yticklabels()] == names
-    assert np.array_equal(display.points_.get_xdata(), [*found.z, *found.z_length])
+    assert np.array_equal(display.points_.get_xdata(), [*result.z, *result.z_length])
     top, bottom = (left.transData.transform((0, row))[1] for row in (0, len(names) - 1))
     assert top > bottom  # as in the text
     (line,) = display.lines_
-    assert np.array_equal(line.get_xdata(), found.structures[0].k)
-    assert np.array_equal(line.get_ydata(), found.z_structure[0])
+    assert np.array_equal(line.get_xdata(), result.structures[0].k)
+    assert np.array_equal(line.get_ydata(), result.z_structure[0])
     assert line.get_label() == "S(k) spin-spin"
     across, along = display.spans_
     assert (across.get_x(), across.get_width(), along.get_y(), along.get_height()) == (-2, 4) * 2
-    assert left.get_title() == f"at given magnetisation: p = {found.p_value:.2g}"
+    assert left.get_title() == f"at given magnetisation: p = {result.p_value:.2g}"
     assert right.get_title() == ""
 
 
@@ -634,11 +634,11 @@ def test_an_upsampler_is_compared_at_the_size_that_it_makes():
     X, _ = spins()
     reference = ISING.sample_initial(120, 8, random_state=1)
     upsampler = HierarchicalUpsampler(ISING, relax_duration=None, random_state=0).fit(X)
-    found = fidelity(ISING, upsampler.transform(X), reference)
+    result = fidelity(ISING, upsampler.transform(X), reference)
     for estimator in (upsampler, make_pipeline(upsampler)):
         axes = Figure().subplots(1, 2)
         display = FidelityDisplay.from_estimator(estimator, X, reference, ax=axes)
-        assert str(display.fidelity) == str(found)
+        assert str(display.fidelity) == str(result)
         assert list(display.axes_) == list(axes)
 
 

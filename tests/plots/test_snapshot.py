@@ -46,9 +46,9 @@ def test_an_outline_holds_the_sites_of_its_box_and_no_others(kind, axis):
             assert len(edges) == 0
             continue
         (a, b), (c, d) = edges[0], edges[1]  # the two ends along the first axis
-        found = Path([a, b, d, c, a]).contains_points(places)
-        assert np.array_equal(found, held)
-        assert not np.array_equal(np.roll(found, 1), held)  # negative control
+        result = Path([a, b, d, c, a]).contains_points(places)
+        assert np.array_equal(result, held)
+        assert not np.array_equal(np.roll(result, 1), held)  # negative control
         corners = {tuple(np.round(point, 9)) for point in edges.reshape(-1, 2)}
         assert len(edges) == len(corners) == 4
         low, high = plane.limits()
