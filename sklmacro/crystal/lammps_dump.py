@@ -75,23 +75,22 @@ def read_frame(lines: Lines, symbols: dict[int, str | None]) -> "Atoms | None":
         return None
     box, section = sections["BOX BOUNDS"], sections["ATOMS"]
     _check_box(box)
-    columns = section.fields
-    axes = next((names for names in COORDINATES if set(names) <= set(columns)), None)
-    if axes is None or "type" not in columns:
-        raise ValueError(
-            "Expected columns type and x y z (or xu yu zu, xs ys zs, xsu ysu zsu) of the atoms, "
-            f"but got {' '.join(columns)!r}; dump these columns too."
-        )
+    columns, axes = section.fields, _coordinates(section.fields)
     what = f"columns {' '.join(columns)} of the atoms"
-    state, i, j, k = taken = [columns.index(name) for name in ("type", *axes)]
-    table = [line.split() for line in section.lines]
-    if any(len(row) != len(columns) for row in table):
-        _check_lines(section, taken, len(columns), what)
-    rows = [
-        f"{name} {row[i]} {row[j]} {row[k]}\n"
-        for name, row in zip(_symbols([row[state] for row in table], symbols), table, strict=True)
-        if name is not None
-    ]
+    t, i, j, k = taken = [columns.index(name) for name in ("type", *axes)]
+    known, rows = {str(state): symbol for state, symbol in symbols.items()}, []
+    for atom, line in enumerate(section.lines):
+        fields = line.split()
+        if len(fields) != len(columns):
+            _check_lines(section, taken, len(columns), what)
+        symbol = known.get(fields[t], "")
+        if symbol == "":
+            raise ValueError(
+                f"Expected the types {', '.join(known)} that species names, but got type "
+                f"{fields[t]} of atom {atom}; add it to species."
+            )
+        if symbol is not None:
+            rows.append(f"{symbol} {fields[i]} {fields[j]} {fields[k]}\n")
     rows.append("X 0 0 0\n")  # removed again; ASE warns of a frame without atoms
     head = [
         *("ITEM: TIMESTEP\n", "0\n", "ITEM: NUMBER OF ATOMS\n", f"{len(rows)}\n"),
@@ -135,6 +134,17 @@ def _read_sections(lines: Lines) -> dict[str, Section] | None:
     return sections
 
 
+def _coordinates(columns: list[str]) -> tuple[str, str, str]:
+    """Return the columns of the coordinates; refuse atoms without them, or without types."""
+    axes = next((names for names in COORDINATES if set(names) <= set(columns)), None)
+    if axes is None or "type" not in columns:
+        raise ValueError(
+            "Expected columns type and x y z (or xu yu zu, xs ys zs, xsu ysu zsu) of the atoms, "
+            f"but got {' '.join(columns)!r}; dump these columns too."
+        )
+    return axes
+
+
 def _check_box(box: Section) -> None:
     """Raise ValueError unless a section holds tilts, flags and bounds of a box."""
     skew = box.fields[:3] == ["xy", "xz", "yz"]
@@ -160,15 +170,3 @@ def _check_lines(section: Section, columns: Sequence[int], n_fields: int, what: 
                 f"Expected {len(section.lines)} lines with numbers for {what}, but got "
                 f"{line.strip()!r} on line {number}; repair this line, or the number of atoms."
             )
-
-
-def _symbols(types: list[str], symbols: dict[int, str | None]) -> list[str | None]:
-    """Return the symbol of every atom by its type, None for vacancies."""
-    known = {str(state): symbol for state, symbol in symbols.items()}
-    unknown = next((k for k, name in enumerate(types) if name not in known), None)
-    if unknown is not None:
-        raise ValueError(
-            f"Expected the types {', '.join(known)} that species names, but got type "
-            f"{types[unknown]} of atom {unknown}; add it to species."
-        )
-    return [known[name] for name in types]
