@@ -67,9 +67,7 @@ class Walk(NamedTuple):
     environment: np.ndarray  # (8 w,) int8, what is around the vacancy at hand, and ones
     environment_words: np.ndarray  # (w,) the same memory
     left: np.ndarray  # (4,) the cell that a vacancy has left
-    sites_out_of_reach: (
-        np.ndarray
-    )  # (q,) int8, what was around there and is not around the new place
+    departed: np.ndarray  # (q,) int8, what was around there and is not around the new place
     behind: Shell  # as `halo`, of those too far away after jump d from b: row b z + d
 
 
