@@ -122,6 +122,11 @@ def check_numbers(values: object, name: str) -> np.ndarray:
     return array.astype(float, copy=False)
 
 
+def check_finite_numbers(values: object, name: str) -> np.ndarray:
+    """Return `values` as an array of floats, if they are finite real numbers."""
+    return check_finite(check_numbers(values, name), name)
+
+
 def check_widths(value: object, name: str) -> tuple[int, ...]:
     """Return `value`, the widths of a net's hidden layers, as a tuple of integers."""
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):

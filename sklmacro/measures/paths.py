@@ -27,6 +27,7 @@ from sklmacro._base.checks import check_choice, check_finite, check_integer, che
 from sklmacro._base.workers import map_batches
 from sklmacro.measures.mmd import mmd2_at_times
 from sklmacro.persistence.search import Checkpointed
+from sklmacro.sde.ensemble import SDEEnsemble
 
 PATH_AXES = ("n_paths", "n_times", "d")
 WIDTHS = (0.25, 0.5, 1, 2, 4, 8)  # widths s of the paper's predator-prey study
@@ -291,25 +292,40 @@ class PathScorer:
 
     def __call__(self, estimator: Any, X: object = None, y: object = None) -> float:
         """Return the score of a fitted estimator, greater is better; X and y are not used."""
-        reference = self.reference
-        sde, z0 = macrostates(estimator, reference.x0)
-        context = reference.context
-        dt, stride = time_steps(reference.times, self.dt)
-        paths = sde.simulate(
-            z0,
-            stride * (len(reference.times) - 1),
-            dt,
-            n_paths=self.n_repeats,
-            random_state=self.random_state,
-            store_every=stride,
-            **({} if context is None else {"context": context}),
-        )[:, :, : reference.paths.shape[2]]
+        truth = self.reference.paths
+        paths = predict_paths(
+            estimator, self.reference, self.dt, self.n_repeats, random_state=self.random_state
+        )[:, :, : truth.shape[2]]
         if not np.isfinite(paths).all():
             return WORST_SCORE
         metric = self.metric if callable(self.metric) else _METRICS[self.metric]
         with np.errstate(all="ignore"):  # overflow of a wild path: the result tells
-            value = float(metric(paths, reference.paths))
+            value = float(metric(paths, truth))
         return max(-value, WORST_SCORE) if math.isfinite(value) else WORST_SCORE
+
+
+def predict_paths(
+    estimator: Any,
+    reference: ReferencePaths,
+    dt: float | None,
+    n_paths: int,
+    *,
+    random_state: Any,
+    members: bool = False,
+) -> np.ndarray:
+    """Return `n_paths` paths of a fitted estimator from each start of a reference, at its times.
+
+    They have the shape (n_starts * n_paths, n_times, d). With `members`, an SDEEnsemble predicts
+    them by each member, (n_members, n_starts * n_paths, n_times, d).
+    """
+    dt, stride = time_steps(reference.times, dt)
+    sde, z0 = macrostates(estimator, reference.x0)
+    by_member = members and isinstance(sde, SDEEnsemble)
+    context = {} if reference.context is None else {"context": reference.context}
+    return (sde.simulate_members if by_member else sde.simulate)(
+        z0, stride * (len(reference.times) - 1), dt, n_paths=n_paths, store_every=stride,
+        random_state=random_state, **context,
+    )  # fmt: skip
 
 
 def macrostates(estimator: Any, x0: Any) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import check_finite, check_integer, check_numbers, check_real
+from sklmacro._base.checks import check_finite_numbers, check_integer, check_numbers, check_real
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def binder(M2: Any, M4: Any) -> np.ndarray:
     M2, M4 : array-like
         Means of the second and fourth power of the magnetisation.
     """
-    M2, M4 = (check_finite(check_numbers(m, "moments"), "moments") for m in (M2, M4))
+    M2, M4 = (check_finite_numbers(m, "moments") for m in (M2, M4))
     _check_positive(M2=M2)
     return 1 - M4 / (3 * M2**2)
 
@@ -111,7 +111,7 @@ def susceptibility(M2: Any, M_abs: Any, L: Any, T: Any, *, ndim: int = 2) -> np.
     ndim : int, default=2
         Dimensions of space, so that L^ndim is the number of sites.
     """
-    M2, M_abs = (check_finite(check_numbers(m, "moments"), "moments") for m in (M2, M_abs))
+    M2, M_abs = (check_finite_numbers(m, "moments") for m in (M2, M_abs))
     L, T = check_numbers(L, "L"), check_numbers(T, "T")
     _check_positive(L=L, T=T)
     return L**ndim / T * (M2 - M_abs**2)
@@ -150,14 +150,12 @@ def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 
 
     Parameters
     ----------
-    T, U : array-like of shape (n_points,)
-        Temperatures and Binder cumulants.
-    error : array-like of shape (n_points,), default=None
-        Standard errors of U; None takes them from the scatter about the polynomial.
+    T, U, error
+        As `T`, `y` and `error` in `value_at`; U are Binder cumulants.
     Tc : float
         Critical temperature.
     degree : int, default=1
-        Degree of the polynomial.
+        Degree of the polynomial, at least 1.
 
     Returns
     -------
@@ -166,7 +164,7 @@ def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 
     Raises
     ------
     ValueError
-        If there are fewer different temperatures than the polynomial needs.
+        As in `value_at`.
     """
     return _derivative(T, U, error, Tc, check_integer(degree, "degree", low=1), order=1)
 
@@ -188,10 +186,8 @@ def correlation_exponent(L: Any, slopes: Any, error: Any = None) -> Estimate:
 
     Parameters
     ----------
-    L, slopes : array-like of shape (n_points,)
-        Sizes, and dU/dT at Tc, of either sign.
-    error : array-like of shape (n_points,), default=None
-        Standard errors of the slopes; None takes them from the scatter.
+    L, slopes, error
+        As `L`, `y` and `error` in `power_law`; slopes are dU/dT at Tc, of either sign.
 
     Returns
     -------
@@ -219,9 +215,7 @@ def collapse(
     -------
     x, scaled : ndarray of shape (n_points,)
     """
-    T, L, y = (
-        check_finite(check_numbers(v, name), name) for v, name in zip((T, L, y), "TLy", strict=True)
-    )
+    T, L, y = (check_finite_numbers(v, name) for v, name in ((T, "T"), (L, "L"), (y, "y")))
     _check_positive(L=L, nu=np.asarray(nu))
     return (T - Tc) * L ** (1 / nu), y * L ** (-float(exponent))
 
@@ -239,12 +233,10 @@ def collapse_residual(
 
     Parameters
     ----------
-    T, L, y : array-like of shape (n_points,)
+    T, L, y, Tc, nu, exponent
         As for :func:`collapse`; at least two sizes.
     error : array-like of shape (n_points,), default=None
         Standard errors of y.
-    Tc, nu, exponent : float
-        As for :func:`collapse`.
 
     Returns
     -------
@@ -259,10 +251,8 @@ def collapse_residual(
     _check_positive(error=error)
     x, scaled = collapse(T, L, y, Tc=Tc, nu=nu, exponent=exponent)
     sigma = np.ones(len(x)) if error is None else error * L ** (-float(exponent))
-    curves = []
-    for size in np.unique(L):
-        mine = np.flatnonzero(size == L)
-        curves.append(mine[np.argsort(x[mine], kind="stable")])
+    order = np.argsort(x, kind="stable")
+    curves = [order[size == L[order]] for size in np.unique(L)]
     distance, variance, value = [], [], []
     for i in range(len(x)):
         near: list[int] = []
@@ -305,11 +295,8 @@ def _weighted_fit(
 
 def check_points(**columns: Any) -> list[Any]:
     """Return columns of one length, or None in the place of one that is None, as checked floats."""
-    arrays = {
-        name: check_finite(check_numbers(values, name), name)
-        for name, values in columns.items()
-        if values is not None
-    }
+    given = {name: values for name, values in columns.items() if values is not None}
+    arrays = {name: check_finite_numbers(values, name) for name, values in given.items()}
     shapes = {array.shape for array in arrays.values()}
     if len(shapes) != 1 or len(min(shapes)) != 1 or shapes == {(0,)}:
         raise ValueError(

@@ -13,7 +13,7 @@ from scipy.integrate import cumulative_trapezoid
 from scipy.signal import correlate
 from scipy.stats import wasserstein_distance
 
-from sklmacro._base.checks import check_finite, check_numbers, check_real
+from sklmacro._base.checks import check_finite_numbers, check_real
 from sklmacro.measures.scaling import Estimate
 
 WINDOW = 5.0  # autocorrelation times over which to sum (Sokal, Monte Carlo Methods, 1997, ch. 3)
@@ -45,7 +45,7 @@ def wasserstein(x: Any, y: Any) -> float:
 
 def check_sample(values: Any, name: str) -> np.ndarray:
     """Return finite numbers of any shape as a flat array of at least one."""
-    sample = check_finite(check_numbers(values, name), name).ravel()
+    sample = check_finite_numbers(values, name).ravel()
     if not len(sample):
         raise ValueError(f"Expected values {name}, but got none; pass at least one.")
     return sample
@@ -79,7 +79,7 @@ def stationary_density(sde: Any, grid: Any, context: Any = None) -> np.ndarray:
     ValueError
         If the state has several components, or the grid does not increase.
     """
-    grid = check_finite(check_numbers(grid, "grid"), "grid")
+    grid = check_finite_numbers(grid, "grid")
     if grid.ndim != 1 or len(grid) < 2 or not (np.diff(grid) > 0).all():
         raise ValueError(
             f"Expected a grid of at least 2 increasing values, but got one of shape {grid.shape}; "
@@ -90,11 +90,9 @@ def stationary_density(sde: Any, grid: Any, context: Any = None) -> np.ndarray:
             f"Expected an SDE of one component, but got one of {sde.n_state_}; simulate it, or fit "
             "the first component alone."
         )
-    mu = sde.drift(grid[:, None], context)[:, 0]
     sigma = sde.diffusion(grid[:, None], context)[:, 0, 0]
-    force = 2 * mu / sigma
-    steps = np.diff(grid)
-    potential = np.concatenate([[0.0], np.cumsum(steps * (force[1:] + force[:-1]) / 2)])
+    force = 2 * sde.drift(grid[:, None], context)[:, 0] / sigma
+    potential = cumulative_trapezoid(force, grid, initial=0)
     density = np.exp(potential - potential.max()) / sigma
     return density / np.trapezoid(density, grid)
 
@@ -111,14 +109,10 @@ def passage_time(sde: Any, grid: Any, start: float, stop: float, context: Any = 
 
     Parameters
     ----------
-    sde : PatchSDERegressor, OnsagerSDE or SDEEnsemble
-        A fitted SDE with a state of one component.
-    grid : array-like of shape (n,)
-        Increasing values of z, as far as the density reaches, `start` and `stop` within.
+    sde, grid, context
+        As in `stationary_density`.
     start, stop : float
-        `start` lies below `stop`.
-    context : array-like of shape (n_context,), default=None
-        Outer parameters.
+        `start` lies below `stop`, both within the grid.
 
     Returns
     -------
@@ -203,10 +197,8 @@ def autocorrelation_time(paths: Any, dt: float) -> float:
 
     Parameters
     ----------
-    paths : array-like of shape (n_paths, n_times)
-        At least two independent paths in the stationary state, of one mean.
-    dt : float
-        Time between two points of a path.
+    paths, dt
+        As in `reversal_time`; the paths are in the stationary state and have one mean.
 
     Returns
     -------
@@ -237,7 +229,7 @@ def autocorrelation_time(paths: Any, dt: float) -> float:
 
 def _check_paths(paths: Any, dt: float) -> tuple[np.ndarray, float]:
     """Return finite paths (n_paths >= 2, n_times >= 2) and a positive dt."""
-    paths = check_finite(check_numbers(paths, "paths"), "paths")
+    paths = check_finite_numbers(paths, "paths")
     if paths.ndim != 2 or min(paths.shape) < 2:
         raise ValueError(
             "Expected paths of one component of shape (n_paths >= 2, n_times >= 2), but got "

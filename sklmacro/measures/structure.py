@@ -13,7 +13,6 @@ Shape vocabulary::
     power    (n_samples, n_pairs, n_shells)             S of each snapshot, averaged over a shell
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -176,13 +175,7 @@ def _lengths(
             real = (excess >= 0) & np.isfinite(excess)
             return np.sqrt(np.where(real, excess, np.nan)) / (2 * np.sin(least / 2))
 
-    n = len(means)
-    without = np.stack([xi(*part) for part in _means_without_blocks(sums, min(N_BLOCKS, n))])
-    return xi(*sums.mean(axis=1)), jackknife_error(without)
-
-
-def _means_without_blocks(sums: np.ndarray, n_blocks: int) -> Iterator[np.ndarray]:
-    """Yield the means of values (3, n_samples, n_channels) without each of n_blocks blocks."""
-    n, total = sums.shape[1], sums.sum(axis=1)
-    for block in np.array_split(np.arange(n), n_blocks):
-        yield (total - sums[:, block].sum(axis=1)) / (n - len(block))
+    n, total = len(means), sums.sum(axis=1)
+    blocks = np.array_split(np.arange(n), min(N_BLOCKS, n))
+    left = [(total - sums[:, b].sum(axis=1)) / (n - len(b)) for b in blocks]
+    return xi(*sums.mean(axis=1)), jackknife_error(np.stack([xi(*part) for part in left]))

@@ -30,6 +30,14 @@ class Display:
     figure_ : matplotlib Figure
     """
 
+    axes_: np.ndarray
+    figure_: Any
+
+    @property
+    def ax_(self) -> "Axes":
+        """The first of `axes_`, the only one of a display with one panel."""
+        return self.axes_[0]
+
     def _panels(self, ax: Any, n: int, size: tuple[float, float] = PANEL) -> "list[Axes]":
         """Return the n axes of a drawing: those given, or those of a new figure of pyplot.
 
@@ -52,7 +60,7 @@ class Display:
         require_matplotlib()
         axes = _new_axes(n, size) if ax is None else _check_axes(ax, n)
         self.axes_ = np.array(axes, dtype=object)
-        self.figure_: Any = axes[0].figure
+        self.figure_ = axes[0].figure
         return axes
 
 

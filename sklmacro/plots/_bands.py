@@ -1,6 +1,6 @@
 """Bands of paths: a centre line and the spread about it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,10 +30,19 @@ def band_title(band: Band) -> str | None:
     return f"median, {100 * band[0]:g} % to {100 * band[1]:g} %"
 
 
-def centre_and_band(
-    paths: np.ndarray, band: Band
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Return the centre and both edges of paths of one component.
+class Look(NamedTuple):
+    """How centre lines and bands are drawn."""
+
+    color: str
+    fill: str
+    alpha: float
+    line: Any
+    zorder: float
+    label: str
+
+
+def centre_and_band(paths: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the centre and the band of paths of one component.
 
     Parameters
     ----------
@@ -44,49 +53,53 @@ def centre_and_band(
     Returns
     -------
     centre : ndarray of shape (n_times,)
-    low, high : ndarray of shape (n_times,), or None where there is no band, as of a single path
+    edges : ndarray of shape (2, n_times), or None where there is no band, as of a single path
+        Its lower and upper edge.
     """
     pooled = paths.reshape(-1, paths.shape[-1])
     mean = pooled.mean(axis=0)
     if band is None or len(pooled) < 2:
-        return mean, None, None
+        return mean, None
     if not isinstance(band, str):
         low, centre, high = np.quantile(pooled, [band[0], 0.5, band[1]], axis=0)
-        return centre, low, high
+        return centre, np.stack([low, high])
     width = pooled.std(axis=0, ddof=1)
     if band == "error":
         width = width / np.sqrt(len(pooled))
         if paths.ndim == 3:
             width = paths.mean(axis=1).std(axis=0, ddof=1)
-    return mean, mean - width, mean + width
+    return mean, np.stack([mean - width, mean + width])
 
 
 def draw_bands(
-    ax: "Axes",
+    axes: "list[Axes]",
     times: np.ndarray,
-    paths: np.ndarray,
+    paths: np.ndarray | None,
     groups: np.ndarray | None,
     band: Band,
-    look: dict[str, Any],
+    look: Look,
 ) -> tuple[list, list]:
-    """Draw one centre and one band for each group of paths ([n_members,] n_paths, n_times).
+    """Draw a centre line and a band for each group of paths, one component in each of the axes.
 
-    `look` has the keywords color, fill, alpha, ls, label and zorder. Lines and bands are returned.
+    `paths` are ([n_members,] n_paths, n_times, d), `groups` (n_paths,), or None for one group of
+    all paths. Lines and bands are returned.
     """
-    groups = np.zeros(paths.shape[-2]) if groups is None else groups
     lines: list = []
     bands: list = []
-    color, line, zorder = look["color"], look["ls"], look["zorder"]
-    for group in np.unique(groups):
-        centre, low, high = centre_and_band(paths[..., groups == group, :], band)
-        label = None if lines else look["label"]
-        lines += ax.plot(
-            times, centre, color=color, ls=line, lw=1.8, label=label, zorder=zorder + 1
-        )
-        if low is not None and high is not None:
-            filled = ax.fill_between(
-                times, low, high, facecolor=look["fill"], edgecolor=color, alpha=look["alpha"],
-                ls=line, lw=0.8, zorder=zorder,
+    if paths is None:
+        return lines, bands
+    groups = np.zeros(paths.shape[-3]) if groups is None else groups
+    for k, ax in enumerate(axes):
+        for number, group in enumerate(np.unique(groups)):
+            centre, edges = centre_and_band(paths[..., k][..., groups == group, :], band)
+            lines += ax.plot(
+                times, centre, color=look.color, ls=look.line, lw=1.8, zorder=look.zorder + 1,
+                label=look.label if number == 0 else None,
             )  # fmt: skip
-            bands.append(filled)
+            if edges is not None:
+                filled = ax.fill_between(
+                    times, *edges, facecolor=look.fill, edgecolor=look.color, alpha=look.alpha,
+                    ls=look.line, lw=0.8, zorder=look.zorder,
+                )  # fmt: skip
+                bands.append(filled)
     return lines, bands

@@ -42,6 +42,10 @@ class Plane:
         first, second = (k for k in range(self.lattice.ndim) if k != self.axis)
         return first, second
 
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(self.lattice.cells[k] for k in self.axes)
+
     @cached_property
     def vectors(self) -> np.ndarray:
         """Edges of a cell in the plane, (2, 2): the first along the horizontal axis."""
@@ -61,16 +65,14 @@ class Plane:
 
     def places(self) -> np.ndarray:
         """Return where the sites of the layer stand, in the order of `take`."""
-        counts = [self.lattice.cells[k] for k in self.axes]
-        cells = np.indices(counts).reshape(2, -1).T
+        cells = np.indices(self._counts).reshape(2, -1).T
         sites = cells[:, None] + self.lattice.basis[:, list(self.axes)]
         return sites.reshape(-1, 2) @ self.vectors
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Return lower and upper ends (2,) of the plane."""
-        counts = np.array([self.lattice.cells[k] for k in self.axes])
         unit = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-        ends = (self.corner + unit * counts) @ self.vectors
+        ends = (self.corner + unit * self._counts) @ self.vectors
         return ends.min(axis=0), ends.max(axis=0)
 
     def _cuts(self, box: Box) -> bool:
@@ -86,13 +88,11 @@ class Plane:
         """
         if not self._cuts(box):
             return np.empty((0, 2, 2))
-        spans, ends = [], []
-        for k in self.axes:
-            pieces, edges = wrap_span(box[0][k], box[1][k], self.lattice.cells[k])
-            spans.append(pieces)
-            ends.append(edges)
-        lines = [((at, low), (at, high)) for at in ends[0] for low, high in spans[1]]
-        lines += [((low, at), (high, at)) for at in ends[1] for low, high in spans[0]]
+        (x_spans, x_ends), (y_spans, y_ends) = (
+            wrap_span(box[0][k], box[1][k], self.lattice.cells[k]) for k in self.axes
+        )
+        lines = [((x, low), (x, high)) for x in x_ends for low, high in y_spans]
+        lines += [((low, y), (high, y)) for y in y_ends for low, high in x_spans]
         return (np.array(lines, float).reshape(-1, 2, 2) + self.corner) @ self.vectors
 
 

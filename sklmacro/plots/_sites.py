@@ -33,11 +33,9 @@ def draw_chain(
         return [strip]
     lines: list[Any] = []
     for k, (field, name) in enumerate(zip(fields, names, strict=True)):
-        lines += ax.plot(np.arange(n), field, lw=1.6, label=name, **curve(k) | {"marker": "none"})
-    if len(names) == 1:
-        ax.set_ylabel(names[0])
-    else:
-        ax.set_ylabel("field")
+        lines += ax.plot(field, lw=1.6, label=name, **curve(k) | {"marker": "none"})
+    ax.set_ylabel(names[0] if len(names) == 1 else "field")
+    if len(names) > 1:
         legend(ax)
     return lines
 
@@ -50,22 +48,19 @@ def draw_plane(
     colors: dict[str, Any] = {"cmap": MAP}
     if states is not None:
         values, colors = _codes(values, states), _colors(states)
-    low, high = plane.limits()
+    xlim, ylim = np.transpose(plane.limits())
+    unit = "lattice constants"
     if plane.lattice.kind == "square":
+        unit = "cell"
         image: Any = ax.imshow(
-            values.T, origin="lower", interpolation="nearest",
-            extent=(low[0], high[0], low[1], high[1]), **colors,
-        )  # fmt: skip
+            values.T, origin="lower", interpolation="nearest", extent=(*xlim, *ylim), **colors
+        )
     else:
         empty = (plane.take(field) == 0).ravel() & (states is not None)
         image = _draw_sites(ax, plane.places(), values.ravel(), np.where(empty, 1.5, 0.3), colors)
         ax.set_title(f"cell {plane.layer} along axis {plane.axis}", fontsize="medium")
-    unit = "cell" if plane.lattice.kind == "square" else "lattice constants"
-    first, second = ("xyz"[k] for k in plane.axes)
-    ax.set(
-        xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal",
-        xlabel=f"{first} [{unit}]", ylabel=f"{second} [{unit}]",
-    )  # fmt: skip
+    xlabel, ylabel = (f"{'xyz'[k]} [{unit}]" for k in plane.axes)
+    ax.set(xlim=xlim, ylim=ylim, aspect="equal", xlabel=xlabel, ylabel=ylabel)
     if states is None:
         ax.figure.colorbar(image, ax=ax, label=name)
     else:
@@ -90,9 +85,7 @@ def _draw_sites(
 
 def _codes(field: np.ndarray, states: States) -> np.ndarray:
     """Return the number of each site's state, in the order of `states`."""
-    codes = np.full(field.shape, -1)
-    for number, state in enumerate(states):
-        codes[field == state] = number
+    codes = np.select([field == state for state in states], range(len(states)), -1)
     if (codes < 0).any():
         raise ValueError(
             f"Expected states {', '.join(map(str, states))}, but got {field[codes < 0][0]}; name "

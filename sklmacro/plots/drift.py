@@ -1,12 +1,14 @@
 """Drift and potential of a fitted SDE, in one or two coordinates."""
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._base.checks import check_choice, check_finite, check_integer, check_numbers
+from sklmacro._base.checks import check_choice, check_finite_numbers, check_integer
 from sklmacro.measures.paths import macrostates
 from sklmacro.measures.potential import nearest_potential, thermodynamic_force
 from sklmacro.measures.stationary import stationary_density
@@ -24,6 +26,7 @@ N_ARROWS = 17  # along each axis
 MOST_STATES = 400  # drawn
 
 
+@dataclass(eq=False, repr=False)
 class DriftDisplay(Display):
     """Drift and potential: a field over two coordinates, or curves over one.
 
@@ -73,24 +76,14 @@ class DriftDisplay(Display):
     ((51, 51, 2), 'y')
     """
 
-    def __init__(
-        self,
-        grids: tuple[np.ndarray, ...],
-        drift: np.ndarray,
-        potential: np.ndarray,
-        *,
-        drift_error: np.ndarray | None = None,
-        states: np.ndarray | None = None,
-        potential_label: str = "potential",
-        labels: Sequence[str] | None = None,
-    ):
-        self.grids = grids
-        self.drift = drift
-        self.potential = potential
-        self.drift_error = drift_error
-        self.states = states
-        self.potential_label = potential_label
-        self.labels = labels
+    grids: tuple[np.ndarray, ...]
+    drift: np.ndarray
+    potential: np.ndarray
+    _: KW_ONLY
+    drift_error: np.ndarray | None = None
+    states: np.ndarray | None = None
+    potential_label: str = "potential"
+    labels: Sequence[str] | None = None
 
     @classmethod
     def from_estimator(
@@ -140,36 +133,33 @@ class DriftDisplay(Display):
         sde, z = macrostates(estimator, X)
         check_is_fitted(sde)
         d = sde.n_state_
-        states = check_finite(check_numbers(z["z"] if is_structured(z) else z, "states"), "states")
+        states = check_finite_numbers(z["z"] if is_structured(z) else z, "states")
         if states.ndim != 2 or states.shape[1] != d or len(states) < 2:
             raise ValueError(
                 f"Expected at least 2 states X of shape (n_states, {d}), but got {states.shape}; "
                 "pass macrostates of this SDE."
             )
         shown = _check_components(components, d)
-        grid_resolution = check_integer(grid_resolution, "grid_resolution", low=5)
-        grids = tuple(
-            np.linspace(states[:, k].min(), states[:, k].max(), grid_resolution) for k in shown
-        )
+        n = check_integer(grid_resolution, "grid_resolution", low=5)
+        grids = tuple(np.linspace(states[:, k].min(), states[:, k].max(), n) for k in shown)
         if not all(grid[-1] > grid[0] for grid in grids):
             raise ValueError(
                 f"Expected states X that differ in components {shown}, but got one value; pass "
                 "states that span the range to draw."
             )
-        z = np.tile(_fixed_values(at, states), (grid_resolution ** len(shown), 1))
-        z[:, shown] = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, len(shown))
-        shape = (*(grid_resolution,) * len(shown), len(shown))
+        z = np.tile(_fixed_values(at, states), (n ** len(shown), 1))
+        z[:, shown] = list(product(*grids))
+        shape = (*(n,) * len(shown), len(shown))
         drift = sde.drift(z, context)[:, shown].reshape(shape)
         error = None
         if hasattr(sde, "drift_error"):
             error = sde.drift_error(z, context)[:, shown].reshape(shape)
         potential, potential_label = _potential(sde, grids, z, shown, states.std(axis=0), context)
         names = component_labels(d, labels_of(estimator, labels))
-        display = cls(
+        return cls(
             grids, drift, potential, drift_error=error, states=states[:, shown],
             potential_label=potential_label, labels=[names[k] for k in shown],
-        )  # fmt: skip
-        return display.plot(**options)
+        ).plot(**options)  # fmt: skip
 
     def plot(self, ax: Any = None, *, kind: str = "streams") -> Self:
         """Draw drift and potential.
@@ -185,31 +175,30 @@ class DriftDisplay(Display):
         n = len(self.grids)
         axes = self._panels(ax, 3 - n)
         labels = component_labels(n, self.labels)
+        self.states_: Any = None
         if n == 1:
-            self._plot_curves(axes, labels[0])
+            self._plot_curves(*axes)
+            axes[0].set(xlabel=labels[0], ylabel="drift")
+            axes[1].set(xlabel=labels[0], ylabel=self.potential_label)
         else:
             self._plot_field(axes[0], kind)
             axes[0].set(xlabel=labels[0], ylabel=labels[1])
         return self
 
-    def _plot_curves(self, axes: "list[Axes]", label: str) -> None:
+    def _plot_curves(self, left: "Axes", right: "Axes") -> None:
         (x,), drift = self.grids, self.drift[:, 0]
-        axes[0].axhline(0.0, color=TRUE, lw=0.8, zorder=0)
-        self.lines_ = axes[0].plot(x, drift, color=COLORS[0], lw=1.8)
+        left.axhline(0.0, color=TRUE, lw=0.8, zorder=0)
+        self.lines_ = left.plot(x, drift, color=COLORS[0], lw=1.8)
         if self.drift_error is not None:
-            error = self.drift_error[:, 0]
-            axes[0].fill_between(
-                x, drift - error, drift + error, color=COLORS[0], alpha=0.25, lw=0, zorder=1
-            )
-        self.states_ = None
+            low, high = drift - self.drift_error[:, 0], drift + self.drift_error[:, 0]
+            left.fill_between(x, low, high, color=COLORS[0], alpha=0.25, lw=0, zorder=1)
         if self.states is not None:
-            (self.states_,) = axes[0].plot(
-                self._thin_states()[:, 0], np.full(len(self._thin_states()), 0.02), "|", ms=5,
-                color=TRUE, alpha=0.5, mew=0.5, transform=axes[0].get_xaxis_transform(),
+            ticks = self._thin_states()[:, 0]
+            (self.states_,) = left.plot(
+                ticks, np.full(len(ticks), 0.02), "|", ms=5, color=TRUE, alpha=0.5, mew=0.5,
+                transform=left.get_xaxis_transform(),
             )  # fmt: skip
-        self.lines_ += axes[1].plot(x, self.potential, color=COLORS[0], lw=1.8)
-        axes[0].set(xlabel=label, ylabel="drift")
-        axes[1].set(xlabel=label, ylabel=self.potential_label)
+        self.lines_ += right.plot(x, self.potential, color=COLORS[0], lw=1.8)
 
     def _plot_field(self, ax: "Axes", kind: str) -> None:
         from matplotlib.ticker import MaxNLocator
@@ -220,7 +209,6 @@ class DriftDisplay(Display):
             x, y, self.potential.T, levels=levels, cmap=pale_map(), extend="max"
         )
         self.colorbar_ = ax.figure.colorbar(self.contour_, ax=ax, label=self.potential_label)
-        self.states_ = None
         if self.states is not None:
             (self.states_,) = ax.plot(
                 *self._thin_states().T, "o", ms=2.2, mfc="white", mec=TRUE, mew=0.3, zorder=1.5
@@ -237,8 +225,8 @@ class DriftDisplay(Display):
         ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
 
     def _thin_states(self) -> np.ndarray:
-        assert self.states is not None
-        return self.states[:: -(-len(self.states) // MOST_STATES)]
+        states: Any = self.states
+        return states[:: -(-len(states) // MOST_STATES)]
 
     def _highest_potential(self) -> float:
         """Return the largest potential near a known state, or on the grid."""
@@ -267,7 +255,7 @@ def _fixed_values(at: Any, states: np.ndarray) -> np.ndarray:
     """Return the values (d,) at which components are held."""
     if at is None:
         return states.mean(axis=0)
-    at = check_finite(check_numbers(at, "at"), "at")
+    at = check_finite_numbers(at, "at")
     if at.shape != states.shape[1:]:
         raise ValueError(
             f"Expected at to have one value for each of the {states.shape[1]} components, but got "

@@ -1,5 +1,6 @@
 """Upsampled against directly simulated snapshots, in standard errors."""
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklmacro.plots.style import COLORS, SHADE, curve
 from sklmacro.simulators import Simulator
 
 
+@dataclass(eq=False, repr=False)
 class FidelityDisplay(Display):
     """Differences of upsampled from directly simulated snapshots, in units of their errors.
 
@@ -45,8 +47,7 @@ class FidelityDisplay(Display):
     ['domain wall density', 'd/dt magnetisation', 'd/dt domain wall density', 'xi spin, of all']
     """
 
-    def __init__(self, fidelity: Fidelity):
-        self.fidelity = fidelity
+    fidelity: Fidelity
 
     @classmethod
     def from_estimator(
@@ -65,9 +66,8 @@ class FidelityDisplay(Display):
         require_matplotlib()
         check_is_fitted(estimator)
         last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-        return cls.from_snapshots(
-            last.simulator_, estimator.transform(X), reference, ax=ax, **options
-        )
+        large = estimator.transform(X)
+        return cls.from_snapshots(last.simulator_, large, reference, ax=ax, **options)
 
     @classmethod
     def from_snapshots(

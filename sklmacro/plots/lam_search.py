@@ -1,6 +1,8 @@
 """Score against lam, from a search, with the factor of theory."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +18,7 @@ from sklmacro.sampling.evolution import PartialEvolutionSampler
 MOST_TICKS = 8
 
 
+@dataclass(eq=False, repr=False)
 class LamSearchDisplay(Display):
     """Scores of a search over `lam`, one curve for each combination of the other parameters.
 
@@ -60,29 +63,15 @@ class LamSearchDisplay(Display):
     ([4.0, 16.0, 64.0], (3, 2))
     """
 
-    def __init__(
-        self,
-        lam: np.ndarray,
-        scores: np.ndarray,
-        *,
-        curves: Any = None,
-        K: float | None = None,
-        score_name: str = "score",
-    ):
-        self.lam = lam
-        self.scores = scores
-        self.curves = curves
-        self.K = K
-        self.score_name = score_name
+    lam: np.ndarray
+    scores: np.ndarray
+    _: KW_ONLY
+    curves: Any = None
+    K: float | None = None
+    score_name: str = "score"
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator: Any,
-        *,
-        K: float | None = None,
-        **options: Any,
-    ) -> Self:
+    def from_estimator(cls, estimator: Any, *, K: float | None = None, **options: Any) -> Self:
         """Draw the scores of a fitted search.
 
         Parameters
@@ -136,9 +125,7 @@ class LamSearchDisplay(Display):
         if K is not None:
             K = check_real(K, "K", low=0.0, strict=True)
         lam = np.array([_lam_value(value, name, K) for value in cv_results[name]])
-        splits = [
-            key for key in cv_results if key.startswith("split") and key.endswith("_test_score")
-        ]
+        splits = [key for key in cv_results if re.fullmatch(r"split.*_test_score", key)]
         if not splits:
             raise ValueError(
                 "Expected cv_results with split0_test_score and so on, of a search with one score, "
@@ -146,11 +133,10 @@ class LamSearchDisplay(Display):
             )
         scores = np.stack([np.asarray(cv_results[key], float) for key in splits], axis=1)
         scores[scores == WORST_SCORE] = np.nan
-        display = cls(
-            lam, -scores if negate_score else scores, curves=_curve_names(cv_results, name), K=K,
-            score_name=score_name or ("-score" if negate_score else "score"),
-        )  # fmt: skip
-        return display.plot(ax)
+        if negate_score:
+            scores, score_name = -scores, score_name or "-score"
+        curves = _curve_names(cv_results, name)
+        return cls(lam, scores, curves=curves, K=K, score_name=score_name or "score").plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the scores.
@@ -162,11 +148,11 @@ class LamSearchDisplay(Display):
         """
         (ax,) = self._panels(ax, 1)
         names = np.full(len(self.lam), "") if self.curves is None else np.asarray(self.curves)
+        order = np.argsort(self.lam, kind="stable")
         self.errorbars_: list = []
         self.failed_: list = []
         for k, curve_name in enumerate(dict.fromkeys(names.tolist())):
-            rows = np.flatnonzero(names == curve_name)
-            rows = rows[np.argsort(self.lam[rows], kind="stable")]
+            rows = order[names[order] == curve_name]
             lam, scores = self.lam[rows], self.scores[rows]
             bars = ax.errorbar(
                 lam, scores.mean(axis=1), scores.std(axis=1), capsize=3, lw=1.5, ms=5,
@@ -190,45 +176,44 @@ class LamSearchDisplay(Display):
             ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             ax.minorticks_off()
         legend(ax)
-        self.ax_ = ax
         return self
 
 
 def _name_of_lam(cv_results: Mapping[str, Any]) -> str:
     """Return the one key of `cv_results` for a parameter that ends in lam."""
-    names = [key for key in cv_results if key.startswith("param_")]
-    ending = [name for name in names if name == "param_lam" or name.endswith("__lam")]
+    names = [key.removeprefix("param_") for key in cv_results if key.startswith("param_")]
+    ending = [name for name in names if name.split("__")[-1] == "lam"]
     if len(ending) != 1:
         raise ValueError(
             "Expected a search over one parameter that ends in lam, but got one over "
-            f"{', '.join(name.removeprefix('param_') for name in names) or 'none'}; search for "
-            'instance over {"sde__lam": ["K", 1.0, 16.0]}.'
+            f"{', '.join(names) or 'none'}; search for instance over "
+            '{"sde__lam": ["K", 1.0, 16.0]}.'
         )
-    return ending[0]
+    return f"param_{ending[0]}"
 
 
 def _lam_value(value: Any, name: str, K: float | None) -> float:
     """Return a value of lam as a number."""
     if isinstance(value, str) and value == "K" and K is not None:
         return K
+    parameter = name.removeprefix("param_")
     try:
-        return check_real(value, name.removeprefix("param_"), low=0.0, strict=True)
+        return check_real(value, parameter, low=0.0, strict=True)
     except ValueError as error:
         raise ValueError(
-            f"Expected values of {name.removeprefix('param_')} that are positive numbers, or 'K' "
-            f"together with the number K, but got {value!r}; pass K=..., or leave it out of the "
-            "search."
+            f"Expected values of {parameter} that are positive numbers, or 'K' together with the "
+            f"number K, but got {value!r}; pass K=..., or leave it out of the search."
         ) from error
 
 
 def _curve_names(cv_results: Mapping[str, Any], name: str) -> list[str]:
     """Return the name of each candidate's curve: all parameters but lam, and the resources."""
-    rest = [key for key in cv_results if key.startswith("param_") and key != name]
-    columns = [(key.removeprefix("param_"), cv_results[key]) for key in rest]
-    if "n_resources" in cv_results:
-        columns.append(("n_resources", cv_results["n_resources"]))
-    n = len(cv_results[name])
-    return [", ".join(f"{key} = {column[i]}" for key, column in columns) for i in range(n)]
+    keys = [key for key in cv_results if key.startswith("param_") and key != name]
+    keys += [key for key in ("n_resources",) if key in cv_results]
+    return [
+        ", ".join(f"{key.removeprefix('param_')} = {cv_results[key][i]}" for key in keys)
+        for i in range(len(cv_results[name]))
+    ]
 
 
 def _theoretical_factor(best: Any) -> float | None:

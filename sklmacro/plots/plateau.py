@@ -1,5 +1,6 @@
 """Rates and diffusion over dt, with the plateau where dt belongs."""
 
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@dataclass(eq=False, repr=False)
 class PlateauDisplay(Display):
     """Relaxation rate and diffusion of every observable over dt, the plateau shaded.
 
@@ -48,9 +50,9 @@ class PlateauDisplay(Display):
     (2, 'diffusion')
     """
 
-    def __init__(self, plateau: Plateau, *, dt: float | None = None):
-        self.plateau = plateau
-        self.dt = dt
+    plateau: Plateau
+    _: KW_ONLY
+    dt: float | None = None
 
     def plot(self, ax: Any = None, *, relative: bool = False, time_label: str = "dt") -> Self:
         """Draw both panels.

@@ -1,6 +1,7 @@
 """Finite-size scaling (Eqs. 25-29): curves of all sizes, powers of the size, collapse."""
 
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklmacro.measures.scaling import (
     power_law,
 )
 from sklmacro.plots._axes import Display, legend
-from sklmacro.plots.style import COLORS, LINES, MARKERS, TRUE
+from sklmacro.plots.style import TRUE, curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ KINDS = ("temperature", "size", "collapse")
 FILLS = ("full", "none", "left", "right")
 
 
+@dataclass(eq=False, repr=False)
 class ScalingDisplay(Display):
     """A quantity on lattices of several sizes, over temperature or size, or collapsed.
 
@@ -66,24 +68,14 @@ class ScalingDisplay(Display):
     True
     """
 
-    def __init__(
-        self,
-        T: Any,
-        L: Any,
-        y: Any,
-        error: Any = None,
-        *,
-        Tc: float | None = None,
-        nu: float | None = None,
-        exponent: float | None = None,
-    ):
-        self.T = T
-        self.L = L
-        self.y = y
-        self.error = error
-        self.Tc = Tc
-        self.nu = nu
-        self.exponent = exponent
+    T: Any
+    L: Any
+    y: Any
+    error: Any = None
+    _: KW_ONLY
+    Tc: float | None = None
+    nu: float | None = None
+    exponent: float | None = None
 
     def plot(
         self,
@@ -133,13 +125,12 @@ class ScalingDisplay(Display):
         elif kind == "temperature":
             if self.Tc is not None:
                 self.lines_.append(ax.axvline(self.Tc, color=TRUE, ls=":", lw=1.2, zorder=0))
-            self._plot_curves(ax, points, name, style, LINES[style % len(LINES)])
+            self._plot_curves(ax, points, name, style, curve(style)["linestyle"])
             ax.set(xlabel="T")
         else:
             label = _scaled_label(label, self._plot_collapse(ax, points, name, style))
         ax.set_ylabel(label)
         legend(ax, fontsize="small")
-        self.ax_ = ax
         return self
 
     def _plot_curves(
@@ -150,43 +141,42 @@ class ScalingDisplay(Display):
             one = points.take(size == points.L)
             one = one.take(np.argsort(one.T, kind="stable"))
             bars = ax.errorbar(
-                one.T, one.y, one.error, ls=line, lw=1.0, ms=5, capsize=2,
-                color=COLORS[k % len(COLORS)], marker=MARKERS[k % len(MARKERS)],
-                fillstyle=FILLS[style % len(FILLS)],
-                label=_size_label(size, name, style, first=k == 0),
+                one.T, one.y, one.error, **curve(k) | {"linestyle": line}, lw=1.0, ms=5, capsize=2,
+                fillstyle=FILLS[style % len(FILLS)], label=_size_label(size, name, style, k == 0),
             )  # fmt: skip
             self.errorbars_.append(bars)
 
     def _plot_collapse(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> float:
         """Draw y L^p over (T - Tc) L^(1/nu), and return the power p."""
-        Tc, nu, power = (self._required(key) for key in ("Tc", "nu", "exponent"))
-        theory = {"Tc": Tc, "nu": nu, "exponent": power}
+        theory = {key: self._required(key) for key in ("Tc", "nu", "exponent")}
+        power = theory["exponent"]
         x, scaled = collapse(points.T, points.L, points.y, **theory)
         error = None if points.error is None else points.error * points.L**-power
         self._plot_curves(ax, _Points(x, points.L, scaled, error), name, style, "none")
         with suppress(ValueError):  # of sizes whose scaled temperatures do not overlap
             self.residual_ = collapse_residual(points.T, points.L, points.y, points.error, **theory)
-        if self.residual_ is not None and style == 0:
-            ax.set_title(_residual_title(self.residual_), fontsize="medium")
-        ax.set(xlabel=_scaled_label("(T - Tc)", 1 / nu))
+        if (residual := self.residual_) is not None and style == 0:
+            title = f"chi2 per point {residual.chi2:.2g}"
+            if points.error is None:
+                title = f"relative distance {residual.relative:.1g}"
+            ax.set_title(title, fontsize="medium")
+        ax.set(xlabel=_scaled_label("(T - Tc)", 1 / theory["nu"]))
         return -power
 
     def _plot_size(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> None:
         from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-        color, label = COLORS[style % len(COLORS)], name
-        sizes = np.unique(points.L)
-        fitted = self.exponent_ = points.fit()
-        if fitted is not None:
-            label = (f"{name}: " if name else "") + f"L^p, p = {_with_error(fitted)}"
+        look, label, sizes = curve(style), name, np.unique(points.L)
+        with suppress(ValueError):  # too few or negative points leave it open
+            self.exponent_ = power_law(points.L, points.y, points.error)
+        if (fitted := self.exponent_) is not None:
+            power = f"L^p, p = {fitted.value:.3f} +- {fitted.error:.1g}"
+            label = f"{name}: {power}" if name else power
             self.lines_ += ax.plot(
-                sizes, points.power(sizes, fitted.value), color=color, lw=1.2,
-                ls=LINES[style % len(LINES)],
-            )  # fmt: skip
-        bars = ax.errorbar(
-            points.L, points.y, points.error, color=color, marker=MARKERS[style % len(MARKERS)],
-            ls="none", ms=5, capsize=3, label=label,
-        )  # fmt: skip
+                sizes, points.power(sizes, fitted.value), lw=1.2, **look | {"marker": "none"}
+            )
+        look["linestyle"] = "none"
+        bars = ax.errorbar(points.L, points.y, points.error, ms=5, capsize=3, label=label, **look)
         self.errorbars_.append(bars)
         if self.exponent is not None and style == 0 and (points.y > 0).all():
             self.lines_ += ax.plot(
@@ -225,13 +215,6 @@ class _Points(NamedTuple):
         error = None if self.error is None else self.error[rows]
         return _Points(self.T[rows], self.L[rows], self.y[rows], error)
 
-    def fit(self) -> Estimate | None:
-        """Return the exponent of y ~ L^p; None where too few or negative points leave it open."""
-        try:
-            return power_law(self.L, self.y, self.error)
-        except ValueError:
-            return None
-
     def power(self, sizes: np.ndarray, exponent: float) -> np.ndarray:
         """Return a power law through the middle of the points, weighted as a fit weights them."""
         weights = None if self.error is None else (self.y / self.error) ** 2
@@ -242,10 +225,8 @@ class _Points(NamedTuple):
 def _one_temperature(T: np.ndarray, temperature: float | None, Tc: float | None) -> float:
     """Return the temperature whose points are drawn over size."""
     known = np.unique(T)
-    if temperature is None and Tc is not None:
-        return float(known[np.argmin(np.abs(known - Tc))])
-    if temperature is None and len(known) == 1:
-        return float(known[0])
+    if temperature is None and (Tc is not None or len(known) == 1):
+        return float(known[np.argmin(np.abs(known - (Tc or 0.0)))])
     if temperature is not None and temperature in known:
         return temperature
     raise ValueError(
@@ -254,22 +235,11 @@ def _one_temperature(T: np.ndarray, temperature: float | None, Tc: float | None)
     )
 
 
-def _size_label(size: float, name: str | None, style: int, *, first: bool) -> str | None:
+def _size_label(size: float, name: str | None, style: int, first: bool) -> str | None:
     """Return the label of a size: later styles repeat the sizes, and name themselves once."""
     if style == 0:
         return f"L = {size:g}" + (f", {name}" if name else "")
     return name if first else None
-
-
-def _with_error(exponent: Estimate) -> str:
-    return f"{exponent.value:.3f} +- {exponent.error:.1g}"
-
-
-def _residual_title(residual: CollapseResidual) -> str:
-    """Return a title that says how good a collapse is."""
-    if np.isnan(residual.chi2):
-        return f"relative distance {residual.relative:.1g}"
-    return f"chi2 per point {residual.chi2:.2g}"
 
 
 def _scaled_label(name: str, power: float) -> str:

@@ -1,6 +1,7 @@
 """Snapshots: spins, fields and atoms, with the evolved patches outlined."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ CHAIN = (7.5, 1.6), (7.5, 3.0)  # inches: discrete states, fields
 PLANE = (4.6, 4.0)
 
 
+@dataclass(eq=False, repr=False)
 class SnapshotDisplay(Display):
     """One snapshot, with patches outlined.
 
@@ -64,22 +66,13 @@ class SnapshotDisplay(Display):
     ((32, 32), 1)
     """
 
-    def __init__(
-        self,
-        snapshot: np.ndarray,
-        lattice: Lattice,
-        *,
-        states: Mapping[int, str] | None = None,
-        names: Sequence[str] | None = None,
-        windows: Sequence[Box] = (),
-        patch: tuple[int, ...] | None = None,
-    ):
-        self.snapshot = snapshot
-        self.lattice = lattice
-        self.states = states
-        self.names = names
-        self.windows = windows
-        self.patch = patch
+    snapshot: np.ndarray
+    lattice: Lattice
+    _: KW_ONLY
+    states: Mapping[int, str] | None = None
+    names: Sequence[str] | None = None
+    windows: Sequence[Box] = ()
+    patch: tuple[int, ...] | None = None
 
     @classmethod
     def from_snapshot(
@@ -119,11 +112,11 @@ class SnapshotDisplay(Display):
         lattice = simulator.lattice(x.shape)
         if patch is not None:
             patch = check_cells(patch, "patch", lattice.ndim)
-        display = cls(
-            x, lattice, states=_states(simulator), names=names,
-            windows=[lattice.box(*window) for window in windows], patch=patch,
-        )  # fmt: skip
-        return display.plot(**options)
+        boxes = [lattice.box(*window) for window in windows]
+        states = _states(simulator)
+        return cls(x, lattice, states=states, names=names, windows=boxes, patch=patch).plot(
+            **options
+        )
 
     @classmethod
     def from_pairs(
@@ -180,12 +173,10 @@ class SnapshotDisplay(Display):
                     "evolved; sample with moments=False, or draw with evolved=False."
                 )
             x = x.copy()
-            for window, patch in zip(windows, pair["x_next"], strict=True):
-                x[lattice.window(*window)] = patch
-        return cls.from_snapshot(
-            x, simulator, windows=windows, patch=cells if patch_grid else None, names=names,
-            **options,
-        )  # fmt: skip
+            for window, after in zip(windows, pair["x_next"], strict=True):
+                x[lattice.window(*window)] = after
+        patch = cells if patch_grid else None
+        return cls.from_snapshot(x, simulator, windows=windows, patch=patch, names=names, **options)
 
     def plot(self, ax: Any = None, *, axis: int = 2, layer: int | None = None) -> Self:
         """Draw the snapshot.
@@ -208,27 +199,28 @@ class SnapshotDisplay(Display):
                 f"Expected a name for each of the {len(fields)} fields, but got {names!r}; name "
                 "all of them."
             )
-        self.images_: list = []
-        self.grid_lines_: list = []
-        self.outlines_: list = []
         outline: Callable[[Box], np.ndarray]
         if self.lattice.ndim == 1:
             axes = self._panels(ax, 1, size=CHAIN[self.states is None])
-            self.images_ += draw_chain(axes[0], fields, names, self.states)
+            self.images_ = draw_chain(axes[0], fields, names, self.states)
             outline = partial(chain_outline, n=self.lattice.cells[0], ends=axes[0].get_ylim())
         else:
             axes = self._panels(ax, len(fields), size=PLANE)
             plane = self._plane(axis, layer)
             outline = plane.outline
-            for panel, field, name in zip(axes, fields, names, strict=True):
-                self.images_.append(draw_plane(panel, plane, field, name, self.states))
-        for panel in axes:
-            if self.patch is not None:
-                edges = [outline(box) for box in _patch_boxes(self.lattice, self.patch)]
-                self.grid_lines_.append(add_lines(panel, edges, colors=GRID, lw=0.6))
-            if len(self.windows):
-                edges = [outline(box) for box in self.windows]
-                self.outlines_.append(add_lines(panel, edges, colors=OUTLINE, lw=2.2, zorder=3))
+            self.images_ = [
+                draw_plane(panel, plane, field, name, self.states)
+                for panel, field, name in zip(axes, fields, names, strict=True)
+            ]
+        boxes: list[Box] = []
+        if self.patch is not None:
+            origins = PatchGrid(self.lattice, self.patch).origins.tolist()
+            boxes = [(tuple(origin), self.patch) for origin in origins]
+        edges = [outline(box) for box in boxes]
+        self.grid_lines_ = [add_lines(a, edges, colors=GRID, lw=0.6) for a in axes if edges]
+        edges = [outline(box) for box in self.windows]
+        look = {"colors": OUTLINE, "lw": 2.2, "zorder": 3}
+        self.outlines_ = [add_lines(a, edges, **look) for a in axes if edges]
         return self
 
     def _plane(self, axis: int, layer: int | None) -> Plane:
@@ -256,8 +248,3 @@ def _states(simulator: Simulator) -> dict[int, str] | None:
     if isinstance(simulator, Alloy):
         return {0: "vacancy", **dict(enumerate(simulator.species, 1))}
     return None
-
-
-def _patch_boxes(lattice: Lattice, patch: tuple[int, ...]) -> list[Box]:
-    """Return the patches of a grid as boxes."""
-    return [(tuple(origin), patch) for origin in PatchGrid(lattice, patch).origins.tolist()]

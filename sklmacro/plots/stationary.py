@@ -1,5 +1,6 @@
 """Stationary law of one component, predicted and true."""
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -9,12 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 from sklmacro._base.checks import check_bounds, check_integer
 from sklmacro.measures.stationary import check_sample, stationary_density, wasserstein
 from sklmacro.plots._axes import Display, legend, require_matplotlib
-from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
+from sklmacro.plots.style import TRUE, TRUE_FILL, curve
 
 N_GRID = 501
 MARGIN = 0.1  # of the range of the true values, to each side of it
 
 
+@dataclass(eq=False, repr=False)
 class StationaryDisplay(Display):
     """Density of the stationary law, predicted and true.
 
@@ -59,22 +61,13 @@ class StationaryDisplay(Display):
     True
     """
 
-    def __init__(
-        self,
-        grid: np.ndarray,
-        density: np.ndarray,
-        *,
-        density_error: np.ndarray | None = None,
-        y_true: np.ndarray | None = None,
-        distance: float | None = None,
-        bins: int = 40,
-    ):
-        self.grid = grid
-        self.density = density
-        self.density_error = density_error
-        self.y_true = y_true
-        self.distance = distance
-        self.bins = bins
+    grid: np.ndarray
+    density: np.ndarray
+    _: KW_ONLY
+    density_error: np.ndarray | None = None
+    y_true: np.ndarray | None = None
+    distance: float | None = None
+    bins: int = 40
 
     @classmethod
     def from_estimator(
@@ -125,21 +118,13 @@ class StationaryDisplay(Display):
         if true is not None:
             weights = density * np.gradient(grid)
             distance = float(wasserstein_distance(true, grid, v_weights=weights))
-        display = cls(
-            grid, density, density_error=error, y_true=true, distance=distance,
-            bins=check_integer(bins, "bins", low=1),
-        )  # fmt: skip
-        return display.plot(**options)
+        bins = check_integer(bins, "bins", low=1)
+        return cls(
+            grid, density, density_error=error, y_true=true, distance=distance, bins=bins
+        ).plot(**options)
 
     @classmethod
-    def from_predictions(
-        cls,
-        y_true: Any,
-        y_pred: Any,
-        *,
-        bins: int = 40,
-        **options: Any,
-    ) -> Self:
+    def from_predictions(cls, y_true: Any, y_pred: Any, *, bins: int = 40, **options: Any) -> Self:
         """Draw the law of predicted values, such as of long paths, against true ones.
 
         Parameters
@@ -168,10 +153,8 @@ class StationaryDisplay(Display):
             predicted, bins=bins, range=(both.min(), both.max()), density=True
         )
         distance = None if true is None else wasserstein(true, predicted)
-        display = cls(
-            (edges[1:] + edges[:-1]) / 2, density, y_true=true, distance=distance, bins=bins
-        )  # fmt: skip
-        return display.plot(**options)
+        centres = (edges[1:] + edges[:-1]) / 2
+        return cls(centres, density, y_true=true, distance=distance, bins=bins).plot(**options)
 
     def plot(
         self, ax: Any = None, *, name: str = "predicted", style: int = 0, label: str = "z"
@@ -198,17 +181,16 @@ class StationaryDisplay(Display):
             )
         if self.distance is not None:
             name = f"{name}, distance {self.distance:.2g}"
-        color = COLORS[style % len(COLORS)]
-        (self.line_,) = ax.plot(
-            self.grid, self.density, color=color, ls=LINES[style % len(LINES)], lw=1.8, label=name
-        )
+        look = curve(style) | {"marker": "none"}
+        (self.line_,) = ax.plot(self.grid, self.density, lw=1.8, label=name, **look)
         if self.density_error is not None:
             low, high = self.density - self.density_error, self.density + self.density_error
-            self.band_ = ax.fill_between(self.grid, low, high, color=color, alpha=0.25, lw=0)
+            self.band_ = ax.fill_between(
+                self.grid, low, high, color=look["color"], alpha=0.25, lw=0
+            )
         ax.set(xlabel=label, ylabel="density")
         ax.set_ylim(bottom=0.0)
         legend(ax)
-        self.ax_ = ax
         return self
 
 

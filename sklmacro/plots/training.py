@@ -1,6 +1,7 @@
 """Losses over the epochs of training."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklmacro.plots.style import COLORS, TRUE
 History = Sequence[Mapping[str, float]]
 
 
+@dataclass(eq=False, repr=False)
 class TrainingDisplay(Display):
     """Training and held-out loss of every epoch, with the best epoch marked.
 
@@ -46,8 +48,7 @@ class TrainingDisplay(Display):
     (10, 'epoch')
     """
 
-    def __init__(self, histories: Mapping[str, Sequence[History]]):
-        self.histories = histories
+    histories: Mapping[str, Sequence[History]]
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
@@ -99,8 +100,7 @@ class TrainingDisplay(Display):
             for k, history in enumerate(runs):
                 epochs = np.arange(1, len(history) + 1)
                 train, valid = (
-                    np.array([epoch[key] for epoch in history])
-                    for key in ("train_loss", "valid_loss")
+                    [epoch[f"{key}_loss"] for epoch in history] for key in ("train", "valid")
                 )
                 best = int(np.argmin(valid))
                 labels = ["training", "held out", "best epoch"] if k == 0 else [None] * 3

@@ -1,23 +1,22 @@
 """Macroscopic paths against time, predicted and true, with bands."""
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from sklmacro._base.checks import check_numbers, check_times
-from sklmacro.measures.paths import ReferencePaths, macrostates, time_steps
+from sklmacro.measures.paths import ReferencePaths, predict_paths
 from sklmacro.plots._axes import Display, legend, require_matplotlib
-from sklmacro.plots._bands import Band, band_title, check_band, draw_bands
+from sklmacro.plots._bands import Band, Look, band_title, check_band, draw_bands
 from sklmacro.plots._labels import Labels, component_labels, labels_of
 from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
-from sklmacro.sde.ensemble import SDEEnsemble
 
-TRUTH = {
-    "color": TRUE, "fill": TRUE_FILL, "alpha": 0.5, "ls": "-", "zorder": 1.0, "label": "true",
-}  # fmt: skip
+TRUTH = Look(TRUE, TRUE_FILL, 0.5, "-", 1.0, "true")
 
 
+@dataclass(eq=False, repr=False)
 class TrajectoryDisplay(Display):
     """Mean paths with bands, predicted and true, one panel for each component.
 
@@ -64,22 +63,13 @@ class TrajectoryDisplay(Display):
     (2, 'time')
     """
 
-    def __init__(
-        self,
-        times: np.ndarray,
-        y_pred: np.ndarray,
-        *,
-        y_true: np.ndarray | None = None,
-        groups_pred: np.ndarray | None = None,
-        groups_true: np.ndarray | None = None,
-        labels: Sequence[str] | None = None,
-    ):
-        self.times = times
-        self.y_pred = y_pred
-        self.y_true = y_true
-        self.groups_pred = groups_pred
-        self.groups_true = groups_true
-        self.labels = labels
+    times: np.ndarray
+    y_pred: np.ndarray
+    _: KW_ONLY
+    y_true: np.ndarray | None = None
+    groups_pred: np.ndarray | None = None
+    groups_true: np.ndarray | None = None
+    labels: Sequence[str] | None = None
 
     @classmethod
     def from_estimator(
@@ -127,14 +117,9 @@ class TrajectoryDisplay(Display):
                 f"Expected ReferencePaths, but got {type(reference).__name__}; pass "
                 "sklmacro.scoring.ReferencePaths(x0, paths, times), or use from_predictions."
             )
-        step, stride = time_steps(reference.times, dt)
-        sde, z0 = macrostates(estimator, reference.x0)
-        simulate = sde.simulate_members if isinstance(sde, SDEEnsemble) else sde.simulate
-        paths = simulate(
-            z0, stride * (len(reference.times) - 1), step, n_paths=n_paths, store_every=stride,
-            random_state=random_state,
-            **({} if reference.context is None else {"context": reference.context}),
-        )  # fmt: skip
+        paths = predict_paths(
+            estimator, reference, dt, n_paths, random_state=random_state, members=True
+        )
         return cls.from_predictions(
             reference.paths, paths, times=reference.times, groups_true=groups,
             groups_pred=None if groups is None else np.repeat(np.asarray(groups), n_paths),
@@ -221,26 +206,14 @@ class TrajectoryDisplay(Display):
         check_band(band)
         n_shown = (self.y_pred if self.y_true is None else self.y_true).shape[-1]
         axes = self._panels(ax, n_shown)
-        self.lines_: list = []
-        self.bands_: list = []
-        self.true_lines_: list = []
-        self.true_bands_: list = []
         color, line = COLORS[style % len(COLORS)], LINES[(style + 1) % len(LINES)]
-        look = {
-            "color": color, "fill": color, "alpha": 0.2, "ls": line, "zorder": 1.5, "label": name,
-        }  # fmt: skip
-        for k, panel in enumerate(axes):
-            if self.y_true is not None:
-                lines, bands = draw_bands(
-                    panel, self.times, self.y_true[..., k], self.groups_true, band, TRUTH
-                )
-                self.true_lines_ += lines
-                self.true_bands_ += bands
-            lines, bands = draw_bands(
-                panel, self.times, self.y_pred[..., k], self.groups_pred, band, look
-            )
-            self.lines_ += lines
-            self.bands_ += bands
+        look = Look(color, color, 0.2, line, 1.5, name)
+        self.true_lines_, self.true_bands_ = draw_bands(
+            axes, self.times, self.y_true, self.groups_true, band, TRUTH
+        )
+        self.lines_, self.bands_ = draw_bands(
+            axes, self.times, self.y_pred, self.groups_pred, band, look
+        )
         for panel, label in zip(axes, component_labels(n_shown, self.labels), strict=True):
             panel.set(xlabel=time_label, ylabel=label)
         legend(axes[0], title=band_title(band) if self.bands_ or self.true_bands_ else None)
