@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("sklmacro"))
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the experiments")
-    run = commands.add_parser("run", help="run an experiment and keep its result")
+    run = commands.add_parser("run", help="run an experiment and write its result")
     names = [*EXPERIMENTS, ALL]
     run.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
     run.add_argument("--preset", default="smoke", choices=("smoke", "paper"))
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--barriers", metavar="FILE", help="weights of a barrier network, for nbmota")
     run.add_argument(
         "--checkpoint-dir", metavar="DIR",
-        help="folder in which pieces of the result are kept; the same command goes on from there",
+        help="folder in which parts of the result are saved; the same command resumes from there",
     )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -51,17 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if find_spec("matplotlib") is None:
         print("sklmacro: figures need matplotlib; install sklmacro[plot]", file=sys.stderr)
         return 2
-    with _log_shown(not options.quiet):
+    with _show_log(not options.quiet):
         status = _run_all(options) if options.name == ALL else _run_one(options)
     if status == INTERRUPTED:
-        again = f"go on by: sklmacro {shlex.join(arguments)}"
+        again = f"resume with: sklmacro {shlex.join(arguments)}"
         said = again if options.checkpoint_dir else "nothing was written"
         print(f"sklmacro: interrupted; {said}", file=sys.stderr)
     return status
 
 
 @contextmanager
-def _log_shown(shown: bool) -> Iterator[None]:
+def _show_log(shown: bool) -> Iterator[None]:
     """Show what experiments log, if `shown`."""
     logger, handler = logging.getLogger("sklmacro.experiments"), logging.StreamHandler()
     level = logger.level

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial import KDTree
 
-from sklmacro._base.checks import check_cells, check_choice, check_finite, check_numbers, check_real
+from sklmacro._base.checks import check_cells, check_choice, check_finite_numbers, check_real
 from sklmacro.crystal.species import Species, import_ase, species_map
-from sklmacro.lattice.lattice import KINDS, Lattice, n_axes
+from sklmacro.lattice.lattice import KINDS, Lattice, n_axes, nearest_distance
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -177,7 +177,7 @@ def from_atoms(
     symbols = species_map(species)
     lattice_constant = check_real(lattice_constant, "lattice_constant", low=0.0, strict=True)
     tolerance = check_real(tolerance, "tolerance", low=0.0, high=0.5, strict=True)
-    shift = check_finite(check_numbers(origin, "origin"), "origin")
+    shift = check_finite_numbers(origin, "origin")
     if shift.shape != (3,):
         raise ValueError(
             f"Expected origin to have 3 coordinates in Angstrom, but got {origin!r}; pass for "
@@ -274,9 +274,7 @@ def _states(
     constant.
     """
     (site, distance), order = places, np.arange(len(atoms))
-    neighbor = lattice.neighbor_offsets[0, 0]
-    bond = (neighbor[:-1] + lattice.basis[neighbor[-1]] - lattice.basis[0]) @ lattice.cell_vectors
-    limit = scale[0] * scale[1] * float(np.linalg.norm(bond))
+    limit = scale[0] * scale[1] * nearest_distance(lattice.kind)
     states = {symbol: state for state, symbol in symbols.items() if symbol is not None}
     elements, inverse = np.unique(atoms.numbers, return_inverse=True)
     names = [import_ase().data.chemical_symbols[z] for z in elements]

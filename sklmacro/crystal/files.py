@@ -103,7 +103,7 @@ def write_snapshots(
         As in `to_atoms`. A LAMMPS dump has the states as types, so those with a symbol are 1 or
         more. Vacancies are left out of either format.
     format : {"extxyz", "lammps-dump"}, default=None
-        Format of the file; None goes by its ending.
+        Format of the file; None takes that of its ending.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def read_snapshots(
         As in `to_atoms`. The types of a LAMMPS dump are states; atoms whose type is the state
         without a symbol count as absent.
     format : {"extxyz", "lammps-dump"}, default=None
-        Format of the file; None goes by its ending.
+        Format of the file; None takes that of its ending.
     **options
         `cells`, `tolerance` and `origin` of `from_atoms`; the origin is relative to the lower
         corner of the box, which extended XYZ calls Origin.

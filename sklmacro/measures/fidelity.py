@@ -103,26 +103,18 @@ class Fidelity:
     def __str__(self) -> str:
         lines = [f"Fidelity at given {', '.join(self.given)}: p = {self.p_value:.2g}"]
         lines += [f"  {'':32s}{'difference':>12s}{'error':>9s}{'z':>7s}{'chi2':>8s}/dof"]
-        for row in zip(
-            self.quantities, self.difference, self.difference_error, self.z, self.chi2, self.dof,
-            strict=True,
-        ):  # fmt: skip
+        columns = self.difference, self.difference_error, self.z, self.chi2, self.dof
+        for row in zip(self.quantities, *columns, strict=True):
             lines.append("  {:32s}{:12.2e}{:9.1e}{:7.1f}{:8.1f}/{:d}".format(*row))
         a, b = self.structures
         for pair, z in zip(a.pairs, self.z_structure, strict=True):
             worst = int(np.abs(z).argmax())
             text = f"largest z {z[worst]:.1f} of {len(z)} shells, at k = {a.k[worst]:.2f}"
             lines.append(f"  S(k) {pair:27s}{text}")
-        for name, one, other, z in zip(
-            self.fields, _format_lengths(a), _format_lengths(b), self.z_length, strict=True
-        ):
+        for i, (name, z) in enumerate(zip(self.fields, self.z_length, strict=True)):
+            one, other = (f"{s.length[i]:.3g} +- {s.length_error[i]:.1g}" for s in (a, b))
             lines.append(f"  xi {name:29s}{one} against {other}, z {z:.1f}")
         return "\n".join(lines)
-
-
-def _format_lengths(measured: Structure) -> list[str]:
-    pairs = zip(measured.length, measured.length_error, strict=True)
-    return [f"{value:.3g} +- {error:.1g}" for value, error in pairs]
 
 
 def fidelity(
@@ -195,39 +187,36 @@ def fidelity(
     slow = [names.index(name) for name in given]
     others = [i for i in range(len(names)) if i not in slow]
     z = [simulator.observe(batch) for batch in batches]
-    known = list(range(len(names))) if simulator.process is not None else []
-    values = [a[:, others] for a in z]
-    if known:
+    observed, values = [a[:, slow] for a in z], [a[:, others] for a in z]
+    known: list[int] = []  # drifts
+    if simulator.process is not None:
+        known = list(range(len(names)))
         drifts = (simulator.moments(batch)[0] for batch in batches)
         values = [np.hstack(pair) for pair in zip(values, drifts, strict=True)]
     odd = [False] * len(others) + [parity and i in slow for i in known]
-    observed = [a[:, slow] for a in z]
     scale = np.sqrt((observed[1] ** 2).mean(axis=0))
     scale[scale == 0] = 1.0
     nodes = _nodes(np.abs(observed[1]) if parity else observed[1])
     curves, errors = np.empty((2, 2, len(odd), len(nodes)))
     difference, difference_error, chi2, dof = np.empty((4, len(odd)))
     for q, is_odd in enumerate(odd):
-        here, there, at = (_powers(w / scale, degree, parity, is_odd) for w in (*observed, nodes))
+        *powers, at = (_powers(w / scale, degree, parity, is_odd) for w in (*observed, nodes))
         sign = np.sign(observed[1][:, :1]) if is_odd else 1.0
-        fits = [_fit(A, f[:, q]) for A, f in zip((here, there), values, strict=True)]
+        fits = [_fit(A, f[:, q]) for A, f in zip(powers, values, strict=True)]
         for side, (c, V) in enumerate(fits):
             curves[side, q] = at @ c
             errors[side, q] = np.sqrt(np.einsum("ni,ij,nj->n", at, V, at))
-        weight = (sign * there).mean(axis=0)
+        weight = (sign * powers[1]).mean(axis=0)
         difference[q], difference_error[q], d, V = _difference(fits[0], fits[1], weight)
         chi2[q], dof[q] = d @ np.linalg.pinv(V, hermitian=True) @ d, np.linalg.matrix_rank(V)
         if np.abs(d).max() <= ROUNDING * np.abs(values[1][:, q]).max():
             difference[q] = chi2[q] = 0.0  # a function of what is given, but for rounding
-    structures = tuple(structure(simulator, batch, parity=parity) for batch in batches)
+    a, b = (structure(simulator, batch, parity=parity) for batch in batches)
+    here, there = (_powers(w / scale, degree, parity, False) for w in observed)
     return Fidelity(
         given, tuple(names[i] for i in others) + tuple(f"d/dt {names[i]}" for i in known),
         nodes, curves, errors, difference, difference_error, chi2, dof.astype(int),
-        _structure_scores(
-            *(_powers(w / scale, degree, parity, False) for w in observed),
-            *(one.power for one in structures),
-        ),
-        (structures[0], structures[1]),
+        _structure_scores(here, there, a.power, b.power), (a, b),
     )  # fmt: skip
 
 

@@ -22,16 +22,12 @@ def require_matplotlib() -> None:
 
 
 class Display:
-    """What all displays share.
-
-    Attributes
-    ----------
-    axes_ : ndarray of matplotlib Axes of shape (n_panels,)
-    figure_ : matplotlib Figure
-    """
+    """What all displays share."""
 
     axes_: np.ndarray
+    """Axes of the drawing, an ndarray of matplotlib Axes of shape (n_panels,)."""
     figure_: Any
+    """The matplotlib Figure that they are on."""
 
     @property
     def ax_(self) -> "Axes":
@@ -39,23 +35,10 @@ class Display:
         return self.axes_[0]
 
     def _panels(self, ax: Any, n: int, size: tuple[float, float] = PANEL) -> "list[Axes]":
-        """Return the n axes of a drawing: those given, or those of a new figure of pyplot.
+        """Return the n axes of a drawing: `ax`, or for None those of a new figure of pyplot.
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, array-like of n Axes, or None
-            Where to draw; None makes a new figure.
-        n : int
-            Number of panels.
-        size : (float, float), default=(4.6, 3.5)
-            Width and height of a panel of a new figure in inches.
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ValueError
-            If `ax` is not n axes.
+        A panel of a new figure has the `size` (width, height) in inches. Raises ImportError where
+        matplotlib is not installed, ValueError where `ax` is not n matplotlib Axes.
         """
         require_matplotlib()
         axes = _new_axes(n, size) if ax is None else _check_axes(ax, n)

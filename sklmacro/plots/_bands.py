@@ -42,19 +42,10 @@ class Look(NamedTuple):
 
 
 def centre_and_band(paths: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the centre and the band of paths of one component.
+    """Return the centre (n_times,) of paths ([n_members,] n_paths, n_times), and their band.
 
-    Parameters
-    ----------
-    paths : ndarray of shape ([n_members,] n_paths, n_times)
-    band : {"std", "error"}, (low, high) or None
-        As in `TrajectoryDisplay.plot`.
-
-    Returns
-    -------
-    centre : ndarray of shape (n_times,)
-    edges : ndarray of shape (2, n_times), or None where there is no band, as of a single path
-        Its lower and upper edge.
+    The band, lower and upper edge (2, n_times), is as in `TrajectoryDisplay.plot`. There is none,
+    but None, of a single path.
     """
     pooled = paths.reshape(-1, paths.shape[-1])
     mean = pooled.mean(axis=0)
@@ -81,8 +72,8 @@ def draw_bands(
 ) -> tuple[list, list]:
     """Draw a centre line and a band for each group of paths, one component in each of the axes.
 
-    `paths` are ([n_members,] n_paths, n_times, d), `groups` (n_paths,), or None for one group of
-    all paths. Lines and bands are returned.
+    `paths` are ([n_members,] n_paths, n_times, d), or None where there are none, and `groups`
+    (n_paths,), or None for one group of all paths. Lines and bands are returned.
     """
     lines: list = []
     bands: list = []

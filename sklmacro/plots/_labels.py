@@ -13,18 +13,8 @@ Labels = Sequence[str] | Simulator | None
 def component_labels(n: int, labels: Labels) -> tuple[str, ...]:
     """Return labels of the n components of a macrostate.
 
-    Parameters
-    ----------
-    n : int
-    labels : sequence of str, Simulator, or None
-        Labels, at least n of them, of which the first n are taken; or the simulator with names and
-        units of the observables, which closures follow in a macrostate. None numbers the
-        components.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer labels than components.
+    They are the first n of `labels`, at least n of which must be given, or numbers for None. A
+    simulator gives names and units of the observables, which closures follow in a macrostate.
     """
     if labels is None:
         return tuple(f"z{k}" for k in range(n))

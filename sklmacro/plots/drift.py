@@ -60,7 +60,6 @@ class DriftDisplay(Display):
     lines_ : list of matplotlib Line2D
         Drift and potential; over one coordinate.
     axes_ : ndarray of matplotlib Axes, (1,) for two coordinates, (2,) for one
-    figure_ : matplotlib Figure
 
     Examples
     --------

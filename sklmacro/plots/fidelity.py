@@ -34,7 +34,6 @@ class FidelityDisplay(Display):
     axes_ : ndarray of matplotlib Axes of shape (2,)
         Observables, drifts and lengths; structure factors. The title names what is given, and has
         the p-value; lengths are those of all snapshots and do not count in it.
-    figure_ : matplotlib Figure
 
     Examples
     --------

@@ -41,8 +41,6 @@ class LamSearchDisplay(Display):
     failed_ : list of matplotlib Line2D
         Crosses at the lower edge for candidates without a score on some split.
     K_line_ : matplotlib Line2D or None
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
 
     Examples
     --------

@@ -35,7 +35,6 @@ class PlateauDisplay(Display):
         The dt chosen, in both panels.
     axes_ : ndarray of matplotlib Axes of shape (2,)
         Rates and diffusion.
-    figure_ : matplotlib Figure
 
     Examples
     --------

@@ -53,8 +53,6 @@ class ScalingDisplay(Display):
         Exponent fitted, over size; None where too few or negative points leave it open.
     residual_ : CollapseResidual or None
         How far the collapse is from one curve; None where sizes do not overlap.
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
 
     Examples
     --------

@@ -50,8 +50,6 @@ class SnapshotDisplay(Display):
         Edges of the windows, panel by panel.
     grid_lines_ : list of matplotlib LineCollection
         Edges of the patches, panel by panel.
-    axes_ : ndarray of matplotlib Axes of shape (n_panels,)
-    figure_ : matplotlib Figure
 
     Examples
     --------

@@ -43,8 +43,6 @@ class StationaryDisplay(Display):
         Its standard error.
     histogram_ : matplotlib StepPatch or None
         Histogram of the true values, of unit area.
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
 
     Examples
     --------

@@ -30,8 +30,6 @@ class TrainingDisplay(Display):
         Losses, panel by panel, run by run.
     best_ : list of matplotlib Line2D
         Smallest held-out loss of each run, whose weights the net has.
-    axes_ : ndarray of matplotlib Axes of shape (n_panels,)
-    figure_ : matplotlib Figure
 
     Examples
     --------

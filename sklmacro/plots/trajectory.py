@@ -41,8 +41,6 @@ class TrajectoryDisplay(Display):
         Centres of the predicted and of the true paths, panel by panel, start by start.
     bands_, true_bands_ : list of matplotlib artists
         Their bands, of starts with at least two paths.
-    axes_ : ndarray of matplotlib Axes of shape (n_components,)
-    figure_ : matplotlib Figure
 
     Examples
     --------
