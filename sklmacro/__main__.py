@@ -52,11 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("sklmacro: figures need matplotlib; install sklmacro[plot]", file=sys.stderr)
         return 2
     with _show_log(not options.quiet):
-        status = _run_all(options) if options.name == ALL else _run_one(options)
+        if options.name == ALL:
+            status = _run_all(options)
+        else:
+            out = options.out or f"results/{options.name}-{options.preset}"
+            status = _run(EXPERIMENTS[options.name], out, options.checkpoint_dir, options)
     if status == INTERRUPTED:
-        again = f"resume with: sklmacro {shlex.join(arguments)}"
-        said = again if options.checkpoint_dir else "nothing was written"
-        print(f"sklmacro: interrupted; {said}", file=sys.stderr)
+        resume = f"resume with: sklmacro {shlex.join(arguments)}"
+        remedy = resume if options.checkpoint_dir else "nothing was written"
+        print(f"sklmacro: interrupted; {remedy}", file=sys.stderr)
     return status
 
 
@@ -73,12 +77,6 @@ def _show_log(shown: bool) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-
-
-def _run_one(options: argparse.Namespace) -> int:
-    """Run the experiment of a name; return the exit status."""
-    out = options.out or f"results/{options.name}-{options.preset}"
-    return _run(EXPERIMENTS[options.name], out, options.checkpoint_dir, options)
 
 
 def _run_all(options: argparse.Namespace) -> int:

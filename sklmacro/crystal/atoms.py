@@ -47,6 +47,11 @@ def _vector(numbers: Any, digits: int = 3) -> str:
     return "(" + ", ".join(f"{number + 0.0:.{digits}f}" for number in numbers) + ")"
 
 
+def _place(site: int, lattice: Lattice) -> tuple[int, ...]:
+    """Index of a site in a snapshot (*site_shape)."""
+    return tuple(int(i) for i in np.unravel_index(site, lattice.site_shape))
+
+
 def to_atoms(
     x: Any, kind: str, *, lattice_constant: float, species: Species, boundary: str = "periodic"
 ) -> "Atoms":
@@ -88,21 +93,21 @@ def to_atoms(
     symbols = species_map(species)
     lattice_constant = check_real(lattice_constant, "lattice_constant", low=0.0, strict=True)
     unit, x = _unit_cell(kind), np.asarray(x)
-    probe = Lattice(kind, (1,) * n_axes(kind), boundary)
-    tail = probe.site_shape[probe.ndim :]
-    if x.shape[probe.ndim :] != tail or x.ndim != probe.ndim + len(tail) or 0 in x.shape:
-        axes = ", ".join([f"n_cells_{a}" for a in range(probe.ndim)] + [str(t) for t in tail])
+    ndim = n_axes(kind)
+    tail = Lattice(kind, (1,) * ndim, boundary).site_shape[ndim:]
+    if x.shape[ndim:] != tail or x.ndim != ndim + len(tail) or 0 in x.shape:
+        axes = ", ".join([*(f"n_cells_{axis}" for axis in range(ndim)), *map(str, tail)])
         raise ValueError(
             f"Expected a snapshot of shape ({axes}) of a {kind} lattice, but got shape "
             f"{x.shape}; reshape it, or choose another kind."
         )
-    lattice = Lattice(kind, x.shape[: probe.ndim], boundary)
+    lattice = Lattice(kind, x.shape[:ndim], boundary)
     unknown = ~np.isin(x, list(symbols))
     if unknown.any():
-        site = tuple(int(i) for i in np.argwhere(unknown)[0])
+        first = np.flatnonzero(unknown)[0]
         raise ValueError(
             f"Expected the states {', '.join(map(str, symbols))} that species names, but got "
-            f"{x[site]!s} on site {site}; add it to species."
+            f"{x.flat[first]!s} on site {_place(first, lattice)}; add it to species."
         )
     ase, numbers = import_ase(), np.full(lattice.n_sites, -1)
     for state, symbol in symbols.items():
@@ -114,7 +119,7 @@ def to_atoms(
         numbers=numbers[present],
         positions=lattice_constant * _in_space(lattice.positions())[present],
         cell=lattice_constant * unit * repeats[:, None],
-        pbc=[axis < lattice.ndim and boundary == "periodic" for axis in range(3)],
+        pbc=[axis < ndim and boundary == "periodic" for axis in range(3)],
     )
 
 
@@ -185,9 +190,9 @@ def from_atoms(
         )
     unit = lattice_constant * _unit_cell(kind)
     lattice = Lattice(kind, _cells(atoms, kind, unit, lattice_constant, cells))
-    site, distance = _nearest_sites(atoms.positions - shift, lattice, unit, atoms.pbc)
-    scale = tolerance, lattice_constant
-    states = _states(atoms, lattice, symbols, (site, distance), scale)
+    places = _nearest_sites(atoms.positions - shift, lattice, unit, atoms.pbc)
+    states = _states(atoms, lattice, symbols, places, tolerance, lattice_constant)
+    site = places[0]
     vacancies = [state for state, symbol in symbols.items() if symbol is None]
     # The signed type that holds -n - 1 holds n.
     dtype = np.min_scalar_type(min(*symbols, -max(symbols) - 1))
@@ -196,7 +201,7 @@ def from_atoms(
         x[:] = vacancies[0]
     elif len(site) < len(x):
         free = np.setdiff1d(np.arange(len(x)), site)
-        first = tuple(int(i) for i in np.unravel_index(free[0], lattice.site_shape))
+        first = _place(free[0], lattice)
         raise ValueError(
             f"Expected an atom on each of the {len(x)} sites, because no state of species is a "
             f"vacancy, but got none on {len(free)} of them, the first at {first}; give vacancies "
@@ -218,25 +223,24 @@ def _cells(
     edges = np.asarray(atoms.cell)[:ndim]
     edges = np.where(np.isfinite(edges), edges, 0.0)
     multiples = edges @ np.linalg.inv(unit)  # of the unit cell's edges
-    whole = np.maximum(np.rint(np.diagonal(multiples)), 1).astype(int)
-    expected = "a whole number of"
+    lengths = np.diagonal(multiples)
+    counts, expected = np.maximum(np.rint(lengths), 1).astype(int), "a whole number of"
     checked = np.ones(ndim, dtype=bool)
     if cells is not None:
-        whole = np.array(check_cells(cells, "cells", ndim))
-        expected, checked = " x ".join(map(str, whole)), atoms.pbc[:ndim]
-    misfit = np.linalg.norm(edges - whole[:, None] * unit[:ndim], axis=1)
+        counts = np.array(check_cells(cells, "cells", ndim))
+        expected, checked = " x ".join(map(str, counts)), atoms.pbc[:ndim]
+    misfit = np.linalg.norm(edges - counts[:, None] * unit[:ndim], axis=1)
     if (misfit[checked] > CELL_TOLERANCE * lattice_constant).any():
-        if np.allclose(multiples[:, :ndim], np.diag(np.diagonal(multiples)), atol=1e-3):
-            actual = " x ".join(f"{m:.3f}".rstrip("0").rstrip(".") for m in np.diagonal(multiples))
-            actual = f"one of {actual} cells"
-        else:
-            actual = f"edges of {', '.join(_vector(edge, 2) for edge in multiples)} unit cell edges"
+        actual = f"edges of {', '.join(_vector(edge, 2) for edge in multiples)} unit cell edges"
+        if np.allclose(multiples[:, :ndim], np.diag(lengths), atol=1e-3):
+            numbers = (f"{length:.3f}".rstrip("0").rstrip(".") for length in lengths)
+            actual = f"one of {' x '.join(numbers)} cells"
         raise ValueError(
             f"Expected a box of {expected} {kind} cells with the lattice constant "
             f"{lattice_constant:g} Angstrom, but got {actual}; pass the structure's own "
             "lattice_constant, cells and kind, in the orientation of Lattice."
         )
-    return tuple(int(n) for n in whole)
+    return tuple(counts.tolist())
 
 
 def _nearest_sites(
@@ -245,13 +249,10 @@ def _nearest_sites(
     """Return every atom's nearest site and its distance, inf where the position is not finite."""
     finite = np.isfinite(positions).all(axis=1)
     fractions = np.where(finite[:, None], positions, 0.0) @ np.linalg.inv(unit)
-    axes = []
-    for axis, n in enumerate(lattice.cells):
-        margin = 0
-        if pbc[axis]:
-            fractions[:, axis] %= n
-            margin = 1  # cells on either side that repeat those of the other
-        axes.append(np.arange(-margin, n + margin))
+    periodic = np.flatnonzero(pbc[: lattice.ndim])
+    fractions[:, periodic] %= np.take(lattice.cells, periodic)
+    # A periodic axis has a cell more on either side, which repeats that of the other.
+    axes = [np.arange(-int(p), n + int(p)) for p, n in zip(pbc, lattice.cells, strict=False)]
     mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, lattice.ndim)
     images = (mesh + lattice.basis).reshape(-1, lattice.ndim)
     flat = np.ravel_multi_index(tuple(np.moveaxis(mesh, -1, 0)), lattice.cells, mode="wrap")
@@ -266,15 +267,15 @@ def _states(
     lattice: Lattice,
     symbols: dict[int, str | None],
     places: tuple[np.ndarray, np.ndarray],
-    scale: tuple[float, float],
+    tolerance: float,
+    lattice_constant: float,
 ) -> np.ndarray:
     """Return the state of every atom; refuse the first atom that has none or no place.
 
-    `places` are the sites and distances of `_nearest_sites`, `scale` the tolerance and the lattice
-    constant.
+    `places` are the sites and distances of `_nearest_sites`.
     """
     (site, distance), order = places, np.arange(len(atoms))
-    limit = scale[0] * scale[1] * nearest_distance(lattice.kind)
+    limit = tolerance * lattice_constant * nearest_distance(lattice.kind)
     states = {symbol: state for state, symbol in symbols.items() if symbol is not None}
     elements, inverse = np.unique(atoms.numbers, return_inverse=True)
     names = [import_ase().data.chemical_symbols[z] for z in elements]
@@ -289,7 +290,7 @@ def _states(
         return f"atom {atom} ({atoms.symbols[atom]}) at {_vector(atoms.positions[atom])} Angstrom"
 
     k = int(np.argmax(wrong))
-    place = tuple(int(i) for i in np.unravel_index(site[k], lattice.site_shape))
+    place = _place(site[k], lattice)
     if unknown[k]:
         raise ValueError(
             f"Expected atoms of {', '.join(states)}, but got {describe(k)}; add {atoms.symbols[k]} "
@@ -298,7 +299,7 @@ def _states(
     if distance[k] > limit:
         raise ValueError(
             f"Expected every atom within {limit:.3f} Angstrom of a site of the {lattice.kind} "
-            f"lattice, {scale[0]:g} of the distance between neighbors, but got {describe(k)}, "
+            f"lattice, {tolerance:g} of the distance between neighbors, but got {describe(k)}, "
             f"{distance[k]:.3f} Angstrom from the nearest site {place}; relax the structure, "
             "correct lattice_constant, origin or pbc, or raise tolerance."
         )

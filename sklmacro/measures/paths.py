@@ -293,9 +293,9 @@ class PathScorer:
     def __call__(self, estimator: Any, X: object = None, y: object = None) -> float:
         """Return the score of a fitted estimator, greater is better; X and y are not used."""
         truth = self.reference.paths
-        paths = predict_paths(
-            estimator, self.reference, self.dt, self.n_repeats, random_state=self.random_state
-        )[:, :, : truth.shape[2]]
+        options = {"n_paths": self.n_repeats, "random_state": self.random_state}
+        paths = predict_paths(estimator, self.reference, self.dt, members=False, **options)
+        paths = paths[:, :, : truth.shape[2]]
         if not np.isfinite(paths).all():
             return WORST_SCORE
         metric = self.metric if callable(self.metric) else _METRICS[self.metric]
@@ -305,27 +305,19 @@ class PathScorer:
 
 
 def predict_paths(
-    estimator: Any,
-    reference: ReferencePaths,
-    dt: float | None,
-    n_paths: int,
-    *,
-    random_state: Any,
-    members: bool = False,
+    estimator: Any, reference: ReferencePaths, dt: float | None, *, members: bool, **options: Any
 ) -> np.ndarray:
-    """Return `n_paths` paths of a fitted estimator from each start of a reference, at its times.
+    """Return paths ([n_members,] n_paths, n_times, d) from the starts of a reference, at its times.
 
-    They have the shape (n_starts * n_paths, n_times, d). With `members`, an SDEEnsemble predicts
-    them by each member, (n_members, n_starts * n_paths, n_times, d).
+    They are those of each member where the SDE is an SDEEnsemble, and `members`; `options` are
+    `n_paths`, from each start, and `random_state`.
     """
     dt, stride = time_steps(reference.times, dt)
     sde, z0 = macrostates(estimator, reference.x0)
-    by_member = members and isinstance(sde, SDEEnsemble)
-    context = {} if reference.context is None else {"context": reference.context}
-    return (sde.simulate_members if by_member else sde.simulate)(
-        z0, stride * (len(reference.times) - 1), dt, n_paths=n_paths, store_every=stride,
-        random_state=random_state, **context,
-    )  # fmt: skip
+    simulate = sde.simulate_members if members and isinstance(sde, SDEEnsemble) else sde.simulate
+    if reference.context is not None:
+        options["context"] = reference.context
+    return simulate(z0, stride * (len(reference.times) - 1), dt, store_every=stride, **options)
 
 
 def macrostates(estimator: Any, x0: Any) -> tuple[Any, Any]:

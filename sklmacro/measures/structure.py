@@ -101,7 +101,9 @@ def structure(simulator: Simulator, X: np.ndarray, *, parity: bool = False) -> S
         )
     names = channel_names(simulator)
     which = list(combinations_with_replacement(range(len(names)), 2))
-    number, phases = wave_numbers(lattice), _phases(lattice)
+    number = wave_numbers(lattice)
+    # exp(-i k r_b) (*cells, n_basis) for each wave vector and place r_b in the cell
+    phases = np.exp(-1j * wave_vectors(lattice) @ (lattice.basis @ lattice.cell_vectors).T)
     least = number.flat[1:].min()
     shell = np.rint(number / least).astype(int).ravel()
     content = np.bincount(shell)
@@ -118,16 +120,11 @@ def structure(simulator: Simulator, X: np.ndarray, *, parity: bool = False) -> S
         power.append(np.stack([(average @ p.T)[seen].T for p in both], axis=1))
         alike = [p for p, (i, j) in zip(both, which, strict=True) if i == j]
         lowest.append(np.stack([p[:, first].mean(axis=1) for p in alike], axis=1))
-    length, length_error = _lengths(
-        np.concatenate(lowest), np.concatenate(means), lattice.n_sites, float(least), parity
-    )
-    return Structure(
-        np.bincount(shell, number.ravel())[seen] / content[seen],
-        tuple(f"{names[i]}-{names[j]}" for i, j in which),
-        np.concatenate(power),
-        length,
-        length_error,
-    )
+    k = np.bincount(shell, number.ravel())[seen] / content[seen]
+    pairs = tuple(f"{names[i]}-{names[j]}" for i, j in which)
+    s_min, mean = np.concatenate(lowest), np.concatenate(means)
+    lengths = _lengths(s_min, mean, lattice.n_sites, float(least), parity)
+    return Structure(k, pairs, np.concatenate(power), *lengths)
 
 
 def wave_vectors(lattice: Lattice) -> np.ndarray:
@@ -139,12 +136,6 @@ def wave_vectors(lattice: Lattice) -> np.ndarray:
 def wave_numbers(lattice: Lattice) -> np.ndarray:
     """Return the lengths (*cells,) of the wave vectors."""
     return np.linalg.norm(wave_vectors(lattice), axis=-1)
-
-
-def _phases(lattice: Lattice) -> np.ndarray:
-    """Return exp(-i k r_b) (*cells, n_basis) for each wave vector and place r_b in the cell."""
-    places = lattice.basis @ lattice.cell_vectors
-    return np.exp(-1j * wave_vectors(lattice) @ places.T)
 
 
 def _fields(simulator: Simulator, X: np.ndarray, lattice: Lattice) -> np.ndarray:

@@ -91,12 +91,8 @@ class SnapshotDisplay(Display):
             One snapshot, such as X[0].
         simulator : Simulator
             The one that it comes from, which tells spins, atoms and fields apart.
-        windows : sequence of (origin, extent), default=()
-            Boxes of cells to outline.
-        patch : int or sequence of int, default=None
-            Cells of the patches whose grid to draw.
-        names : sequence of str, default=None
-            Names of the fields.
+        windows, patch, names
+            As in the class; one integer for `patch` holds for all axes.
         **options
             Passed to `plot`.
 
@@ -156,11 +152,7 @@ class SnapshotDisplay(Display):
                 f"{type(pairs).__name__} without their fields; pass what PartialEvolutionSampler "
                 "returns, or use from_snapshot."
             )
-        if check_integer(index, "index", low=0) >= len(pairs):
-            raise ValueError(
-                f"Expected index below {len(pairs)}, the number of pairs, but got {index}; choose "
-                "another."
-            )
+        _check_below(index, "index", len(pairs), "pairs")
         lattice, pair = simulator.lattice(pairs["x"].shape[1:]), pairs[index]
         cells, x = patch_cells(pairs, lattice.ndim), pair["x"]
         windows = [(tuple(origin), cells) for origin in pair["origin"].tolist()]
@@ -231,12 +223,16 @@ class SnapshotDisplay(Display):
         if layer is None:
             middles = [origin[axis] + (extent[axis] - 1) // 2 for origin, extent in self.windows]
             layer = middles[0] % n if middles else 0
-        if check_integer(layer, "layer", low=0) >= n:
-            raise ValueError(
-                f"Expected layer below {n}, the number of cells along axis {axis}, but got "
-                f"{layer}; choose another."
-            )
+        _check_below(layer, "layer", n, f"cells along axis {axis}")
         return Plane(self.lattice, axis, layer)
+
+
+def _check_below(value: Any, name: str, n: int, things: str) -> None:
+    """Raise ValueError unless `value` is the number, from 0 on, of one of n things."""
+    if check_integer(value, name, low=0) >= n:
+        raise ValueError(
+            f"Expected {name} below {n}, the number of {things}, but got {value}; choose another."
+        )
 
 
 def _states(simulator: Simulator) -> dict[int, str] | None:

@@ -116,7 +116,7 @@ class TrajectoryDisplay(Display):
                 "sklmacro.scoring.ReferencePaths(x0, paths, times), or use from_predictions."
             )
         paths = predict_paths(
-            estimator, reference, dt, n_paths, random_state=random_state, members=True
+            estimator, reference, dt, members=True, n_paths=n_paths, random_state=random_state
         )
         return cls.from_predictions(
             reference.paths, paths, times=reference.times, groups_true=groups,
@@ -145,10 +145,8 @@ class TrajectoryDisplay(Display):
         y_pred : array-like of shape ([n_members,] n_paths, n_times, d)
             Predicted paths, as `simulate` of an SDE or `simulate_members` of an ensemble returns
             them; d is at least k.
-        times : array-like of shape (n_times,)
-            Times of the paths.
-        groups_true, groups_pred : array-like of shape (m_paths,) and (n_paths,), default=None
-            Start of each path; None puts all paths into one band.
+        times, groups_true, groups_pred
+            As in the class.
         labels, **options
             As in `from_estimator`.
 

@@ -149,8 +149,8 @@ def test_ctrl_c_names_the_command_that_goes_on(tmp_path, capsys, monkeypatch):
     out, pieces = str(tmp_path / "result"), str(tmp_path / "my pieces")
     command = ["run", "linear-chain", "--out", out, "--checkpoint-dir", pieces]
     assert main(command) == 130
-    said = f"interrupted; resume with: sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
-    assert said in capsys.readouterr().err
+    again = f"sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
+    assert f"interrupted; resume with: {again}" in capsys.readouterr().err
     monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", {"linear-chain": chain})
     assert main(command) == 0
 
