@@ -2,7 +2,7 @@
 
 import ast
 import io
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import matplotlib
@@ -23,6 +23,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     SDEEnsemble,
     Training,
@@ -365,7 +366,7 @@ def test_halving_gives_a_curve_for_each_amount_of_data():
 
 def test_the_factor_is_read_from_the_sampler_of_a_pipeline():
     chain = LinearChain()
-    sampler = PartialEvolutionSampler(chain, patch=5, n_patches_evolved=2, random_state=0)
+    sampler = PartialEvolutionSampler(chain, patch=Patches(5, n_evolved=2), random_state=0)
     pipe = make_pipeline(sampler, Toy())
     search = GridSearchCV(pipe, {"toy__lam": [1.0, 2.0]}, cv=2, scoring=lambda *_: 0.0)
     search.fit(chain.sample_initial(8, 20, random_state=0))
@@ -641,7 +642,7 @@ def test_snapshots_are_compared_as_fidelity_does():
 def test_an_upsampler_is_compared_at_the_size_that_it_makes():
     X, _ = spins()
     reference = ISING.sample_initial(120, 8, random_state=1)
-    upsampler = HierarchicalUpsampler(ISING, relax_duration=None, random_state=0).fit(X)
+    upsampler = HierarchicalUpsampler(ISING, relaxation=None, random_state=0).fit(X)
     result = fidelity(ISING, upsampler.transform(X), reference)
     for estimator in (upsampler, make_pipeline(upsampler)):
         axes = Figure().subplots(1, 2)
@@ -654,72 +655,56 @@ def test_an_upsampler_is_compared_at_the_size_that_it_makes():
 
 PATHS = np.ones((4, 5, 2))
 RESULTS = {"param_lam": [1.0, "K"], "split0_test_score": [0.0, 1.0]}
+SCALING = ScalingDisplay([1, 2], [3, 4], [1, 2])
+paths = partial(TrajectoryDisplay.from_predictions, times=TIMES)
+scores, field = LamSearchDisplay.from_cv_results, DriftDisplay.from_estimator
+density = StationaryDisplay.from_estimator
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda: TrajectoryDisplay.from_predictions(PATHS[:, :4], PATHS, times=TIMES),
+            lambda: paths(PATHS[:, :4], PATHS),
             r"y_true of shape \(n_paths, 5, n_components\).* but got \(4, 4, 2\)",
         ),
+        (lambda: paths(PATHS, PATHS[..., :1]), "at most the 1 components of y_pred, but got 2"),
         (
-            lambda: TrajectoryDisplay.from_predictions(PATHS, PATHS[..., :1], times=TIMES),
-            "at most the 1 components of y_pred, but got 2",
-        ),
-        (
-            lambda: TrajectoryDisplay.from_predictions(
-                None, PATHS, times=TIMES, groups_pred=[0, 1]
-            ),
+            lambda: paths(None, PATHS, groups_pred=[0, 1]),
             r"one entry for each of the 4 paths, but got shape \(2,\)",
         ),
-        (
-            lambda: TrajectoryDisplay.from_predictions(None, PATHS, times=TIMES, labels=["m"]),
-            "a label for each of the 2 components",
-        ),
+        (lambda: paths(None, PATHS, labels=["m"]), "a label for each of the 2 components"),
         (
             lambda: TrajectoryDisplay.from_estimator(Exact(), [[0.0]]),
             "Expected ReferencePaths, but got list; pass",
         ),
         (lambda: TrajectoryDisplay(TIMES, PATHS).plot(band=(0.9, 0.1)), "0 <= low < high <= 1"),
         (lambda: TrajectoryDisplay(TIMES, PATHS).plot(band="var"), "band to be 'std'.* got 'var'"),
-        (lambda: LamSearchDisplay.from_cv_results(RESULTS), "'K' together with the number K"),
+        (lambda: scores(RESULTS), "'K' together with the number K"),
         (
-            lambda: LamSearchDisplay.from_cv_results({"param_C": [1], "param_a__lambda": [1]}),
+            lambda: scores({"param_C": [1], "param_a__lambda": [1]}),
             "one parameter that ends in lam, but got one over C, a__lambda; search",
         ),
+        (lambda: scores({"param_lam": [1.0]}), "split0_test_score and so on"),
+        (lambda: scores(RESULTS, K=-1), "0 < K"),
+        (lambda: field(Exact(), PATHS[0]), r"states X of shape \(n_states, 3\), but got \(5, 2\)"),
         (
-            lambda: LamSearchDisplay.from_cv_results({"param_lam": [1.0]}),
-            "split0_test_score and so on",
-        ),
-        (lambda: LamSearchDisplay.from_cv_results(RESULTS, K=-1), "0 < K"),
-        (
-            lambda: DriftDisplay.from_estimator(Exact(), PATHS[0]),
-            r"states X of shape \(n_states, 3\), but got \(5, 2\)",
-        ),
-        (
-            lambda: DriftDisplay.from_estimator(Exact(), np.eye(3), components=(0, 3)),
+            lambda: field(Exact(), np.eye(3), components=(0, 3)),
             r"two different ones of 0 to 2, but got \(0, 3\)",
         ),
-        (
-            lambda: DriftDisplay.from_estimator(Exact(), np.eye(3), components=(1, 1)),
-            "two different ones",
-        ),
-        (lambda: DriftDisplay.from_estimator(Exact(), np.eye(3), at=[0]), "one value for each"),
-        (lambda: DriftDisplay.from_estimator(Exact(), np.ones((4, 3))), "differ in components"),
+        (lambda: field(Exact(), np.eye(3), components=(1, 1)), "two different ones"),
+        (lambda: field(Exact(), np.eye(3), at=[0]), "one value for each"),
+        (lambda: field(Exact(), np.ones((4, 3))), "differ in components"),
         (lambda: MADE["drift"][0]().plot(kind="lines"), "'streams', 'arrows', but got 'lines'"),
-        (lambda: StationaryDisplay.from_estimator(Exact(1)), "grid or y_true, but got neither"),
-        (
-            lambda: StationaryDisplay.from_estimator(Exact(2), grid=[0.0, 1.0]),
-            "one component, but got one of 2; simulate",
-        ),
+        (lambda: density(Exact(1)), "grid or y_true, but got neither"),
+        (lambda: density(Exact(2), grid=[0.0, 1.0]), "one component, but got one of 2; simulate"),
         (lambda: StationaryDisplay.from_predictions([], [1.0]), "y_true, but got none"),
         (lambda: StationaryDisplay.from_predictions([np.nan], [1.0]), "finite y_true"),
         (lambda: ScalingDisplay([1, 2], [3], [1, 2]).plot(), r"of one shape \(n_points,\)"),
         (lambda: MADE["scaling"][0]().plot(kind="collapse"), "nu for the collapse, but got None"),
         (lambda: MADE["scaling"][0]().plot(kind="time"), "'size', 'collapse', but got 'time'"),
         (
-            lambda: ScalingDisplay([1, 2], [3, 4], [1, 2]).plot(kind="size"),
+            lambda: SCALING.plot(kind="size"),
             "temperature to be one of 1, 2, but got None; choose one",
         ),
         (

@@ -181,41 +181,30 @@ def test_pairs_of_moments_have_outlines_too():
 
 SPINS = {-1: "-1", 1: "+1"}
 ALLOY = np.ones((2, 2, 2, 2), np.int8)
+show, show_pairs = SnapshotDisplay.from_snapshot, SnapshotDisplay.from_pairs
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda: SnapshotDisplay.from_pairs(spins(3, 4, 4), Ising()),
+            lambda: show_pairs(spins(3, 4, 4), Ising()),
             "Expected snapshot pairs, but got ndarray without their fields.*use from_snapshot",
         ),
         (
-            lambda: SnapshotDisplay.from_pairs(moments(), LinearChain(), index=2),
+            lambda: show_pairs(moments(), LinearChain(), index=2),
             "index below 2, the number of pairs, but got 2",
         ),
         (
-            lambda: SnapshotDisplay.from_pairs(moments(), LinearChain(), evolved=True),
+            lambda: show_pairs(moments(), LinearChain(), evolved=True),
             "but got moments, for which nothing is evolved; sample with moments=False",
         ),
+        (lambda: show(spins(8, 8), Ising(), patch=3), "patches that tile the lattice"),
+        (lambda: show(spins(3, 8, 8), Ising()), "Expected snapshots X of shape"),
+        (lambda: show(spins(8, 8), Ising(), windows=[((0, 0), (9, 9))]), "box of at most"),
+        (lambda: show(ALLOY, Alloy(), axis=3), "axis to be 0, 1 or 2, but got 3"),
         (
-            lambda: SnapshotDisplay.from_snapshot(spins(8, 8), Ising(), patch=3),
-            "patches that tile the lattice",
-        ),
-        (
-            lambda: SnapshotDisplay.from_snapshot(spins(3, 8, 8), Ising()),
-            "Expected snapshots X of shape",
-        ),
-        (
-            lambda: SnapshotDisplay.from_snapshot(spins(8, 8), Ising(), windows=[((0, 0), (9, 9))]),
-            "box of at most",
-        ),
-        (
-            lambda: SnapshotDisplay.from_snapshot(ALLOY, Alloy(), axis=3),
-            "axis to be 0, 1 or 2, but got 3",
-        ),
-        (
-            lambda: SnapshotDisplay.from_snapshot(ALLOY, Alloy(), layer=2),
+            lambda: show(ALLOY, Alloy(), layer=2),
             "layer below 2, the number of cells along axis 2, but got 2",
         ),
         (
@@ -223,7 +212,7 @@ ALLOY = np.ones((2, 2, 2, 2), np.int8)
             "states -1, 1, but got 5; name all states",
         ),
         (
-            lambda: SnapshotDisplay.from_snapshot(np.ones((8, 2)), PredatorPrey(), names=["u"]),
+            lambda: show(np.ones((8, 2)), PredatorPrey(), names=["u"]),
             "a name for each of the 2 fields",
         ),
     ],
