@@ -200,11 +200,8 @@ def read_snapshots(
     X: list[np.ndarray] = []
     with source.open(encoding="utf-8") as stream:
         lines = Lines(stream)
-        while True:
-            try:
-                atoms = read(lines, symbols)
-                if atoms is None:
-                    break
+        try:
+            while (atoms := read(lines, symbols)) is not None:
                 x = from_atoms(atoms, kind, **options)
                 if X and x.shape != X[0].shape:
                     first, here = (shape[: n_axes(kind)] for shape in (X[0].shape, x.shape))
@@ -212,14 +209,14 @@ def read_snapshots(
                         f"Expected {first} cells as in frame 0, but got {here}; keep snapshots of "
                         "different sizes in different files."
                     )
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"Expected text in {source}, but got bytes that are none ({error}); unpack the "
-                    "file, or write it as text."
-                ) from error
-            except ValueError as error:
-                raise ValueError(f"Frame {len(X)} of {source}: {error}") from error
-            X.append(x)
+                X.append(x)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"Expected text in {source}, but got bytes that are none ({error}); unpack the "
+                "file, or write it as text."
+            ) from error
+        except ValueError as error:
+            raise ValueError(f"Frame {len(X)} of {source}: {error}") from error
     if not X:
         raise ValueError(
             f"Expected at least one frame in {source}, but got an empty file; check the path, or "

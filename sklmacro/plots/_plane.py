@@ -16,6 +16,7 @@ import numpy as np
 from sklmacro.lattice.lattice import Lattice
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
+Span = tuple[list[tuple[float, float]], list[float]]  # pieces and ends
 
 
 @dataclass(frozen=True)
@@ -75,28 +76,21 @@ class Plane:
         ends = (self.corner + unit * self._counts) @ self.vectors
         return ends.min(axis=0), ends.max(axis=0)
 
-    def _cuts(self, box: Box) -> bool:
-        if self.lattice.ndim == 2:
-            return True
-        origin, extent = box[0][self.axis], box[1][self.axis]
-        return (self.layer - origin) % self.lattice.cells[self.axis] < extent
-
     def outline(self, box: Box) -> np.ndarray:
         """Return the edges of a box in the plane, (n_edges, 2, 2): none where the layer misses it.
 
         A box that is wrapped has no edges along the borders of the lattice.
         """
-        if not self._cuts(box):
-            return np.empty((0, 2, 2))
-        (x_spans, x_ends), (y_spans, y_ends) = (
-            wrap_span(box[0][k], box[1][k], self.lattice.cells[k]) for k in self.axes
-        )
-        lines = [((x, low), (x, high)) for x in x_ends for low, high in y_spans]
-        lines += [((low, y), (high, y)) for y in y_ends for low, high in x_spans]
-        return (np.array(lines, float).reshape(-1, 2, 2) + self.corner) @ self.vectors
+        (origin, extent), cells = box, self.lattice.cells
+        if self.lattice.ndim == 3:
+            depth = (self.layer - origin[self.axis]) % cells[self.axis]
+            if depth >= extent[self.axis]:
+                return np.empty((0, 2, 2))
+        x, y = (wrap_span(origin[k], extent[k], cells[k]) for k in self.axes)
+        return (box_edges(x, y) + self.corner) @ self.vectors
 
 
-def wrap_span(origin: int, extent: int, n: int) -> tuple[list[tuple[int, int]], list[int]]:
+def wrap_span(origin: int, extent: int, n: int) -> Span:
     """Return the pieces and the ends of a span of cells on an axis of n cells.
 
     A span that covers the axis has both its ends at the borders.
@@ -106,3 +100,10 @@ def wrap_span(origin: int, extent: int, n: int) -> tuple[list[tuple[int, int]], 
     if stop <= n:
         return [(origin, stop)], [origin, stop]
     return [(origin, n), (0, stop - n)], [origin, stop - n]
+
+
+def box_edges(x: Span, y: Span) -> np.ndarray:
+    """Return the edges (n_edges, 2, 2) of a box with spans x and y along two axes."""
+    lines = [((at, low), (at, high)) for at in x[1] for low, high in y[0]]
+    lines += [((low, at), (high, at)) for at in y[1] for low, high in x[0]]
+    return np.array(lines, float).reshape(-1, 2, 2)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from sklmacro.plots._axes import legend
-from sklmacro.plots._plane import Box, Plane, wrap_span
+from sklmacro.plots._plane import Box, Plane, box_edges, wrap_span
 from sklmacro.plots.style import MAP, TRUE, curve, state_colors
 
 if TYPE_CHECKING:
@@ -115,10 +115,7 @@ def _name_states(ax: "Axes", image: Any, states: States, shrink: float) -> None:
 
 def chain_outline(box: Box, n: int, ends: tuple[float, float]) -> np.ndarray:
     """Return the edges (n_edges, 2, 2) of a box of a chain of n cells, between two heights."""
-    pieces, borders = wrap_span(box[0][0], box[1][0], n)
-    upright = [[(x - 0.5, y) for y in ends] for x in borders]
-    level = [[(x - 0.5, y) for x in piece] for piece in pieces for y in ends]
-    return np.array(upright + level)
+    return box_edges(wrap_span(box[0][0], box[1][0], n), ([ends], list(ends))) - [0.5, 0.0]
 
 
 def add_lines(ax: "Axes", edges: Sequence[np.ndarray], **look: Any) -> Any:

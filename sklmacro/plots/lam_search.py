@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_real
 from sklmacro.measures.paths import WORST_SCORE
-from sklmacro.plots._axes import Display, legend, require_matplotlib
+from sklmacro.plots._axes import Display, legend
 from sklmacro.plots.style import TRUE, curve
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 
@@ -118,7 +118,6 @@ class LamSearchDisplay(Display):
         ValueError
             If no parameter ends in `lam`, or one of its values is neither a number nor "K".
         """
-        require_matplotlib()
         name = _name_of_lam(cv_results)
         if K is not None:
             K = check_real(K, "K", low=0.0, strict=True)

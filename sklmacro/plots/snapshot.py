@@ -10,7 +10,7 @@ import numpy as np
 from sklmacro._base.checks import check_cells, check_integer
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
-from sklmacro.plots._axes import Display, require_matplotlib
+from sklmacro.plots._axes import Display
 from sklmacro.plots._plane import Box, Plane
 from sklmacro.plots._sites import add_lines, chain_outline, draw_chain, draw_plane
 from sklmacro.plots.style import GRID, OUTLINE
@@ -101,7 +101,6 @@ class SnapshotDisplay(Display):
         ValueError
             If x is not a snapshot of the simulator, or the patches do not tile it.
         """
-        require_matplotlib()
         x = simulator.check_snapshots(np.asarray(x)[np.newaxis])[0]
         lattice = simulator.lattice(x.shape)
         if patch is not None:

@@ -142,7 +142,6 @@ class StationaryDisplay(Display):
         ValueError
             If values are not finite, or there are none.
         """
-        require_matplotlib()
         bins = check_integer(bins, "bins", low=1)
         predicted = check_sample(y_pred, "y_pred")
         true = None if y_true is None else check_sample(y_true, "y_true")

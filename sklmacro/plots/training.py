@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro.plots._axes import Display, legend, require_matplotlib
+from sklmacro.plots._axes import Display, legend
 from sklmacro.plots.style import COLORS, TRUE
 
 History = Sequence[Mapping[str, float]]
@@ -64,7 +64,6 @@ class TrainingDisplay(Display):
         ValueError
             If nothing was trained: closed-form drifts and encoders without closures have no losses.
         """
-        require_matplotlib()
         check_is_fitted(estimator)
         steps = [(type(estimator).__name__, estimator)]
         if isinstance(estimator, Pipeline):

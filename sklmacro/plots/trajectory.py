@@ -155,7 +155,6 @@ class TrajectoryDisplay(Display):
         ValueError
             If shapes do not fit.
         """
-        require_matplotlib()
         times = check_times(times)
         y_pred, groups_pred = _check_paths("y_pred", y_pred, times, groups_pred)
         n_shown = y_pred.shape[-1]
