@@ -34,10 +34,6 @@ def species_map(species: Species) -> dict[int, str | None]:
         A sequence gives the symbols of states 1, 2, ...; state 0 is a vacancy. A mapping gives
         the symbol of every state, or None for the state that is an absent atom.
 
-    Returns
-    -------
-    dict of int to str or None
-
     Raises
     ------
     ValueError

@@ -145,10 +145,6 @@ def fidelity(
         Largest power of the given observables in conditional means; odd ones have one more. Where
         their laws differ much, raise it: curves of too low a degree depend on the law.
 
-    Returns
-    -------
-    compared : Fidelity
-
     Raises
     ------
     ValueError

@@ -81,10 +81,6 @@ def nearest_potential(force: np.ndarray, spacing: tuple[float, float]) -> Effect
     spacing : (float, float)
         Distance of neighbouring points along each axis.
 
-    Returns
-    -------
-    potential : EffectivePotential
-
     Examples
     --------
     >>> import numpy as np

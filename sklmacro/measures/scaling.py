@@ -62,10 +62,6 @@ def power_law(L: Any, y: Any, error: Any = None) -> Estimate:
         Standard errors of y, which weight the points and give the exponent's. None weights all
         points alike and takes the error from their scatter about the line: at least 3 sizes.
 
-    Returns
-    -------
-    exponent : Estimate
-
     Raises
     ------
     ValueError
@@ -133,10 +129,6 @@ def value_at(T: Any, y: Any, error: Any = None, *, at: float, degree: int = 2) -
     degree : int, default=2
         Degree of the polynomial.
 
-    Returns
-    -------
-    value : Estimate
-
     Raises
     ------
     ValueError
@@ -156,10 +148,6 @@ def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 
         Critical temperature.
     degree : int, default=1
         Degree of the polynomial, at least 1.
-
-    Returns
-    -------
-    slope : Estimate
 
     Raises
     ------
@@ -188,10 +176,6 @@ def correlation_exponent(L: Any, slopes: Any, error: Any = None) -> Estimate:
     ----------
     L, slopes, error
         As `L`, `y` and `error` in `power_law`; slopes are dU/dT at Tc, of either sign.
-
-    Returns
-    -------
-    nu : Estimate
     """
     inverse = power_law(L, np.abs(check_numbers(slopes, "slopes")), error)
     return Estimate(1 / inverse.value, inverse.error / inverse.value**2)
@@ -237,10 +221,6 @@ def collapse_residual(
         As for :func:`collapse`; at least two sizes.
     error : array-like of shape (n_points,), default=None
         Standard errors of y.
-
-    Returns
-    -------
-    residual : CollapseResidual
 
     Raises
     ------

@@ -83,10 +83,6 @@ def structure(simulator: Simulator, X: np.ndarray, *, parity: bool = False) -> S
     parity : bool, default=False
         Whether states of opposite sign are as likely, so that <a> is 0 in S(0).
 
-    Returns
-    -------
-    measured : Structure
-
     Raises
     ------
     ValueError

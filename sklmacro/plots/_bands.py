@@ -41,6 +41,15 @@ class Look(NamedTuple):
     label: str
 
 
+def draw_error(
+    ax: "Axes", x: np.ndarray, y: np.ndarray, error: np.ndarray | None, color: str
+) -> Any:
+    """Draw and return the standard error to either side of a curve, None where there is none."""
+    if error is None:
+        return None
+    return ax.fill_between(x, y - error, y + error, color=color, alpha=0.25, lw=0)
+
+
 def centre_and_band(paths: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the centre (n_times,) of paths ([n_members,] n_paths, n_times), and their band.
 

@@ -13,6 +13,7 @@ from sklmacro.measures.paths import macrostates
 from sklmacro.measures.potential import nearest_potential, thermodynamic_force
 from sklmacro.measures.stationary import stationary_density
 from sklmacro.plots._axes import Display, require_matplotlib
+from sklmacro.plots._bands import draw_error
 from sklmacro.plots._labels import Labels, component_labels, labels_of
 from sklmacro.plots.style import COLORS, TRUE, pale_map
 from sklmacro.sampling.pairs import is_structured
@@ -188,9 +189,8 @@ class DriftDisplay(Display):
         (x,), drift = self.grids, self.drift[:, 0]
         left.axhline(0.0, color=TRUE, lw=0.8, zorder=0)
         self.lines_ = left.plot(x, drift, color=COLORS[0], lw=1.8)
-        if self.drift_error is not None:
-            low, high = drift - self.drift_error[:, 0], drift + self.drift_error[:, 0]
-            left.fill_between(x, low, high, color=COLORS[0], alpha=0.25, lw=0, zorder=1)
+        error = None if self.drift_error is None else self.drift_error[:, 0]
+        draw_error(left, x, drift, error, COLORS[0])
         if self.states is not None:
             ticks = self._thin_states()[:, 0]
             (self.states_,) = left.plot(

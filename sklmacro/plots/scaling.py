@@ -35,10 +35,8 @@ class ScalingDisplay(Display):
         Temperatures, sizes and values: <|M|>, the susceptibility, the Binder cumulant or its slope.
     error : array-like of shape (n_points,), default=None
         Standard errors of y.
-    Tc : float, default=None
-        Critical temperature.
-    nu : float, default=None
-        Exponent of the correlation length, for the collapse.
+    Tc, nu : float, default=None
+        Critical temperature, and exponent of the correlation length for the collapse.
     exponent : float, default=None
         y goes as L^exponent at Tc, by theory: -beta/nu for <|M|>, gamma/nu for the susceptibility,
         0 for the Binder cumulant, 1/nu for its slope.

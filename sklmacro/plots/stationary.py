@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklmacro._base.checks import check_bounds, check_integer
 from sklmacro.measures.stationary import check_sample, stationary_density, wasserstein
 from sklmacro.plots._axes import Display, legend, require_matplotlib
+from sklmacro.plots._bands import draw_error
 from sklmacro.plots.style import TRUE, TRUE_FILL, curve
 
 N_GRID = 501
@@ -170,7 +171,7 @@ class StationaryDisplay(Display):
             Label of the axis.
         """
         (ax,) = self._panels(ax, 1)
-        self.histogram_ = self.band_ = None
+        self.histogram_ = None
         if self.y_true is not None:
             heights, edges = np.histogram(self.y_true, bins=self.bins, density=True)
             self.histogram_ = ax.stairs(
@@ -180,11 +181,7 @@ class StationaryDisplay(Display):
             name = f"{name}, distance {self.distance:.2g}"
         look = curve(style) | {"marker": "none"}
         (self.line_,) = ax.plot(self.grid, self.density, lw=1.8, label=name, **look)
-        if self.density_error is not None:
-            low, high = self.density - self.density_error, self.density + self.density_error
-            self.band_ = ax.fill_between(
-                self.grid, low, high, color=look["color"], alpha=0.25, lw=0
-            )
+        self.band_ = draw_error(ax, self.grid, self.density, self.density_error, look["color"])
         ax.set(xlabel=label, ylabel="density")
         ax.set_ylim(bottom=0.0)
         legend(ax)
