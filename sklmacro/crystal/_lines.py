@@ -1,23 +1,7 @@
-"""Lines of a text file, taken a section at a time, and a file that appears whole or not at all."""
+"""Lines of a text file, taken a section at a time."""
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TextIO
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a draft that takes the place of `path` at the end, or vanishes if an error occurs."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with draft.open("x", encoding="utf-8", newline="\n") as stream:
-            yield stream
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def next_line(stream: TextIO) -> str:

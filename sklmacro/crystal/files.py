@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from sklmacro._base.checks import check_choice
-from sklmacro.crystal._lines import count_atoms, next_line, replacing, take_lines
+from sklmacro.checkpoint.atomic import atomic_write
+from sklmacro.crystal._lines import count_atoms, next_line, take_lines
 from sklmacro.crystal.atoms import from_atoms, to_atoms
 from sklmacro.crystal.lammps_dump import read_frame, write_frame
 from sklmacro.crystal.species import Species, species_map
@@ -141,7 +142,7 @@ def write_snapshots(
             f"Expected at least one snapshot, but got an array of shape {X.shape}; pass X of shape "
             "(n_samples, *site_shape)."
         )
-    with replacing(target) as stream:
+    with atomic_write(target) as draft, draft.open("x", encoding="utf-8", newline="\n") as stream:
         for frame, x in enumerate(X):
             try:
                 atoms = to_atoms(

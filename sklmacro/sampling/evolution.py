@@ -19,8 +19,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_cells, check_choice, check_integer, check_real
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
 from sklmacro._base.streams import Stage, Streams, choose
-from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
-from sklmacro.checkpoint.mapped import check_out, mapped
+from sklmacro.checkpoint.atomic import check_out, fill_array
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
@@ -237,9 +237,9 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         X = self._large(X, reset=False)
         groups = np.arange(len(X)) if groups is None else check_groups(groups, len(X))
         lam = getattr(self, "lam_", None), self.n_patches_
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, lam=lam)
-            return mapped(
+        resumed = resume_method(self, "transform", X=X, groups=groups, lam=lam)
+        with resumed as (checkpoint, entropy):
+            return fill_array(
                 self.out, (self._copies(X.shape[1:]) * len(X),), self._dtype(X),
                 lambda pairs: self._fill(X, np.arange(len(X)), groups, entropy, pairs, checkpoint),
             )  # fmt: skip
@@ -334,8 +334,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         `take` returns those of given numbers; `data` is what they are made from.
         """
         check_joint(self.n_joint, n_samples, self.simulator_.n_observables, self.moments)
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "fit", **data)
+        with resume_method(self, "fit", **data) as (checkpoint, entropy):
             self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
                 self.simulator_, take(joint_rows(self.n_joint, n_samples, entropy)), self.grid_,
                 Surroundings(self.boundary, self.buffer), self.n_patches_evolved, self.dt_,

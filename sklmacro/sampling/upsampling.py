@@ -22,8 +22,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_cells, check_choice, check_integer, check_real
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
 from sklmacro._base.streams import Stage, stream
-from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
-from sklmacro.checkpoint.mapped import check_out, mapped
+from sklmacro.checkpoint.atomic import check_out, fill_array
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.enlarge import METHODS, enlarge
 from sklmacro.lattice.lattice import Lattice
@@ -255,12 +255,12 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         check_is_fitted(self)
         X = self._small(X, reset=False)
         numbers = np.arange(len(X) * self.n_repeats)
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
+        resumed = resume_method(self, "transform", X=X, n_passes=self.n_passes_)
+        with resumed as (checkpoint, entropy):
             starts = self._starts(X, numbers)
             if self.out is None:
                 return self._large(starts, numbers, entropy, checkpoint)
-            return mapped(
+            return fill_array(
                 self.out, (len(numbers), *self._large_shape(X.shape[1:])), X.dtype,
                 lambda out: self._large(starts, numbers, entropy, checkpoint, {"X": out}),
             )  # fmt: skip
@@ -376,8 +376,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         def relaxed(i: int, x: np.ndarray, n_passes: int, rng: np.random.Generator) -> None:
             self._relax(x, steps[i], n_passes, 0.0, rng)
 
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "fit", X=X)
+        with resume_method(self, "fit", X=X) as (checkpoint, entropy):
             rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
             starts = self._starts(X, rows * self.n_repeats)
             self.relaxation_ = relax_pilot(

@@ -29,7 +29,7 @@ from sklmacro._base.checks import (
 from sklmacro._base.estimators import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
 from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
 from sklmacro._base.workers import single_threaded
-from sklmacro.checkpoint.checkpoint import of_fit
+from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
     context_of,
     has_moments,
@@ -358,15 +358,16 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     ) -> NeuralSDE:
         params = self.get_params(deep=False)
         own = {f.name: getattr(increments, f.name) for f in fields(increments)}
-        checkpoint, entropy = of_fit(self, {"u": u, "groups": groups, **own})
-        rows = held_out_rows(groups, params["validation_fraction"], stream(entropy, Stage.SPLIT))
         names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device", "verbose")
-        model = fit_neural(
-            u, increments, rows, parity=parity, build_drift=build_drift, state_scale=state_scale,
-            hidden=tuple(params["hidden"]), diffusion=params["diffusion_model"],
-            seed=stream_seed(entropy, Stage.TRAIN), checkpoint=checkpoint, task=task,
-            **{name: params[name] for name in names},
-        )  # fmt: skip
+        with resume_method(self, "fit", u=u, groups=groups, **own) as (checkpoint, entropy):
+            split = stream(entropy, Stage.SPLIT)
+            model = fit_neural(
+                u, increments, held_out_rows(groups, params["validation_fraction"], split),
+                parity=parity, build_drift=build_drift, state_scale=state_scale,
+                hidden=tuple(params["hidden"]), diffusion=params["diffusion_model"],
+                seed=stream_seed(entropy, Stage.TRAIN), checkpoint=checkpoint, task=task,
+                **{name: params[name] for name in names},
+            )  # fmt: skip
         self.history_ = model.history
         return model
 

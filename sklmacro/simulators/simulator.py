@@ -26,7 +26,7 @@ from sklmacro._base.checks import (
 )
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import numbered
-from sklmacro.checkpoint.checkpoint import checkpoint_of, resumable
+from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window, check_window, whole
@@ -191,8 +191,8 @@ class Simulator(Hooks):
         n_jobs : int, default=None
             Workers over the snapshots; the result does not depend on it.
         checkpoint_dir : str or Path, default=None
-            Folder in which snapshots that are ready are kept; a call that was interrupted goes on
-            from there when it is made again, with the same result.
+            Folder in which finished snapshots are saved; after an interrupt, the same call resumes
+            from there, with the same result.
 
         Returns
         -------
@@ -208,8 +208,7 @@ class Simulator(Hooks):
             "simulator": self, "X": X, "duration": duration, "n_events": n_events, "window": window,
         }  # fmt: skip
         name = f"advance {type(self).__name__}"
-        with resumable(checkpoint_dir):
-            checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
+        with resume(checkpoint_dir, name, settings, random_state) as (checkpoint, entropy):
 
             def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
                 batch = batch.copy()

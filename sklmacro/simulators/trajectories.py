@@ -13,8 +13,8 @@ import numpy as np
 
 from sklmacro._base.streams import Stage, stream
 from sklmacro._base.workers import numbered
-from sklmacro.checkpoint.checkpoint import Checkpoint, checkpoint_of, resumable
-from sklmacro.checkpoint.rows import Pace, fill_rows
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume
+from sklmacro.checkpoint.rows import Saver, fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import whole
 from sklmacro.simulators.protocol import Hooks
@@ -45,15 +45,15 @@ class Trajectory:
         return self.simulator._means(self.x, self.lattice) if observe else self.x
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the state, not copied: `take_up` writes to them."""
+        """Return the arrays of the state, not copied: `restore` writes to them."""
         return {"x": self.x}
 
     def state(self) -> tuple[dict[str, np.ndarray], Any]:
-        """Return all that the future depends on: arrays, and a JSON object."""
+        """Return all that the future depends on: arrays, and the state of the generator."""
         return self.arrays(), self.rng.bit_generator.state
 
-    def take_up(self, arrays: dict[str, np.ndarray], state: Any) -> None:
-        """Go on from a state that a trajectory from the same start was in."""
+    def restore(self, arrays: dict[str, np.ndarray], state: Any) -> None:
+        """Return to a state that a trajectory from the same start was in."""
         for name, array in self.arrays().items():
             array[...] = arrays[name]
         self.rng.bit_generator.state = state
@@ -68,19 +68,19 @@ def follow(
     part: str,
 ) -> None:
     """Take a trajectory through time steps (n_times,) and fill its records (n_times, ...)."""
-    first, pace = 0, Pace(checkpoint)
-    found = None if checkpoint is None else checkpoint.part(part)
-    if found is not None:
-        arrays, (first, state) = found
+    first, saver = 0, None if checkpoint is None else Saver(checkpoint)
+    saved = None if checkpoint is None else checkpoint.load(part)
+    if saved is not None:
+        arrays, (first, state) = saved
         records[:first] = arrays.pop("records")
-        trajectory.take_up(arrays, state)
+        trajectory.restore(arrays, state)
     for j in range(first, len(steps)):
         if steps[j] > 0:
             trajectory.advance(steps[j])
         records[j] = trajectory.record(observe)
-        if pace.due():
+        if saver is not None and saver.is_due():
             arrays, state = trajectory.state()
-            pace.keep(part, {"records": records[: j + 1], **arrays}, [j + 1, state])
+            saver.save(part, ({"records": records[: j + 1], **arrays}, (j + 1, state)))
 
 
 def simulate_rows(
@@ -107,8 +107,7 @@ def simulate_rows(
         "simulator": simulator, "X": X, "times": times, "observe": observe, "packed": together > 1,
     }  # fmt: skip
     name = f"simulate {type(simulator).__name__}"
-    with resumable(checkpoint_dir):
-        checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
+    with resume(checkpoint_dir, name, settings, random_state) as (checkpoint, entropy):
 
         def work(starts: np.ndarray, first: int) -> dict[str, np.ndarray]:
             batch = np.empty((len(starts), len(steps), *shape), dtype)

@@ -116,10 +116,9 @@ class Keeper(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Take up what was kept."""
         self.kept_ = time.monotonic()
-        self.checkpoint.tidy()
-        found = self.checkpoint.part(PART)
-        if found is not None:
-            self._restore(net, *found)
+        saved = self.checkpoint.load(PART)
+        if saved is not None:
+            self._restore(net, *saved)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep the state, if the last time is long enough ago."""
@@ -146,7 +145,7 @@ class Keeper(Callback):
             "lr": [group["lr"] for group in optimizer["param_groups"]],
             "schedule": self.schedule.lr_scheduler_.state_dict(),
         }
-        self.checkpoint.keep(PART, arrays, state)
+        self.checkpoint.save(PART, (arrays, state))
         self.kept_ = time.monotonic()
 
     def _restore(self, net: Any, arrays: Mapping[str, np.ndarray], state: dict[str, Any]) -> None:

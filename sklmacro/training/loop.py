@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from sklmacro._base.estimators import FitTask
 from sklmacro._base.workers import single_threaded
-from sklmacro.checkpoint.checkpoint import Checkpoint, resumable
+from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.training.epochs import BestEpoch, Keeper, Progress, Told
 
 BATCHES_AT_A_TIME = 16  # gathered together, so that one pass through memory serves them all
@@ -198,8 +198,7 @@ def train(
         callbacks.append(Told(task, fitted))
     if verbose:
         callbacks.append(Progress(desc))
-    folder = checkpoint.folder if checkpoint else None
-    with resumable(folder), single_threaded(), torch.random.fork_rng(devices=[]):
+    with single_threaded(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build().to(device=device, dtype=dtype)
         net = _Net(
