@@ -127,7 +127,7 @@ def test_another_seed_has_another_result(alone, work):
 def test_a_killed_worker_costs_no_part_that_is_kept(workers, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(_rows, "INTERVAL", 0.0)
     monkeypatch.setattr(_rows, "SHARE", np.inf)
-    workers.register_plugin(mortal.KeepAtOnce())
+    workers.register_plugin(mortal.SaveAtOnce())
     chain = mortal.MortalChain(folder=str(tmp_path))
     options = {"checkpoint_dir": tmp_path / "parts" if kept else None, "random_state": 1}
     times = [0.1, 0.2, 0.3, 0.4]

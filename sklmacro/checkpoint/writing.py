@@ -105,7 +105,7 @@ class Writer:
             return self._array(value, where)
         return self.object(value, where)
 
-    def object(self, value: Any, where: str) -> dict[str, int]:
+    def object(self, value: Any, where: str) -> Any:
         """Return a reference to an object, which is written if it has not been yet."""
         if id(value) not in self._numbers:
             entry = self._entry(value, where)  # after all that it refers to
@@ -197,6 +197,18 @@ def state_of(value: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+class _PlainWriter(Writer):
+    """A writer of values without objects; named tuples are tuples."""
+
+    def object(self, value: Any, where: str) -> Any:
+        if isinstance(value, tuple):
+            return self.value(tuple(value), where)
+        raise ValueError(
+            f"Expected numbers, texts, arrays, lists, tuples and dictionaries, but got "
+            f"{shown(value)} for {where}; leave it out, or return what is needed of it."
+        )
+
+
 def encode(value: Any) -> tuple[Any, dict[str, np.ndarray]]:
     """Return a value without objects as JSON and arrays; see `reading.decode`.
 
@@ -205,11 +217,6 @@ def encode(value: Any) -> tuple[Any, dict[str, np.ndarray]]:
     ValueError
         If there is anything else in it.
     """
-    writer = Writer({})
+    writer = _PlainWriter({})
     code = writer.value(value, "value")
-    if writer.objects:
-        raise ValueError(
-            "Expected numbers, texts, arrays, lists, tuples and dictionaries, but got a "
-            f"{writer.objects[-1]['class']}; leave it out, or return what is needed of it."
-        )
     return code, writer.plain_arrays()

@@ -1,6 +1,6 @@
-"""Interrupted simulations and samplings are taken up with the same bits, or refused by name.
+"""Interrupted simulations and samplings are resumed with the same bits, or refused by name.
 
-Killed processes: tests/test_killed_sampling.py.
+Killed processes: test_killed.py.
 """
 
 import logging
@@ -19,29 +19,13 @@ from sklmacro.simulators import (
     CurieWeiss,
     Ising,
     LinearChain,
-    PredatorPrey,
     pairwise_barriers,
 )
+from tests.killed_works import IN_PYTHON, JUMP, python_barriers
 from tests.simulators.test_simulator import Walkers
 
-
-def python_barriers(environments, basis):
-    """Return barriers in eV that depend on what is around."""
-    around = np.cos(environments @ np.arange(1.0, 9.0))[:, np.newaxis]
-    return 0.9 + 0.05 * around * np.ones(8)
-
-
-JUMP = Alloy(2000.0).jump_time()
-IN_PYTHON = Alloy(2000.0, barriers=CallableBarriers(python_barriers), vacancy_fraction=0.02)
-SIMULATIONS = {
-    "Ising": (Ising(2.3), 6, 1.0, {}),
-    "BCC": (Ising(6.0, kind="bcc"), 3, 1.0, {"observe": True}),
-    "packed": (Ising(2.3), 6, 1.0, {"packed": True}),
+SIMULATIONS = {  # all others are killed
     "packed, observed": (Ising(2.3), 6, 1.0, {"packed": True, "observe": True}),
-    "CurieWeiss": (CurieWeiss(), 6, 1.0, {}),
-    "LinearChain": (LinearChain(), 9, 0.1, {"observe": True}),
-    "PredatorPrey": (PredatorPrey(), 12, 0.1, {}),
-    "Alloy": (Alloy(2000.0, vacancy_fraction=0.02), 4, 20 * JUMP, {"observe": True}),
     "barriers in Python": (IN_PYTHON, 4, 2 * JUMP, {}),
     "Walkers": (Walkers(), 7, 0.1, {}),
 }
@@ -135,19 +119,19 @@ def test_threads_begin_and_processes_end(tmp_path, interrupt):
     np.testing.assert_array_equal(found, run(None))
 
 
-def test_an_interrupt_says_where_to_go_on(tmp_path, interrupt, caplog):
+def test_an_interrupt_says_how_to_resume(tmp_path, interrupt, caplog):
     caplog.set_level(logging.WARNING)
     X = Ising().sample_initial(3, 4, random_state=0)
     raised = interrupt(lambda: Ising().advance(X, duration=1.0, checkpoint_dir=tmp_path), 2)
-    said = f"the same call with checkpoint_dir={str(tmp_path)!r} takes it up"
-    assert said in caplog.text
-    assert any(said in note for note in raised.__notes__)
+    message = f"the same call with checkpoint_dir={str(tmp_path)!r} resumes it"
+    assert message in caplog.text
+    assert any(message in note for note in raised.__notes__)
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"simulator": Ising(2.4)}, "simulator.temperature='2.3', not '2.4'"),
+        ({"simulator": Ising(2.4)}, "simulator.temperature=2.3, not 2.4"),
         ({"simulator": CurieWeiss()}, "work='simulate Ising', not 'simulate CurieWeiss'"),
         ({"X": np.ones((2, 4, 4))}, "X="),
         ({"times": [0.5, 2.0]}, "times="),
@@ -174,11 +158,15 @@ def test_other_evolutions_are_refused_and_named(tmp_path):
         Ising().advance(X, n_events=4, window=window, random_state=0, checkpoint_dir=tmp_path)
 
 
-class Unknown(BarrierModel):
-    """Barriers of all jumps alike, which do not say so."""
+class Own(BarrierModel):
+    """Barriers of all jumps alike, which keep one of their arguments."""
+
+    def __init__(self, height, depth=0.0):
+        super().__init__("bcc", 1.0, 2)
+        self.height = height
 
     def evaluate(self, environments, basis):
-        return np.ones((len(environments), 8))
+        return np.full((len(environments), 8), self.height)
 
 
 def test_barriers_are_told_apart(tmp_path):
@@ -196,7 +184,7 @@ def test_barriers_are_told_apart(tmp_path):
 
     run(weak, tmp_path / "pairs")
     run(weak, tmp_path / "pairs")
-    with pytest.raises(ValueError, match=r"simulator\.barriers\.rows="):
+    with pytest.raises(ValueError, match=r"simulator\.barriers\.points="):
         run(strong, tmp_path / "pairs")
     named = CallableBarriers(python_barriers, n_species=2)
     run(named, tmp_path / "named")
@@ -204,8 +192,8 @@ def test_barriers_are_told_apart(tmp_path):
         run(weak, tmp_path / "named")
     with pytest.raises(ValueError, match="a function; leave checkpoint_dir at None"):
         run(CallableBarriers(lambda e, b: python_barriers(e, b), n_species=2), tmp_path / "x")
-    with pytest.raises(ValueError, match=r"can be told apart .* Unknown; write its method descr"):
-        run(Unknown("bcc", 1.0, 2), tmp_path / "x")
+    with pytest.raises(ValueError, match=r"Expected Own to keep the arguments .* got no depth"):
+        run(Own(1.0), tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
