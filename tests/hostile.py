@@ -16,7 +16,7 @@ from safetensors.numpy import save as serialized
 from sklearn.base import BaseEstimator
 
 import sklmacro as skm
-from sklmacro.persistence import container as _container
+from sklmacro.checkpoint import container as _container
 from sklmacro.simulators import Alloy
 from tests.fitted import CHAIN, ORDERING, fitted
 

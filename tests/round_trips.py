@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 import sklmacro as skm
-from sklmacro.persistence.schema import argument_hints, own_tensors
+from sklmacro.checkpoint.schema import argument_hints, own_tensors
 from sklmacro.simulators import BarrierModel
 
 

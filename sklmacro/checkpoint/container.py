@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from sklmacro.checkpoint.atomic import atomic_write
 from sklmacro.checkpoint.schema import fits
@@ -37,14 +36,32 @@ def write_container(path: Path, objects: Any, arrays: Mapping[str, np.ndarray]) 
     }
     metadata["sha256"] = checksum(metadata, arrays)
     with atomic_write(path) as draft:
-        save_file(dict(arrays), draft, metadata)
-        length = _header_length(draft)
-        if length > LARGEST_HEADER:
-            raise ValueError(
-                f"Expected at most {LARGEST_HEADER / 1e6:g} MB of numbers and texts beside the "
-                f"arrays, but got {length / 1e6:g} MB; shorten lists, such as history_, or make "
-                "arrays of them."
-            )
+        _write_safetensors(draft, metadata, arrays)
+
+
+def _write_safetensors(
+    path: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write texts and arrays one by one: what is saved may be large, and is not held twice."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    names, end = sorted(arrays, key=lambda name: -arrays[name].itemsize), 0  # aligned
+    for name in names:
+        array, start, end = arrays[name], end, end + arrays[name].nbytes
+        bits = "OOL" if array.dtype.kind == "b" else str(8 * array.itemsize)
+        dtype = array.dtype.kind.upper() + bits
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > LARGEST_HEADER:
+        raise ValueError(
+            f"Expected at most {LARGEST_HEADER / 1e6:g} MB of numbers and texts beside the arrays, "
+            f"but got {len(text) / 1e6:g} MB; shorten lists, such as history_, or make arrays of "
+            "them."
+        )
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(arrays[name].data if arrays[name].size else b"")
 
 
 def checksum(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
@@ -93,8 +110,8 @@ def read_container(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarra
 
 
 def _header_length(path: Path) -> int:
-    with path.open("rb") as stream:
-        return int.from_bytes(stream.read(8), "little")
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(8), "little")
 
 
 def _expected(path: Path) -> str:

@@ -30,45 +30,20 @@ from sklmacro.simulators import (
     PredatorPrey,
 )
 
+_ESTIMATORS = (
+    HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
+    SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
+)  # fmt: skip
+_SIMULATORS = (
+    Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey, BarrierNetwork, ClusterBarriers,
+)  # fmt: skip
+_FITTED_PARTS = (
+    Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
+)  # fmt: skip
+_NETS = (
+    PatchAutoencoderNet, SDENet, MLPDrift, OnsagerDrift, CholeskyDiffusion, EquivariantDrift,
+    EquivariantOnsagerDrift, EquivariantDiffusion,
+)  # fmt: skip
 CLASSES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        # Estimators
-        HierarchicalUpsampler,
-        PartialEvolutionSampler,
-        PatchAutoencoder,
-        PatchSDERegressor,
-        OnsagerSDE,
-        SDEEnsemble,
-        StreamedPairs,
-        FrozenEstimator,
-        Pipeline,
-        StandardScaler,
-        FunctionTransformer,
-        # Simulators and barriers
-        Alloy,
-        CurieWeiss,
-        Ising,
-        LinearChain,
-        PredatorPrey,
-        BarrierNetwork,
-        ClusterBarriers,
-        # Fitted parts
-        Lattice,
-        PatchGrid,
-        PassRecord,
-        PatchCodec,
-        Standardizer,
-        PolynomialSDE,
-        NeuralSDE,
-        # Nets
-        PatchAutoencoderNet,
-        SDENet,
-        MLPDrift,
-        OnsagerDrift,
-        CholeskyDiffusion,
-        EquivariantDrift,
-        EquivariantOnsagerDrift,
-        EquivariantDiffusion,
-    )
+    cls.__name__: cls for cls in (*_ESTIMATORS, *_SIMULATORS, *_FITTED_PARTS, *_NETS)
 }

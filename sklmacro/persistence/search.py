@@ -29,7 +29,7 @@ from sklmacro._base.estimators import CallbackSupportMixin, begin_fit, with_call
 from sklmacro.checkpoint.atomic import remove_drafts
 from sklmacro.checkpoint.checkpoint import interruptible
 from sklmacro.checkpoint.container import write_container
-from sklmacro.checkpoint.identity import WITHOUT_EFFECT, identity
+from sklmacro.checkpoint.identity import WITHOUT_EFFECT, digest, identity
 from sklmacro.persistence.classes import CLASSES
 from sklmacro.persistence.save_load import load, write_objects
 
@@ -38,12 +38,18 @@ logger = logging.getLogger(__name__)
 
 def _has(method: str) -> Callable[[Any], bool]:
     """Return a check that the estimator has a method, for `available_if`."""
+    return lambda self: getattr(self.estimator, method) is not None  # else its AttributeError
 
-    def check(self: Any) -> bool:
-        getattr(self.estimator, method)  # else its own AttributeError
-        return True
 
-    return check
+def _delegate(name: str, result: str) -> Any:
+    """Return a method that calls the one of the fitted estimator; `result` says what it returns."""
+
+    def method(self: Any, *args: Any, **params: Any) -> Any:
+        check_is_fitted(self)
+        return getattr(self.estimator_, name)(*args, **params)
+
+    method.__name__, method.__doc__ = name, f"Return {result}; see the estimator."
+    return available_if(_has(name))(method)
 
 
 class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
@@ -152,20 +158,20 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         taken = inspect.signature(self.estimator_.transform).parameters
         return self.transform(X, **{name: v for name, v in params.items() if name in taken})
 
-    @available_if(_has("transform"))
-    def transform(self, X: Any, **params: Any) -> Any:
-        """Return `transform` of the fitted estimator."""
-        return self._fitted().transform(X, **params)
+    transform = _delegate("transform", "`transform` of X")
+    inverse_transform = _delegate("inverse_transform", "`inverse_transform` of X")
+    get_feature_names_out = _delegate("get_feature_names_out", "names of what `transform` returns")
+    macrostates = _delegate("macrostates", "macrostates (n_samples, d) of large snapshots X")
+    predict = _delegate("predict", "`predict` of X")
+    drift = _delegate("drift", "the drift (n_samples, d) at macrostates (n_samples, d)")
+    diffusion = _delegate("diffusion", "the diffusion (n_samples, d, d) at macrostates")
+    simulate = _delegate("simulate", "paths of the SDE from start states")
 
-    @available_if(_has("inverse_transform"))
-    def inverse_transform(self, X: Any, **params: Any) -> Any:
-        """Return `inverse_transform` of the fitted estimator."""
-        return self._fitted().inverse_transform(X, **params)
-
-    @available_if(_has("get_feature_names_out"))
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of what `transform` returns."""
-        return self._fitted().get_feature_names_out(input_features)
+    @available_if(_has("score"))
+    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+        """Return `score` of the fitted estimator."""
+        check_is_fitted(self)
+        return self.estimator_.score(X, y, **params)
 
     @available_if(_has("set_output"))
     def set_output(self, *, transform: str | None = None) -> Self:
@@ -174,36 +180,6 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             if one is not None:
                 one.set_output(transform=transform)
         return self
-
-    @available_if(_has("macrostates"))
-    def macrostates(self, X: Any) -> np.ndarray:
-        """Return the macrostates (n_samples, d) of large snapshots."""
-        return self._fitted().macrostates(X)
-
-    @available_if(_has("predict"))
-    def predict(self, X: Any, **params: Any) -> Any:
-        """Return `predict` of the fitted estimator."""
-        return self._fitted().predict(X, **params)
-
-    @available_if(_has("score"))
-    def score(self, X: Any, y: Any = None, **params: Any) -> float:
-        """Return `score` of the fitted estimator."""
-        return self._fitted().score(X, y, **params)
-
-    @available_if(_has("drift"))
-    def drift(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return the drift (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._fitted().drift(z, context)
-
-    @available_if(_has("diffusion"))
-    def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return the diffusion (n_samples, d, d) at macrostates z (n_samples, d)."""
-        return self._fitted().diffusion(z, context)
-
-    @available_if(_has("simulate"))
-    def simulate(self, z0: Any, n_steps: int, dt: float, **options: Any) -> np.ndarray:
-        """Return paths of the fitted SDE; parameters are those of its own `simulate`."""
-        return self._fitted().simulate(z0, n_steps, dt, **options)
 
     @property
     def n_features_in_(self) -> int:
@@ -218,10 +194,6 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     def get_metadata_routing(self) -> Any:
         """Return the requests of the estimator: metadata pass through."""
         return get_routing_for_object(self.estimator)
-
-    def _fitted(self) -> Any:
-        check_is_fitted(self)
-        return self.estimator_
 
     def _folder(self) -> Path:
         """Return the folder of the fits, made if it is not there."""
@@ -266,7 +238,7 @@ def _data_identity(name: str, data: Any) -> Any:
         return None
     array = np.atleast_1d(np.asarray(data))
     try:
-        values = identity(array.tolist() if array.dtype.hasobject else array)
+        values = identity(array.tolist()) if array.dtype.hasobject else digest(array)
     except ValueError as error:
         raise ValueError(
             f"Expected {name} to be a dense array of numbers and texts, but got a "

@@ -18,11 +18,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 import sklmacro as skm
+from sklmacro.checkpoint import container as _container
+from sklmacro.checkpoint.schema import argument_hints, attribute_hints
 from sklmacro.persistence import VersionWarning
-from sklmacro.persistence import container as _container
 from sklmacro.persistence import save_load as _files
 from sklmacro.persistence.classes import CLASSES
-from sklmacro.persistence.schema import argument_hints, attribute_hints
 from sklmacro.simulators import Alloy, BarrierModel, Ising, LinearChain, PredatorPrey
 from tests.fitted import (
     DZ,

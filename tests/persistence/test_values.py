@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 
 import sklmacro as skm
-from sklmacro.persistence import container as _container
+from sklmacro.checkpoint import container as _container
 from sklmacro.simulators import Alloy, CallableBarriers, Ising, LinearChain
 from tests.fitted import DZ, Flips, Z, fitted
 from tests.round_trips import round_trip, same
