@@ -9,18 +9,26 @@ from sklmacro.persistence.search import Checkpointed
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.linear import Linear
+from sklmacro.sde.mlp import MLP
 from sklmacro.sde.onsager import OnsagerSDE
+from sklmacro.sde.polynomial import Polynomial
 from sklmacro.sde.regressor import PatchSDERegressor
+from sklmacro.training.training import Training
 
 __all__ = [
+    "MLP",
     "Checkpointed",
     "HierarchicalUpsampler",
+    "Linear",
     "OnsagerSDE",
     "PartialEvolutionSampler",
     "PatchAutoencoder",
     "PatchSDERegressor",
+    "Polynomial",
     "SDEEnsemble",
     "StreamedPairs",
+    "Training",
     "load",
     "save",
 ]

@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, HalvingGridSearchC
 from sklearn.pipeline import Pipeline
 
 from sklmacro import (
+    MLP,
     Checkpointed,
     HierarchicalUpsampler,
     OnsagerSDE,
@@ -26,6 +27,7 @@ from sklmacro import (
     PatchSDERegressor,
     SDEEnsemble,
     StreamedPairs,
+    Training,
 )
 from sklmacro.checkpoint import rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
@@ -68,26 +70,29 @@ class Work:
 def write_at_once():
     """Save whenever something is ready, and do not wait for the disk: no machine is killed here."""
     os.fsync = lambda file: None
-    rows.INTERVAL, rows.SHARE, epochs.KEEP_SECONDS = 0.0, np.inf, 0.0
+    rows.INTERVAL, rows.SHARE, epochs.SAVE_SECONDS = 0.0, np.inf, 0.0
     torch.set_num_threads(1)
 
 
 # --- fits and experiments -------------------------------------------------------------------------
 
-NET = {"hidden": (6,), "max_epochs": 9, "batch_size": 32, "random_state": 0}
+TRAINING = Training(max_epochs=9, batch_size=32, validation_fraction=0.2)
+NET = {"hidden": (6,), "training": TRAINING, "random_state": 0}
+MLP_NET = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}
 
 
 def sde(model, folder, **options):
     """Fit an SDE; SHA-256 of weights, losses and predictions."""
     pairs, _, _ = exact_pairs(n=120)
-    fitted = model(**NET, **options, checkpoint_dir=folder).fit(pairs)
+    net = NET if model is OnsagerSDE else MLP_NET
+    fitted = model(**net, **options, checkpoint_dir=folder).fit(pairs)
     predictions = fitted.drift(pairs["z"]), fitted.diffusion(pairs["z"])
     return f"{of_net(fitted.model_.net, fitted.history_)} {sha256(*predictions)}"
 
 
 def ensemble(folder):
     pairs, _, _ = exact_pairs(n=120)
-    member = PatchSDERegressor(**NET, diffusion_model="diagonal")
+    member = PatchSDERegressor(**MLP_NET, diffusion_model="diagonal")
     fitted = SDEEnsemble(member, n_members=2, random_state=0, checkpoint_dir=folder).fit(pairs)
     return " ".join(of_net(member.model_.net, member.history_) for member in fitted.members_)
 
@@ -95,9 +100,7 @@ def ensemble(folder):
 def closure(simulator, size, patch, folder):
     """Fit an autoencoder; SHA-256 of weights, losses and closures."""
     X = simulator.sample_initial(30, size, random_state=0)
-    fitted = PatchAutoencoder(
-        simulator, patch=patch, validation_fraction=0.2, **NET, checkpoint_dir=folder
-    ).fit(X)
+    fitted = PatchAutoencoder(simulator, patch=patch, **NET, checkpoint_dir=folder).fit(X)
     return f"{of_net(fitted.codec_.net, fitted.history_)} {sha256(fitted.transform(X))}"
 
 
@@ -253,7 +256,9 @@ SAMPLINGS = {
 
 # --- searches -------------------------------------------------------------------------------------
 
-SHORT = {"hidden": (6,), "max_epochs": 2, "batch_size": 64, "random_state": 0}
+SHORT_TRAINING = Training(max_epochs=2, batch_size=64)
+SHORT = {"hidden": (6,), "training": SHORT_TRAINING, "random_state": 0}
+MLP_SHORT = {"drift_model": MLP((6,), training=SHORT_TRAINING), "random_state": 0}
 CLOSED = {"drift_model": "linear", "diffusion_model": "constant", "random_state": 0}
 SMALL = CHAIN.sample_initial(24, 8, random_state=0)
 GROUPS = np.arange(24) // 3
@@ -336,10 +341,10 @@ def searching(*arguments, **options):
 
 SEARCHES = {
     "grid": searching(
-        GridSearchCV, partial(PatchSDERegressor, **SHORT), {"lam": [1.0, 2.0, 3.0]}, of_pairs
+        GridSearchCV, partial(PatchSDERegressor, **MLP_SHORT), {"lam": [1.0, 2.0, 3.0]}, of_pairs
     ),
     "halving": searching(
-        HalvingGridSearchCV, partial(OnsagerSDE, **SHORT), {"lr": [0.01, 0.03, 0.1]}, of_pairs,
+        HalvingGridSearchCV, partial(OnsagerSDE, **SHORT), {"training__lr": [0.01, 0.03, 0.1]}, of_pairs,
         factor=2, min_resources=40, random_state=0, refit=False,
     ),
     "pipeline": searching(

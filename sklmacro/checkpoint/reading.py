@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sklmacro._base.roles import Roles
 from sklmacro.checkpoint.foreign import FOREIGN
 from sklmacro.checkpoint.schema import MOST_LETTERS, check_parts, fits, own_tensors, shown
 from sklmacro.checkpoint.writing import unchecked
@@ -86,7 +87,7 @@ class Reader:
                 "the file. Nothing of it was run."
             )
         cls = self._classes[name]
-        if hasattr(cls, "translated"):
+        if issubclass(cls, Roles):
             arguments = cls.translated(arguments, strict=False)
         check_parts(cls, arguments, state)
         if issubclass(cls, nn.Module):

@@ -14,11 +14,21 @@ from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.relaxation import PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
-from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift, EquivariantOnsagerDrift
-from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
+from sklmacro.sde.linear import Linear
+from sklmacro.sde.mlp import MLP
+from sklmacro.sde.nets import (
+    CholeskyDiffusion,
+    EquivariantDiffusion,
+    EquivariantDrift,
+    EquivariantOnsagerDrift,
+    MLPDrift,
+    OnsagerDrift,
+    SDENet,
+)
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
-from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.simulators import (
     Alloy,
@@ -29,11 +39,13 @@ from sklmacro.simulators import (
     LinearChain,
     PredatorPrey,
 )
+from sklmacro.training.training import Training
 
 _ESTIMATORS = (
     HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
     SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
 )  # fmt: skip
+_ROLES = (Training, MLP, Linear, Polynomial)
 _SIMULATORS = (
     Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey, BarrierNetwork, ClusterBarriers,
 )  # fmt: skip
@@ -45,5 +57,5 @@ _NETS = (
     EquivariantOnsagerDrift, EquivariantDiffusion,
 )  # fmt: skip
 CLASSES: dict[str, type] = {
-    cls.__name__: cls for cls in (*_ESTIMATORS, *_SIMULATORS, *_FITTED_PARTS, *_NETS)
+    cls.__name__: cls for cls in (*_ESTIMATORS, *_ROLES, *_SIMULATORS, *_FITTED_PARTS, *_NETS)
 }

@@ -22,7 +22,7 @@ from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.simulators import Simulator
 
 
@@ -64,7 +64,7 @@ def _(sampler: PartialEvolutionSampler) -> None:
 
 @_check_together.register
 def _(closure: PatchAutoencoder) -> None:
-    closure._validate_parameters()
+    closure.check_parameters()
     _check_simulator(closure.simulator_, closure.grid_.lattice)
     _check("n_latent_", closure.n_latent_, closure.simulator_.n_observables + closure.n_closure)
     if closure.n_closure:
@@ -73,7 +73,7 @@ def _(closure: PatchAutoencoder) -> None:
 
 @_check_together.register
 def _(sde: PatchSDE) -> None:
-    sde._validate_parameters()
+    sde.check_parameters()
     n_in, d = sde.n_features_in_, sde.n_state_
     _check_least("n_state_", d, 1)
     _check_least("n_features_in_", n_in, d)

@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklmacro import PatchSDERegressor, SDEEnsemble
+from sklmacro import MLP, PatchSDERegressor, SDEEnsemble, Training
 from sklmacro._base import checks as _checks
 from sklmacro.checkpoint import atomic
 from sklmacro.checkpoint.atomic import atomic_folder, atomic_write, remove_drafts
@@ -191,15 +191,16 @@ class Own:
     [
         ({"verbose": True}, True),
         ({"checkpoint_dir": "here"}, True),
-        ({"device": "cpu:1"}, True),
-        ({"device": "cuda"}, False),
-        ({"lr": 0.1}, False),
+        ({"drift_model__training__device": "cpu:1"}, True),
+        ({"drift_model__training__device": "cuda"}, False),
+        ({"drift_model__training__lr": 0.1}, False),
         ({"random_state": 1}, False),
     ],
 )
 def test_what_changes_no_result_does_not_count_in_nested_estimators_either(changes, same):
     """Negative controls: what does change it counts."""
-    plain, other = PatchSDERegressor(), PatchSDERegressor(**changes)
+    plain, other = (PatchSDERegressor(drift_model=MLP(training=Training())) for _ in range(2))
+    other.set_params(**changes)
     for wrap in (lambda e: e, SDEEnsemble, lambda e: make_pipeline(FrozenEstimator(e))):
         assert (identity(wrap(plain)) == identity(wrap(other))) is same
 

@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from sklmacro import (
+    MLP,
     Checkpointed,
     HierarchicalUpsampler,
     OnsagerSDE,
@@ -27,6 +28,7 @@ from sklmacro import (
     PatchSDERegressor,
     SDEEnsemble,
     StreamedPairs,
+    Training,
 )
 from sklmacro.persistence import search as _search
 from sklmacro.sde.base import PatchSDE
@@ -34,6 +36,7 @@ from tests.fitted import DZ, PAIRS, SPINS, Flips, Z, sde
 from tests.killed_works import (
     CLOSED,
     GROUPS,
+    MLP_SHORT,
     SHORT,
     SMALL,
     path_scorer,
@@ -66,9 +69,9 @@ def n_fits(monkeypatch):
 
 @pytest.mark.parametrize("search", [GridSearchCV, HalvingGridSearchCV])
 def test_processes_share_a_folder(search, tmp_path):
-    grid = {"estimator__lr": [0.01, 0.03, 0.1]}
+    grid = {"estimator__drift_model__training__lr": [0.01, 0.03, 0.1]}
     halving = {"min_resources": 20, "random_state": 0} if search is HalvingGridSearchCV else {}
-    net = PatchSDERegressor(**SHORT)
+    net = PatchSDERegressor(**MLP_SHORT)
 
     def found(folder, n_jobs):
         kept = Checkpointed(net, folder)
@@ -90,7 +93,7 @@ def test_processes_share_a_folder(search, tmp_path):
 
 
 def test_processes_may_do_the_same_fit_at_once(tmp_path):
-    kept = Checkpointed(PatchSDERegressor(**SHORT), tmp_path)
+    kept = Checkpointed(PatchSDERegressor(**MLP_SHORT), tmp_path)
     found = Parallel(n_jobs=2)(delayed(clone(kept).fit)(PAIRS) for _ in range(4))
     assert len({one.drift(Z).tobytes() for one in found}) == 1
     assert len(files(tmp_path)) == len([*tmp_path.iterdir()]) == 1
@@ -136,8 +139,12 @@ def test_other_settings_and_data_are_fitted(changes, X, y, tmp_path, n_fits):
 
 
 def test_other_classes_are_fitted(tmp_path):
-    net = {"random_state": 0, "max_epochs": 2}
-    for one in (PatchSDERegressor(**net), OnsagerSDE(**net), make_pipeline(OnsagerSDE(**net))):
+    net = {"random_state": 0, "training": Training(max_epochs=2)}
+    for one in (
+        PatchSDERegressor(**MLP_SHORT),
+        OnsagerSDE(**net),
+        make_pipeline(OnsagerSDE(**net)),
+    ):
         Checkpointed(one, tmp_path).fit(PAIRS)
     assert [name.partition("-")[0] for name in files(tmp_path)] == [
         "OnsagerSDE", "PatchSDERegressor", "Pipeline",
@@ -182,7 +189,7 @@ def test_fitted_parts_count(tmp_path):
 
 def test_settings_without_effect_are_shared_and_in_force(tmp_path, n_fits):
     def kept(**changes):
-        inner = SDEEnsemble(clone(LINEAR), n_members=2, random_state=0)
+        inner = SDEEnsemble(PatchSDERegressor(**MLP_SHORT), n_members=2, random_state=0)
         pipe = make_pipeline(FunctionTransformer(), inner)
         return Checkpointed(pipe.set_params(**changes), tmp_path).fit(PAIRS).estimator_
 
@@ -192,7 +199,7 @@ def test_settings_without_effect_are_shared_and_in_force(tmp_path, n_fits):
     assert changed.memory == str(tmp_path)
     assert changed[-1].n_jobs == 2
     assert changed[-1].sde.verbose is True
-    kept(sdeensemble__sde__device="cpu:0")
+    kept(sdeensemble__sde__drift_model__training__device="cpu:0")
     assert n_fits() == 2
     kept(sdeensemble__n_members=3)
     assert n_fits() == 5
@@ -292,8 +299,8 @@ def test_a_fit_that_fails_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     "estimator",
     [
-        PatchSDERegressor(max_epochs=2, random_state=0),
-        PatchAutoencoder(max_epochs=2, random_state=0),
+        PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=2)), random_state=0),
+        PatchAutoencoder(training=Training(max_epochs=2), random_state=0),
         HierarchicalUpsampler(random_state=0),
     ],
 )

@@ -13,7 +13,13 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from sklmacro import HierarchicalUpsampler, OnsagerSDE, PartialEvolutionSampler, PatchAutoencoder
+from sklmacro import (
+    HierarchicalUpsampler,
+    OnsagerSDE,
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    Training,
+)
 from sklmacro._base.streams import Stage, stream
 from sklmacro.lattice.lattice import Lattice, nearest_distance, surroundings_of
 from sklmacro.lattice.windows import whole
@@ -448,7 +454,12 @@ def test_the_whole_method_runs_on_an_alloy():
         HierarchicalUpsampler(alloy, nearby=3, random_state=0),
         PartialEvolutionSampler(alloy, patch=4, context=["temperature"], random_state=0),
         PatchAutoencoder(alloy, n_closure=0),
-        OnsagerSDE(hidden=(8,), max_epochs=2, bounds=alloy.observable_bounds, random_state=0),
+        OnsagerSDE(
+            hidden=(8,),
+            training=Training(max_epochs=2),
+            bounds=alloy.observable_bounds,
+            random_state=0,
+        ),
     ).fit(X)
     z0 = model[-2].transform(alloy.sample_initial(2, 8, random_state=1))
     paths = model[-1].simulate(z0, 5, alloy.pair_time, context=[2000.0], random_state=0)

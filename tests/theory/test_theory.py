@@ -8,11 +8,14 @@ from scipy.stats import multivariate_normal
 from sklearn.base import clone
 
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
+    Polynomial,
+    Training,
 )
 from sklmacro.likelihood import transition_log_likelihood
 from sklmacro.pairs import latent_pairs
@@ -22,16 +25,22 @@ from tests.problems import exact_pairs, sampled_pairs
 SEEDS = st.integers(0, 2**32 - 1)
 ISING = Ising(temperature=2.5)
 MODELS = {
-    "mlp": PatchSDERegressor(max_epochs=3, hidden=(8,), random_state=0),
+    "mlp": PatchSDERegressor(
+        drift_model=MLP(hidden=(8,), training=Training(max_epochs=3)), random_state=0
+    ),
     "mlp-diagonal": PatchSDERegressor(
-        max_epochs=3, hidden=(8,), diffusion_model="diagonal", random_state=0
+        drift_model=MLP(hidden=(8,), training=Training(max_epochs=3)),
+        diffusion_model="diagonal",
+        random_state=0,
     ),
     "linear": PatchSDERegressor(drift_model="linear", diffusion_model="constant"),
     "linear-full": PatchSDERegressor(drift_model="linear"),
-    "polynomial": PatchSDERegressor(drift_model="polynomial", degree=3),
+    "polynomial": PatchSDERegressor(drift_model=Polynomial(degree=3)),
     "polynomial-diagonal": PatchSDERegressor(drift_model="polynomial", diffusion_model="diagonal"),
-    "onsager": OnsagerSDE(max_epochs=3, hidden=(8,), random_state=0),
-    "onsager-free": OnsagerSDE(max_epochs=3, hidden=(8, 8), forcing=False, random_state=0),
+    "onsager": OnsagerSDE(training=Training(max_epochs=3), hidden=(8,), random_state=0),
+    "onsager-free": OnsagerSDE(
+        training=Training(max_epochs=3), hidden=(8, 8), forcing=False, random_state=0
+    ),
 }
 
 
@@ -44,7 +53,9 @@ def encoders():
     fitted = {}
     for name, simulator, cells in [("spins", ISING, 8), ("fields", PredatorPrey(), 12)]:
         X = simulator.sample_initial(30, cells, random_state=0)
-        encoder = PatchAutoencoder(simulator, patch=4, max_epochs=2, hidden=(8,), random_state=0)
+        encoder = PatchAutoencoder(
+            simulator, patch=4, training=Training(max_epochs=2), hidden=(8,), random_state=0
+        )
         fitted[name] = encoder.fit(X)
     return fitted
 
@@ -227,7 +238,7 @@ def test_score_is_the_mean_likelihood(name):
 
 CLOSED = {
     "linear": {"drift_model": "linear", "diffusion_model": "constant"},
-    "polynomial": {"drift_model": "polynomial", "diffusion_model": "constant", "degree": 3},
+    "polynomial": {"drift_model": Polynomial(3), "diffusion_model": "constant"},
 }
 
 
@@ -343,7 +354,10 @@ def onsager():
     pairs = latent_pairs(z, dz, 0.1, context=c)
     return {
         forcing: OnsagerSDE(
-            forcing=forcing, max_epochs=8, batch_size=64, hidden=(16,), lr=1e-2, random_state=1
+            forcing=forcing,
+            training=Training(max_epochs=8, batch_size=64, lr=1e-2),
+            hidden=(16,),
+            random_state=1,
         ).fit(pairs)
         for forcing in (True, False)
     }
