@@ -7,6 +7,8 @@ from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
 from sklmacro.sampling.evolution import PartialEvolutionSampler
+from sklmacro.sampling.patches import Patches
+from sklmacro.sampling.relaxation import Convergence, LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.linear import Linear
@@ -19,12 +21,15 @@ from sklmacro.training.training import Training
 __all__ = [
     "MLP",
     "Checkpointed",
+    "Convergence",
     "HierarchicalUpsampler",
     "Linear",
+    "LocalRelax",
     "OnsagerSDE",
     "PartialEvolutionSampler",
     "PatchAutoencoder",
     "PatchSDERegressor",
+    "Patches",
     "Polynomial",
     "SDEEnsemble",
     "StreamedPairs",

@@ -40,21 +40,23 @@ class Flips(Simulator):
     def __init__(self, rate=1.0):
         self.rate = rate
 
-    def _draw_initial(self, lattice, rng):
+    def draw_initial(self, lattice, rng):
         return rng.choice(np.array([-1, 1], np.int8), lattice.site_shape)
 
-    def _advance_window(self, x, lattice, window, duration, n_events, rng):
+    def advance_window(self, x, lattice, evolution):
+        window, span, rng = evolution
         box = lattice.mesh(*window)
         x[box] = np.where(
-            rng.random(x[box].shape) < -np.expm1(-self.rate * duration), -x[box], x[box]
+            rng.random(x[box].shape) < -np.expm1(-self.rate * span.time), -x[box], x[box]
         )
-        return duration
+        return span.time
 
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(60, 2))
 C = RNG.uniform(1, 2, size=(60, 1))
 DZ = -0.1 * Z + 0.1 * RNG.normal(size=(60, 2))
+SHORT_RELAX = skm.LocalRelax(duration=0.1)
 TRAINING = skm.Training(max_epochs=2)
 SMALL = {"training": TRAINING, "hidden": (6,), "random_state": 0}
 SMALL_MLP = {"drift_model": skm.MLP((6,), training=TRAINING), "random_state": 0}
@@ -100,7 +102,10 @@ def pipeline(simulator, X, patch=8, last=None, **sampler):
     last = skm.PatchSDERegressor(drift_model="polynomial", random_state=0) if last is None else last
     return Pipeline(
         [
-            ("upsample", skm.HierarchicalUpsampler(simulator, relax_duration=0.1, random_state=0)),
+            (
+                "upsample",
+                skm.HierarchicalUpsampler(simulator, relaxation=SHORT_RELAX, random_state=0),
+            ),
             (
                 "evolve",
                 skm.PartialEvolutionSampler(simulator, patch=patch, random_state=1, **sampler),
@@ -118,7 +123,7 @@ def kept(estimator, X):
 
 def streamed(closure):
     return skm.StreamedPairs(
-        skm.HierarchicalUpsampler(Flips(), relax_duration=0.1, random_state=0),
+        skm.HierarchicalUpsampler(Flips(), relaxation=SHORT_RELAX, random_state=0),
         skm.PartialEvolutionSampler(Flips(), patch=4, random_state=1),
         closure,
     ).fit(SPINS)
@@ -126,10 +131,12 @@ def streamed(closure):
 
 FITS = {
     "upsampler": lambda: skm.HierarchicalUpsampler(
-        Flips(), relax_duration=1.0, relax_passes="converged", relax_tolerance=1.0, random_state=0
+        Flips(),
+        relaxation=skm.LocalRelax(duration=1.0, n_passes=skm.Convergence(tolerance=1.0)),
+        random_state=0,
     ).fit(SPINS),
     "sampler": lambda: skm.PartialEvolutionSampler(
-        Flips(), patch=4, context=("rate",), n_joint=8, random_state=0
+        Flips(), patch=skm.Patches(4, n_joint=8), context=("rate",), random_state=0
     ).fit(SPINS),
     "sampler of moments": lambda: skm.PartialEvolutionSampler(
         moments=True, patch=4, random_state=0

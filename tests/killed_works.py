@@ -20,10 +20,13 @@ from sklearn.pipeline import Pipeline
 from sklmacro import (
     MLP,
     Checkpointed,
+    Convergence,
     HierarchicalUpsampler,
+    LocalRelax,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     SDEEnsemble,
     StreamedPairs,
@@ -194,8 +197,8 @@ def transform(cells, make, folder, n_jobs=1):
 def small_streamed():
     """Return the three steps in one."""
     return StreamedPairs(
-        HierarchicalUpsampler(CHAIN, relax_duration=0.1, random_state=0),
-        PartialEvolutionSampler(CHAIN, patch=8, n_joint=6, random_state=0),
+        HierarchicalUpsampler(CHAIN, relaxation=LocalRelax(duration=0.1), random_state=0),
+        PartialEvolutionSampler(CHAIN, patch=Patches(8, n_joint=6), random_state=0),
         PatchAutoencoder(CHAIN, n_closure=0),
         batch_size=2,
     )
@@ -209,7 +212,7 @@ def without_streams(work, folder):
             if name not in STREAMS:
                 array[...] = arrays[name]
 
-    Trajectory.restore = restore
+    Trajectory.resume = restore
     return work(folder)
 
 
@@ -224,12 +227,15 @@ def sampling(branch, work):
 
 def upsampler():
     return HierarchicalUpsampler(
-        Flips(), relax_duration=0.2, relax_passes="converged", n_pilot=20, random_state=0
+        Flips(),
+        relaxation=LocalRelax(duration=0.2, n_passes=Convergence(n_pilot=20)),
+        random_state=0,
     )
 
 
-def sampler(simulator, **options):
-    return PartialEvolutionSampler(simulator, patch=8, random_state=0, **options)
+def sampler(simulator, n_joint=0, **options):
+    patch = Patches(8, n_joint=n_joint)
+    return PartialEvolutionSampler(simulator, patch=patch, random_state=0, **options)
 
 
 SIMULATIONS = {
@@ -268,7 +274,7 @@ TIMES = np.array([0.0, 0.5, 1.0])
 def steps():
     """Return upsampler, sampler and closure."""
     return (
-        HierarchicalUpsampler(CHAIN, relax_duration=0.2, random_state=0),
+        HierarchicalUpsampler(CHAIN, relaxation=LocalRelax(duration=0.2), random_state=0),
         PartialEvolutionSampler(CHAIN, patch=8, dt=0.5, random_state=1),
         PatchAutoencoder(CHAIN, n_closure=1, **SHORT),
     )

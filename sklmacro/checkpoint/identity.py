@@ -68,6 +68,8 @@ class _IdentityWriter(Writer):
     def value(self, value: Any, where: str) -> Any:
         if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
             return {"function": f"{value.__module__}.{value.__qualname__}"}
+        if isinstance(value, tuple):
+            value = tuple(value)  # named tuples, too
         return super().value(value, where)
 
     def parts(self, value: Any, where: str) -> tuple[dict[str, Any], dict[str, Any]]:

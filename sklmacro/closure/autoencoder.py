@@ -39,6 +39,7 @@ from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, PatchForm, fit_codec
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
+from sklmacro.lattice.windows import Window
 from sklmacro.sampling.pairs import (
     common_fields,
     has_moments,
@@ -73,8 +74,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         Increments by Eq. 10, or by Eq. 9 (the published baseline).
     n_events_encoded : int, default=None
         For pairs of moments, the number of events of a patch that are encoded, or of directions of
-        the noise of a diffusion, drawn without bias; None takes all; see
-        `sklmacro.closure.moments`.
+        the noise of a diffusion, drawn without bias; None takes all.
     hidden : sequence of int, default=(128, 64)
         Hidden layers of the dense nets.
     max_patches : int, default=50_000
@@ -316,7 +316,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         """Return phi*(x_{t,I}), mean over the evolved patches."""
         observe = self.simulator_.observe_window
         rows = zip(pairs["x"], pairs["origin"].tolist(), strict=True)
-        values = [[observe(x, (tuple(o), cells)) for o in origins] for x, origins in rows]
+        values = [[observe(x, Window(tuple(o), cells)) for o in origins] for x, origins in rows]
         return np.mean(values, axis=1)
 
     def _train(

@@ -10,8 +10,10 @@ from sklmacro.closure.nets import PatchAutoencoderNet
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
+from sklmacro.sampling.boundary import Buffer, Ghost, Periodic
 from sklmacro.sampling.evolution import PartialEvolutionSampler
-from sklmacro.sampling.relaxation import PassRecord
+from sklmacro.sampling.patches import Patches
+from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.linear import Linear
@@ -35,6 +37,8 @@ from sklmacro.simulators import (
     BarrierNetwork,
     ClusterBarriers,
     CurieWeiss,
+    Duration,
+    EventCount,
     Ising,
     LinearChain,
     PredatorPrey,
@@ -45,7 +49,10 @@ _ESTIMATORS = (
     HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
     SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
 )  # fmt: skip
-_ROLES = (Training, MLP, Linear, Polynomial)
+_ROLES = (
+    Training, MLP, Linear, Polynomial, LocalRelax, Convergence, Patches, Ghost, Buffer, Periodic,
+    Duration, EventCount,
+)  # fmt: skip
 _SIMULATORS = (
     Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey, BarrierNetwork, ClusterBarriers,
 )  # fmt: skip

@@ -25,6 +25,8 @@ from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.simulators import Simulator
 
+FLAT = "_flat_output"  # whether increments of one component are a plain column
+
 
 def check_fitted(estimator: object, state: Iterable[str]) -> None:
     """Raise ValueError unless the attributes `state` are all that a fit leaves, or none of them."""
@@ -53,11 +55,9 @@ def _(upsampler: HierarchicalUpsampler) -> None:
 def _(sampler: PartialEvolutionSampler) -> None:
     simulator, lattice = sampler.simulator_, sampler.grid_.lattice
     _check_simulator(simulator, lattice)
-    simulator.check_evolution(sampler.dt_, sampler.n_events)
-    sampler._check_parameters(lattice)
-    sampler._grid(lattice)  # refuses patches that do not tile
+    sampler.check_parameters(lattice)
     _check("n_patches_", sampler.n_patches_, sampler.grid_.n_patches)
-    if sampler.n_joint:
+    if sampler.part("patch").n_joint:
         check_real(sampler.lam_, "lam_")
         check_real(sampler.lam_error_, "lam_error_")
 
@@ -77,7 +77,7 @@ def _(sde: PatchSDE) -> None:
     n_in, d = sde.n_features_in_, sde.n_state_
     _check_least("n_state_", d, 1)
     _check_least("n_features_in_", n_in, d)
-    if sde._flat_output:
+    if getattr(sde, FLAT):
         _check("n_state_ of plain increments", d, 1)
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")
@@ -92,11 +92,11 @@ def _(sde: PatchSDE) -> None:
 def _(ensemble: SDEEnsemble) -> None:
     members = ensemble.members_
     _check_least("number of members_", len(members), 2)
-    for name in ("n_features_in_", "n_state_", "_flat_output"):
+    for name in ("n_features_in_", "n_state_", FLAT):
         first = getattr(members[0], name)
         for member in members[1:]:
             _check(f"{name} of a member", getattr(member, name), first)
-        if name != "_flat_output":
+        if name != FLAT:
             _check(name, getattr(ensemble, name), first)
     check_real(ensemble.lam_, "lam_")
 
@@ -106,7 +106,7 @@ def _(ensemble: SDEEnsemble) -> None:
 
 def _check_simulator(simulator: Simulator, lattice: Lattice) -> None:
     """Raise ValueError unless a simulator makes sense and has lattices such as this one."""
-    simulator._validate_parameters()
+    simulator.check_parameters()
     _check("kind of lattice", lattice.kind, simulator.kind)
     _check("boundary of the lattice", lattice.boundary, simulator.boundary)
 

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
+from sklmacro import (
+    Convergence,
+    HierarchicalUpsampler,
+    LocalRelax,
+    PartialEvolutionSampler,
+    Patches,
+)
 from sklmacro.checkpoint import rows as _rows
 from sklmacro.simulators import (
     Alloy,
@@ -200,8 +206,9 @@ def test_barriers_are_told_apart(tmp_path):
 # --- samplers ------------------------------------------------------------------------------------
 
 SMALL = Ising().sample_initial(24, 8, random_state=0)
-UPSAMPLER = {"relax_duration": 0.2, "relax_passes": "converged", "n_pilot": 20, "random_state": 0}
-SAMPLER = {"patch": 4, "n_joint": 8, "random_state": 0}
+RELAXATION = LocalRelax(duration=0.2, n_passes=Convergence(n_pilot=20))
+UPSAMPLER = {"relaxation": RELAXATION, "random_state": 0}
+SAMPLER = {"patch": Patches(4, n_joint=8), "random_state": 0}
 
 
 @pytest.mark.parametrize(
@@ -229,8 +236,8 @@ def test_samplers_refuse_other_settings_by_name(tmp_path):
 
     run()
     run(n_jobs=2, verbose=False)
-    with pytest.raises(ValueError, match=r"fit'.*patch=4, not 2"):
-        run(patch=2)
+    with pytest.raises(ValueError, match=r"fit'.*patch.cells=4, not 2"):
+        run(patch=Patches(2, n_joint=8))
     with pytest.raises(ValueError, match=r"fit'.*X="):
         run(SMALL[:20])
     with pytest.raises(ValueError, match=r"transform'.*groups="):
@@ -242,7 +249,7 @@ def test_samplers_refuse_other_settings_by_name(tmp_path):
 def test_a_wrong_call_makes_no_folder(tmp_path):
     folder = tmp_path / "new"
     with pytest.raises(ValueError, match="Expected n_joint of 0"):
-        PartialEvolutionSampler(Ising(), n_joint=2, checkpoint_dir=folder).fit(SMALL)
+        PartialEvolutionSampler(Ising(), patch=Patches(n_joint=2), checkpoint_dir=folder).fit(SMALL)
     with pytest.raises(ValueError, match="Expected times"):
         Ising().simulate(SMALL, [1.0, 0.5], checkpoint_dir=folder)
     assert not folder.exists()

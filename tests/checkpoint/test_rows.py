@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, StreamedPairs
+from sklmacro import (
+    HierarchicalUpsampler,
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    Patches,
+    StreamedPairs,
+)
 from sklmacro._base import workers as _parallel
 from sklmacro._base.workers import LARGEST_BATCH, map_batches
 from sklmacro.checkpoint import rows as _rows
@@ -181,12 +187,12 @@ def travelled(monkeypatch):
         yield sizes
 
 
-def sampler(**options):
-    return PartialEvolutionSampler(CHAIN, patch=5, random_state=0, **options)
+def sampler(n_joint=0):
+    return PartialEvolutionSampler(CHAIN, patch=Patches(5, n_joint=n_joint), random_state=0)
 
 
 def streamed(X):
-    upsampler = HierarchicalUpsampler(CHAIN, relax_duration=None, random_state=0)
+    upsampler = HierarchicalUpsampler(CHAIN, relaxation=None, random_state=0)
     steps = upsampler, sampler(), PatchAutoencoder(CHAIN, n_closure=0)
     return StreamedPairs(*steps, batch_size=50).fit(X[:2]).transform(X)
 
@@ -196,7 +202,7 @@ WORKS = {
     "simulate": lambda X: CHAIN.simulate(X, [0.1], observe=True),
     "moments": CHAIN.moments,
     "plateau": lambda X: dt_plateau(CHAIN, X, [0.1, 0.2], patch=5, n_replicas=2),
-    "upsample": lambda X: HierarchicalUpsampler(CHAIN, relax_duration=None).fit_transform(X),
+    "upsample": lambda X: HierarchicalUpsampler(CHAIN, relaxation=None).fit_transform(X),
     "evolve": lambda X: sampler().fit_transform(X),
     "evolve jointly": lambda X: sampler(n_joint=len(X)).fit(X),
     "stream": streamed,

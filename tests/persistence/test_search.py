@@ -32,7 +32,7 @@ from sklmacro import (
 )
 from sklmacro.persistence import search as _search
 from sklmacro.sde.base import PatchSDE
-from tests.fitted import DZ, PAIRS, SPINS, Flips, Z, sde
+from tests.fitted import DZ, PAIRS, SHORT_RELAX, SPINS, Flips, Z, sde
 from tests.killed_works import (
     CLOSED,
     GROUPS,
@@ -176,7 +176,7 @@ def test_fitted_parts_count(tmp_path):
     """Parameters of two frozen estimators are the same, and what they have learned is not."""
     one, two = (PatchAutoencoder(Flips(), patch=4, **SHORT).fit(X) for X in (SPINS, SPINS[:12]))
     upsampler, sampler = (
-        HierarchicalUpsampler(Flips(), relax_duration=0.1, random_state=0),
+        HierarchicalUpsampler(Flips(), relaxation=SHORT_RELAX, random_state=0),
         PartialEvolutionSampler(Flips(), patch=4, random_state=0),
     )
     for closure in (one, two, one):

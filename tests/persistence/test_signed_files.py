@@ -341,7 +341,7 @@ SIGNED = {
     ),
     "a buffer below 0": (
         "sampler",
-        argument("PartialEvolutionSampler", boundary="buffer", buffer=-3),
+        argument("PartialEvolutionSampler", boundary=-3),
         "buffer to be an integer of at least 0",
     ),
     "a simulator that makes no sense": (
