@@ -162,7 +162,7 @@ CHAIN = LinearChain()
 ALLOY = Alloy(2000.0, vacancy_fraction=0.02)
 JUMP = ALLOY.jump_time()
 IN_PYTHON = Alloy(2000.0, barriers=CallableBarriers(python_barriers), vacancy_fraction=0.02)
-STREAMS = ("words", "lanes", "side")  # random streams among the arrays of a trajectory
+STREAMS = ("rng_state", "lanes", "side")  # random streams among the arrays of a trajectory
 
 
 def simulate(simulator, cells, step, folder, n_jobs=1, n_samples=5, **options):

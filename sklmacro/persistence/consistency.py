@@ -57,6 +57,8 @@ def _(sampler: PartialEvolutionSampler) -> None:
     _check_simulator(simulator, lattice)
     sampler.check_parameters(lattice)
     _check("n_patches_", sampler.n_patches_, sampler.grid_.n_patches)
+    if sampler.dt_ is not None:
+        check_real(sampler.dt_, "dt_", low=0.0)
     if sampler.part("patch").n_joint:
         check_real(sampler.lam_, "lam_")
         check_real(sampler.lam_error_, "lam_error_")

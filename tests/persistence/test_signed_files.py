@@ -332,7 +332,7 @@ SIGNED = {
     "a time of evolution below 0": (
         "sampler",
         state("PartialEvolutionSampler", dt_=-1.0),
-        "Expected duration to be",
+        "Expected dt_ to be",
     ),
     "patches beyond an open edge": (
         "sampler",
@@ -342,7 +342,7 @@ SIGNED = {
     "a buffer below 0": (
         "sampler",
         argument("PartialEvolutionSampler", boundary=-3),
-        "buffer to be an integer of at least 0",
+        "width of a buffer, an integer of at least 1, but got -3",
     ),
     "a simulator that makes no sense": (
         "sampler",
