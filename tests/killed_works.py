@@ -350,8 +350,8 @@ SEARCHES = {
         GridSearchCV, partial(PatchSDERegressor, **MLP_SHORT), {"lam": [1.0, 2.0, 3.0]}, of_pairs
     ),
     "halving": searching(
-        HalvingGridSearchCV, partial(OnsagerSDE, **SHORT), {"training__lr": [0.01, 0.03, 0.1]}, of_pairs,
-        factor=2, min_resources=40, random_state=0, refit=False,
+        HalvingGridSearchCV, partial(OnsagerSDE, **SHORT), {"training__lr": [0.01, 0.03, 0.1]},
+        of_pairs, factor=2, min_resources=40, random_state=0, refit=False,
     ),
     "pipeline": searching(
         GridSearchCV, pipeline, {"sde__lam": ["K", 1.0, 2.0]}, of_snapshots, scoring=path_scorer,

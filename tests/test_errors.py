@@ -310,7 +310,10 @@ OWN = {
     "SDE dt 0": (lambda: sde(Z, -Z, dt=0.0), "0 < dt, but got 0.0"),
     "SDE hidden": (lambda: sde(drift_model=MLP("64")), "hidden to be a sequence .*but got '64'"),
     "SDE batch": (lambda: sde(drift_model=trained(batch_size=2.5)), "batch_size .*but got 2.5"),
-    "weight decay below 0": (lambda: sde(drift_model=trained(weight_decay=-1.0)), "0 <= weight_decay, but got -1.0"),
+    "weight decay below 0": (
+        lambda: sde(drift_model=trained(weight_decay=-1.0)),
+        "0 <= weight_decay, but got -1.0",
+    ),
     "bounds reversed": (lambda: sde(bounds=[(1.0, -1.0)]), "low < high .*but got .*1.0, -1.0"),
     "bounds of one number": (lambda: sde(bounds=[1.0]), "low < high .*but got .1.0."),
     "bounds no list": (lambda: sde(bounds=3), "low < high .*but got 3"),

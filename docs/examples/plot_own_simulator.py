@@ -106,4 +106,4 @@ paths = model[-1].simulate(z0, n_steps=310, dt=0.05, store_every=10, random_stat
 print(f"relative error of the mean path {mean_path_error(paths, truth):.1e}")
 print(f"truth against itself {mean_path_error(truth[::2], truth[1::2]):.1e}")
 
-TrajectoryDisplay.from_predictions(truth, paths, times=times, simulator=contact)
+TrajectoryDisplay.from_predictions(truth, paths, times=times, labels=contact)

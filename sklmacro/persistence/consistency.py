@@ -25,8 +25,6 @@ from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.simulators import Simulator
 
-FLAT = "_flat_output"  # whether increments of one component are a plain column
-
 
 def check_fitted(estimator: object, state: Iterable[str]) -> None:
     """Raise ValueError unless the attributes `state` are all that a fit leaves, or none of them."""
@@ -79,7 +77,7 @@ def _(sde: PatchSDE) -> None:
     n_in, d = sde.n_features_in_, sde.n_state_
     _check_least("n_state_", d, 1)
     _check_least("n_features_in_", n_in, d)
-    if getattr(sde, FLAT):
+    if sde.flat_output:
         _check("n_state_ of plain increments", d, 1)
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")
@@ -94,11 +92,11 @@ def _(sde: PatchSDE) -> None:
 def _(ensemble: SDEEnsemble) -> None:
     members = ensemble.members_
     _check_least("number of members_", len(members), 2)
-    for name in ("n_features_in_", "n_state_", FLAT):
+    for name in ("n_features_in_", "n_state_", "flat_output"):
         first = getattr(members[0], name)
         for member in members[1:]:
             _check(f"{name} of a member", getattr(member, name), first)
-        if name != FLAT:
+        if name != "flat_output":
             _check(name, getattr(ensemble, name), first)
     check_real(ensemble.lam_, "lam_")
 

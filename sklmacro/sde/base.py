@@ -81,6 +81,11 @@ class PatchSDE(LikelihoodRegressor, Roles):
     _flat_output: bool
 
     @property
+    def flat_output(self) -> bool:
+        """Return whether increments were one column of numbers, as predictions are then."""
+        return self._flat_output
+
+    @property
     def n_epochs(self) -> int:
         """Return the largest number of epochs of a fit; 0 where nothing is trained."""
         raise NotImplementedError
