@@ -130,12 +130,13 @@ def test_files_are_on_the_disk_before_they_are_moved_and_their_names_after(tmp_p
 
 def test_only_drafts_of_dead_processes_are_deleted(tmp_path, monkeypatch):
     """Another process, or another machine, may be writing; and other files are the user's."""
-    code = (
-        "import sys; from sklmacro.checkpoint.atomic import atomic_write\n"
-        "with atomic_write(sys.argv[1]) as d: d.touch(); import os; os._exit(0)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "dead")], check=True)
-    (dead,) = tmp_path.iterdir()
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: process.pid)
+        with atomic_write(tmp_path / "file") as dead:
+            dead.touch()
+    (tmp_path / "file").rename(dead)
     machine = re.search(r"[0-9a-f]{8}(?=-\d+-)", dead.name)[0]
     others = {".file-k3x_.partial", "mine.partial", ".hidden", dead.name.replace(machine, "0" * 8)}
     for name in others:

@@ -3,7 +3,6 @@
 Killed processes: test_killed.py.
 """
 
-import logging
 import os
 
 import numpy as np
@@ -87,19 +86,6 @@ def test_interrupted_trajectories_go_on(name, tmp_path, interrupt):
     np.testing.assert_array_equal(run(), expected)
 
 
-@pytest.mark.parametrize("how", [{"duration": 0.5}, {"n_events": 30}])
-def test_interrupted_snapshots_go_on(how, tmp_path, interrupt):
-    ising = Ising(2.3)
-    X = ising.sample_initial(9, 8, random_state=0)
-
-    def run(folder=tmp_path):
-        return ising.advance(X, random_state=1, checkpoint_dir=folder, **how)
-
-    interrupt(run, 4)
-    for found, expected in zip(run(), run(None), strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
 def test_without_a_seed_the_first_entropy_goes_on(tmp_path, interrupt):
     chain, X = LinearChain(), np.zeros((6, 5))
 
@@ -123,15 +109,6 @@ def test_threads_begin_and_processes_end(tmp_path, interrupt):
     with parallel_config("loky"):
         found = run()
     np.testing.assert_array_equal(found, run(None))
-
-
-def test_an_interrupt_says_how_to_resume(tmp_path, interrupt, caplog):
-    caplog.set_level(logging.WARNING)
-    X = Ising().sample_initial(3, 4, random_state=0)
-    raised = interrupt(lambda: Ising().advance(X, duration=1.0, checkpoint_dir=tmp_path), 2)
-    message = f"the same call with checkpoint_dir={str(tmp_path)!r} resumes it"
-    assert message in caplog.text
-    assert any(message in note for note in raised.__notes__)
 
 
 @pytest.mark.parametrize(
@@ -215,18 +192,16 @@ SAMPLER = {"patch": Patches(4, n_joint=8), "random_state": 0}
     ("estimator", "options"),
     [(HierarchicalUpsampler, UPSAMPLER), (PartialEvolutionSampler, SAMPLER)],
 )
-@pytest.mark.parametrize("n_files", [5, -3])
-def test_interrupted_samplers_go_on(estimator, options, n_files, tmp_path, interrupt):
+def test_interrupted_samplers_go_on(estimator, options, tmp_path, interrupt):
     def run(folder=tmp_path, n_jobs=1):
         one = estimator(Ising(), **options, checkpoint_dir=folder, n_jobs=n_jobs)
         return one.fit_transform(SMALL)
 
     expected = run(None)
-    run(tmp_path / "all")
-    n_all = sum(1 for path in (tmp_path / "all").rglob("*") if path.is_file())
-    interrupt(run, n_files % n_all)  # in fit, and in transform
+    interrupt(run, 5)  # in fit
+    interrupt(run, 7)  # in transform, or nearly
     assert run(n_jobs=2).tobytes() == expected.tobytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"all", "fit", "transform"}
+    assert {path.name for path in tmp_path.iterdir()} == {"fit", "transform"}
 
 
 def test_samplers_refuse_other_settings_by_name(tmp_path):

@@ -55,14 +55,6 @@ def test_of_an_ensemble_its_own_folder_is_named(interrupted, tmp_path, caplog):
     assert message.endswith(f"checkpoint_dir={str(tmp_path)!r} resumes it")
 
 
-def test_without_a_seed_the_first_one_serves(interrupted, tmp_path):
-    sde = clone(NET).set_params(checkpoint_dir=tmp_path, random_state=None)
-    with pytest.raises(KeyboardInterrupt):
-        sde.fit(PAIRS)
-    first, second = clone(sde).fit(PAIRS), clone(sde).fit(PAIRS)
-    np.testing.assert_array_equal(first.drift(PAIRS["z"]), second.drift(PAIRS["z"]))
-
-
 def test_what_the_result_does_not_depend_on_may_change(tmp_path):
     sde = clone(NET).set_params(checkpoint_dir=str(tmp_path)).fit(PAIRS)
     again = clone(sde).set_params(verbose=True, checkpoint_dir=Path(tmp_path)).fit(PAIRS)
