@@ -1,4 +1,15 @@
-"""Learn the macroscopic stochastic dynamics of large lattice systems from small simulations."""
+"""Learn the macroscopic stochastic dynamics of large lattice systems from small simulations.
+
+The way of the data, and the packages along it::
+
+    lattice, simulators     small snapshots                   Simulator.sample_initial, .simulate
+    sampling                large snapshots (Algorithm 1)     HierarchicalUpsampler
+                            snapshot pairs (Eqs. 3, 10)       PartialEvolutionSampler
+    closure                 macrostates z, their increments   PatchAutoencoder (Eqs. 1-3)
+    sde                     drift, diffusion, paths           PatchSDERegressor (Eqs. 4-7)
+    measures, plots         how good they are                 sklmacro.scoring, sklmacro.plots
+    persistence             files and searches that resume    save, load, Checkpointed
+"""
 
 import logging
 

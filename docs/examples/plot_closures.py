@@ -32,8 +32,8 @@ floor = np.mean([mean_path_error(q[::2], q[1::2]) for q in truth])
 
 small = spde.simulate(spde.sample_initial(40, 100, random_state=0), np.arange(0.0, 16.0, 0.75),
                       random_state=0).reshape(-1, 100, 2)  # fmt: skip
-large = skm.HierarchicalUpsampler(spde, relax_duration=None, random_state=0).fit_transform(small)
-sampler = skm.PartialEvolutionSampler(spde, patch=40, moments=True, n_patches_evolved=5)
+large = skm.HierarchicalUpsampler(spde, relaxation=None, random_state=0).fit_transform(small)
+sampler = skm.PartialEvolutionSampler(spde, patch=skm.Patches(40, n_evolved=5), moments=True)
 pairs = sampler.fit_transform(large)
 
 predicted, errors = {}, {}

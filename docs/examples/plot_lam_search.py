@@ -36,7 +36,7 @@ closure = skm.PatchAutoencoder(
     max_patches=10_000,
     random_state=0,
 )
-upsampler = skm.HierarchicalUpsampler(spde, factor=2, relax_duration=None, random_state=0)
+upsampler = skm.HierarchicalUpsampler(spde, factor=2, relaxation=None, random_state=0)
 large = upsampler.fit_transform(small.reshape(-1, 100, 2))
 pairs = closure.fit_transform(sampler.fit(large).transform(large, groups))
 

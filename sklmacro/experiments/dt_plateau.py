@@ -181,10 +181,15 @@ def _study(name: str, settings: Settings, run: Run) -> dict[str, Any]:
     """Return the plateau of one system."""
     case = CASES[name](settings, run)
     plateau = dt_plateau(
-        case.simulator, case.X, np.multiply(case.dts, case.unit), patch=case.patch,
-        boundary="buffer" if case.buffer else "ghost", buffer=case.buffer,
-        n_replicas=settings.n_replicas, random_state=run.seed, n_jobs=run.n_jobs,
-    )  # fmt: skip
+        case.simulator,
+        case.X,
+        np.multiply(case.dts, case.unit),
+        patch=case.patch,
+        boundary=case.buffer or "ghost",
+        n_replicas=settings.n_replicas,
+        random_state=run.seed,
+        n_jobs=run.n_jobs,
+    )
     return _numbers(plateau, case)
 
 

@@ -216,7 +216,7 @@ def _snapshots(
     rows = stream(seed, Stage.SPLIT).permutation(small_snapshots(SIMULATOR, learning, seed, run))
     upsample = pipeline(SIMULATOR, learning, seed, run)["upsample"]
     if not relaxed:
-        upsample.set_params(relax_duration=None)
+        upsample.set_params(relaxation=None)
     temperature, share = settings.cooler
     cooler = clone(upsample).set_params(
         simulator__temperature=temperature, random_state=1_000_000 + seed
@@ -238,9 +238,8 @@ def _learn(
     sampler: PartialEvolutionSampler = clone(steps["evolve"])
     p = option.evolved or (X.shape[1] // learning.side_small) ** 2
     n_joint = min(settings.n_joint, len(X)) if option.lam == "auto" else 0
-    sampler.set_params(
-        n_patches_evolved=p, moments=option.moments, augment=option.turned, n_joint=n_joint
-    )
+    sampler.set_params(moments=option.moments, augment=option.turned)
+    sampler.set_params(patch__n_evolved=p, patch__n_joint=n_joint)
     increments = "naive" if option.naive else "patch"
     closure = PatchAutoencoder(SIMULATOR, n_closure=0, increments=increments)
     sde = PatchSDERegressor(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro import HierarchicalUpsampler
+from sklmacro import HierarchicalUpsampler, LocalRelax
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._critical.learning import Learning, enlargements, small_snapshots
 from sklmacro.experiments._engine.run import Experiment, Run
@@ -55,14 +55,19 @@ def _upsampled(
     """Return large snapshots relaxed for some sweeps a site, or until at rest for None."""
     learning = settings.learning
     passes: tuple[int, ...] = ()
-    amount: dict[str, Any] = {"relax_duration": None if sweeps == 0 else (sweeps or 0) / VISITS}
+    relaxation = LocalRelax(patch=learning.side_small)
     if sweeps is None:
-        amount = {"relax_duration": learning.relax_duration, "relax_passes": "converged"}
+        relaxation.set_params(duration=learning.relax_duration, n_passes="converged")
+    else:
+        relaxation.set_params(duration=sweeps / VISITS)
     for i, factor in enumerate(enlargements(learning.side_small, settings.side)):
         upsampler = HierarchicalUpsampler(
-            ising, factor=factor, relax_patch=learning.side_small, n_jobs=run.n_jobs,
-            random_state=run.seed + 1 + i, **amount,
-        )  # fmt: skip
+            ising,
+            factor=factor,
+            relaxation=relaxation,
+            n_jobs=run.n_jobs,
+            random_state=run.seed + 1 + i,
+        )
         X = upsampler.fit_transform(X)
         passes += upsampler.n_passes_
     return X, passes

@@ -26,8 +26,10 @@ import numpy as np
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     Polynomial,
     Training,
@@ -85,7 +87,7 @@ def _snapshots(settings: Settings, how: str, seed: int, run: Run) -> tuple[np.nd
         relax = s.relax_duration if how == "relaxed" else None
         with run.stage(f"upsample: {how}"):
             X = HierarchicalUpsampler(
-                spde, factor=s.n_large // n, relax_duration=relax, **common
+                spde, factor=s.n_large // n, relaxation=LocalRelax(duration=relax), **common
             ).fit_transform(X)
     return X, groups
 
@@ -112,9 +114,13 @@ class _Learned:
         common: dict[str, Any] = {"random_state": seed, "verbose": run.verbose}
         with run.stage("moments and closures"):
             sampler = PartialEvolutionSampler(
-                spde, patch=settings.patch, n_patches_evolved=p, moments=True, dt=settings.dt,
-                n_jobs=run.n_jobs, **common,
-            )  # fmt: skip
+                spde,
+                patch=Patches(settings.patch, n_evolved=p),
+                moments=True,
+                dt=settings.dt,
+                n_jobs=run.n_jobs,
+                **common,
+            )
             self.closure = PatchAutoencoder(
                 spde, n_closure=settings.n_closure, hidden=(),
                 training=Training(max_epochs=settings.closure_epochs, lr=5e-3), **common,

@@ -236,6 +236,6 @@ def _theoretical_factor(best: Any) -> float | None:
     steps = [step for _, step in best.steps] if isinstance(best, Pipeline) else [best]
     for step in steps:
         if isinstance(step, PartialEvolutionSampler):
-            return step.n_patches_ / step.n_patches_evolved
+            return step.n_patches_ / step.part("patch").n_evolved
     last = steps[-1]
     return last.lam_ if getattr(last, "lam", None) == "K" and hasattr(last, "lam_") else None

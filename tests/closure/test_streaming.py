@@ -64,7 +64,7 @@ def test_pairs_are_those_of_the_three_steps(closure, batch_size):
 
 
 def test_lam_is_the_one_of_the_sampler():
-    sampler = clone(SAMPLER).set_params(n_joint=6)
+    sampler = clone(SAMPLER).set_params(patch__n_joint=6)
     streamed = StreamedPairs(UPSAMPLER, sampler, FrozenEstimator(FITTED), batch_size=3).fit(X)
     alone = clone(sampler).fit(clone(UPSAMPLER).fit_transform(X))
     assert streamed.sampler_.lam_ == alone.lam_ != alone.n_patches_

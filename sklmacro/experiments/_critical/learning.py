@@ -24,9 +24,12 @@ from typing import Any
 import numpy as np
 
 from sklmacro import (
+    Convergence,
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     Polynomial,
     SDEEnsemble,
@@ -106,11 +109,16 @@ def large_snapshots(
         steps.append((1, math.ceil(learning.burn_in / pass_sweeps)))
     for i, (factor, passes) in enumerate(steps):
         upsampler = HierarchicalUpsampler(
-            ising, factor=factor, relax_patch=learning.side_small, relax_passes=passes,
-            relax_duration=learning.relax_duration, random_state=seed + 1 + i, n_jobs=n_jobs,
-        )  # fmt: skip
+            ising,
+            factor=factor,
+            relaxation=LocalRelax(
+                duration=learning.relax_duration, n_passes=passes, patch=learning.side_small
+            ),
+            random_state=seed + 1 + i,
+            n_jobs=n_jobs,
+        )
         X = upsampler.fit_transform(X)
-        pilot = min(upsampler.n_pilot / len(X), 1) if passes == "converged" else 0
+        pilot = min(Convergence().n_pilot / len(X), 1) if passes == "converged" else 0
         updates += X.size * upsampler.n_passes_[0] * (1 + pilot) * pass_sweeps
     return X, updates
 
@@ -120,9 +128,12 @@ def states_along_relaxation(
 ) -> Iterator[np.ndarray]:
     """Yield the large snapshots after each of `n_states` further passes of LocalRelax."""
     on = HierarchicalUpsampler(
-        ising, factor=1, relax_patch=learning.side_small, relax_duration=learning.state_duration,
-        random_state=rng, n_jobs=n_jobs,
-    )  # fmt: skip
+        ising,
+        factor=1,
+        relaxation=LocalRelax(duration=learning.state_duration, patch=learning.side_small),
+        random_state=rng,
+        n_jobs=n_jobs,
+    )
     for _ in range(learning.n_states):
         X = on.fit_transform(X)
         yield X
@@ -161,9 +172,12 @@ def _moments_of_states(
     rng.bit_generator.state = state
     n_patches = (X.shape[1] // learning.side_small) ** 2
     sampler = PartialEvolutionSampler(
-        ising, patch=learning.side_small, moments=True, n_patches_evolved=n_patches,
-        random_state=seed, n_jobs=n_jobs,
-    )  # fmt: skip
+        ising,
+        patch=Patches(learning.side_small, n_evolved=n_patches),
+        moments=True,
+        random_state=seed,
+        n_jobs=n_jobs,
+    )
     closure, groups, found = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
     for states in states_along_relaxation(ising, X, learning, rng, n_jobs):
         found.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))

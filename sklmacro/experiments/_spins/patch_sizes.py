@@ -232,7 +232,7 @@ def _moments(
 ) -> PartialEvolutionSampler:
     """Return a sampler of the moments of all patches."""
     n_patches = _n_patches(settings, side)
-    return clone(sampler).set_params(moments=True, n_patches_evolved=n_patches)
+    return clone(sampler).set_params(moments=True, patch__n_evolved=n_patches)
 
 
 def _with_closures(

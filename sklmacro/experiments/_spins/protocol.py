@@ -21,8 +21,10 @@ from sklearn.pipeline import Pipeline
 from sklmacro import (
     MLP,
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     Training,
 )
@@ -76,15 +78,18 @@ def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> P
                 "upsample",
                 HierarchicalUpsampler(
                     simulator, factor=settings.side_large // settings.side_small, method="shuffle",
-                    relax_duration=settings.relax_duration, relax_passes=settings.relax_passes,
+                    relaxation=LocalRelax(
+                        duration=settings.relax_duration, n_passes=settings.relax_passes
+                    ),
                     n_jobs=run.n_jobs, **common,
                 ),
             ),
             (
                 "evolve",
                 PartialEvolutionSampler(
-                    simulator, patch=settings.side_small, dt=settings.dt,
-                    n_patches_evolved=settings.n_patches_evolved, n_jobs=run.n_jobs, **common,
+                    simulator,
+                    patch=Patches(settings.side_small, n_evolved=settings.n_patches_evolved),
+                    dt=settings.dt, n_jobs=run.n_jobs, **common,
                 ),
             ),
             (
