@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklmacro._base.streams import resolve_entropy
@@ -23,6 +24,7 @@ from sklmacro.checkpoint.atomic import ENDING, atomic_write, remove_drafts
 from sklmacro.checkpoint.container import read_container, write_container
 from sklmacro.checkpoint.identity import differences, identity
 from sklmacro.checkpoint.reading import decode
+from sklmacro.checkpoint.rows import SavedRows
 from sklmacro.checkpoint.writing import encode
 
 FORMAT = 2
@@ -106,6 +108,10 @@ class Checkpoint:
     def delete(self, name: str) -> None:
         """Delete a part, if it is there."""
         self._path(name).unlink(missing_ok=True)
+
+    def rows(self, part: str, n_rows: int, out: Mapping[str, np.ndarray]) -> SavedRows:
+        """Return rows of arrays that are saved in parts of a name while they are filled."""
+        return SavedRows(self, part, n_rows, out)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"

@@ -19,8 +19,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_integer
 from sklmacro._base.estimators import SetOutput
 from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro._base.workers import fill_rows
 from sklmacro.checkpoint.checkpoint import resume
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.codec import PatchCodec
 from sklmacro.sampling.evolution import PartialEvolutionSampler

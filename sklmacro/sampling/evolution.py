@@ -20,9 +20,9 @@ from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, Streams, resolve_entropy
+from sklmacro._base.workers import fill_rows
 from sklmacro.checkpoint.atomic import check_out, fill_array
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.boundary import Boundary, Ghost, as_boundary

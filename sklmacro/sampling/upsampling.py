@@ -22,9 +22,9 @@ from sklmacro._base.checks import check_cells, check_choice, check_integer
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro._base.workers import fill_rows
 from sklmacro.checkpoint.atomic import check_out, fill_array
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.enlarge import METHODS, enlarge
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.evolver import Visits

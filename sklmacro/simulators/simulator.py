@@ -12,9 +12,8 @@ import numpy as np
 
 from sklmacro._base.checks import check_cells, check_integer, check_times
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro._base.workers import numbered
+from sklmacro._base.workers import fill_rows, numbered
 from sklmacro.checkpoint.checkpoint import resume
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.protocol import Evolution, SimulatorProtocol

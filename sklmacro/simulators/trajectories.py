@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import numbered
+from sklmacro._base.workers import fill_rows, numbered
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume
-from sklmacro.checkpoint.rows import Saver, fill_rows
+from sklmacro.checkpoint.rows import Saver
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.protocol import Duration, Evolution, SimulatorProtocol
 

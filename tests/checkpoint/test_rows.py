@@ -15,10 +15,10 @@ from sklmacro import (
     StreamedPairs,
 )
 from sklmacro._base import workers as _parallel
-from sklmacro._base.workers import LARGEST_BATCH, map_batches
+from sklmacro._base.workers import LARGEST_BATCH, fill_rows, map_batches
 from sklmacro.checkpoint import rows as _rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
-from sklmacro.checkpoint.rows import Saver, fill_rows
+from sklmacro.checkpoint.rows import Saver
 from sklmacro.scoring import dt_plateau, mmd2_paths
 from sklmacro.simulators import LinearChain
 
