@@ -97,12 +97,8 @@ def test_successive_halving_finds_the_same_lam(reference):
     assert found.cv_results_["n_resources"][rows].tolist() == [80, 80, 80]
 
 
-@pytest.mark.parametrize(
-    "grid",
-    [{"sde__lam": ["K", 1.0, 16.0]}, {"closure__n_closure": [0, 1], "sde__lam": ["K", 2.0]}],
-    ids=["lam", "n_closure"],
-)
-def test_a_search_does_not_depend_on_the_workers(small, reference, grid):
+def test_a_search_does_not_depend_on_the_workers(small, reference):
+    grid = {"closure__n_closure": [0, 1], "sde__lam": ["K", 2.0]}
     one, two = (
         search(pipeline(), grid, reference, n_jobs=n_jobs, refit=False).fit(small, groups=GROUPS)
         for n_jobs in (1, 2)
