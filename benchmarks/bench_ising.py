@@ -13,8 +13,7 @@ from benchmarks.baselines_ising import (
 )
 from benchmarks.measure import compare
 from sklmacro.lattice import Lattice
-from sklmacro.simulators import Ising
-from sklmacro.simulators.simulator import whole
+from sklmacro.simulators import Duration, EventCount, Evolution, Ising
 
 FIELD = 0.1  # of LocalRelax
 WINDOW, STRIDE, BATCH = 16, 8, 256
@@ -30,14 +29,16 @@ class System:
         self.lattice = self.model.lattice(self.x.shape)
         self.attempts(sweeps)
 
+    def evolve(self, span):
+        evolution = Evolution(self.lattice.full_window, span, self.rng)
+        self.model.advance_window(self.x, self.lattice, evolution)
+
     def attempts(self, duration):
-        window = whole(self.lattice)
-        self.model._advance_window(self.x, self.lattice, window, duration, None, self.rng)
+        self.evolve(Duration(duration))
         return duration * self.lattice.n_sites
 
     def events(self, n_events):
-        window = whole(self.lattice)
-        self.model._advance_window(self.x, self.lattice, window, None, n_events, self.rng)
+        self.evolve(EventCount(n_events))
         return n_events
 
     def relax(self):
@@ -45,7 +46,8 @@ class System:
         starts = [range(0, n, STRIDE) for n in self.lattice.cells]
         origins = np.array([(i, j) for i in starts[0] for j in starts[1]])
         extent, n_events = (WINDOW, WINDOW), WINDOW**2
-        self.model._advance_windows(self.x, self.lattice, origins, extent, None, n_events, self.rng)
+        span = EventCount(n_events)
+        self.model.advance_windows(self.x, self.lattice, origins, extent, span, self.rng)
         return n_events * len(origins)
 
 

@@ -7,6 +7,8 @@ from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
 from sklmacro.sampling.evolution import PartialEvolutionSampler
+from sklmacro.sampling.patches import Patches
+from sklmacro.sampling.relaxation import Convergence, LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.onsager import OnsagerSDE
@@ -14,11 +16,14 @@ from sklmacro.sde.regressor import PatchSDERegressor
 
 __all__ = [
     "Checkpointed",
+    "Convergence",
     "HierarchicalUpsampler",
+    "LocalRelax",
     "OnsagerSDE",
     "PartialEvolutionSampler",
     "PatchAutoencoder",
     "PatchSDERegressor",
+    "Patches",
     "SDEEnsemble",
     "StreamedPairs",
     "load",

@@ -40,15 +40,16 @@ class Flips(Simulator):
     def __init__(self, rate=1.0):
         self.rate = rate
 
-    def _draw_initial(self, lattice, rng):
+    def draw_initial(self, lattice, rng):
         return rng.choice(np.array([-1, 1], np.int8), lattice.site_shape)
 
-    def _advance_window(self, x, lattice, window, duration, n_events, rng):
+    def advance_window(self, x, lattice, evolution):
+        window, span, rng = evolution
         box = lattice.mesh(*window)
         x[box] = np.where(
-            rng.random(x[box].shape) < -np.expm1(-self.rate * duration), -x[box], x[box]
+            rng.random(x[box].shape) < -np.expm1(-self.rate * span.time), -x[box], x[box]
         )
-        return duration
+        return span.time
 
 
 RNG = np.random.default_rng(0)

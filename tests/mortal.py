@@ -51,10 +51,10 @@ class MortalChain(LinearChain):
         super().__init__(gamma)
         self.folder = folder
 
-    def _advance_window(self, *args):
+    def advance_window(self, *args):
         notes = Path(self.folder) / f"steps of {os.getpid()}"
         with notes.open("a") as file:
             file.write(".")
         if parent_process() is not None and notes.stat().st_size == 6:
             die_once(self.folder)
-        return super()._advance_window(*args)
+        return super().advance_window(*args)

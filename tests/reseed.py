@@ -1,9 +1,8 @@
 """Other random numbers for all tests at once: what ``pytest --reseed K`` does to their seeds.
 
 Every integer seed s becomes s XOR 2^64 K on its way into `numpy.random.default_rng` and into
-`numpy.random.SeedSequence`, from which all streams of the library are made (`sklmacro._base.streams`).
-Equal seeds still give equal streams, other seeds other ones, and no seed gives the stream that it
-gives without K.
+`numpy.random.SeedSequence`, from which all streams of the library are made. Equal seeds still give
+equal streams, other seeds other ones, and no seed gives the stream that it gives without K.
 """
 
 import numbers

@@ -272,7 +272,8 @@ def test_everything_public_has_a_docstring():
 def test_estimators_document_every_parameter(name):
     estimator = getattr(sklmacro, name)
     text = inspect.getdoc(estimator)
-    documented = text[text.index("Parameters") : text.index("Attributes")]
+    end = text.index("Attributes") if "Attributes" in text else text.index("Examples")
+    documented = text[text.index("Parameters") : end]
     for parameter in inspect.signature(estimator).parameters:
         assert parameter in documented, parameter
     assert "Examples" in text

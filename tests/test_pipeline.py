@@ -271,13 +271,13 @@ class CountedIsing(Ising):
         with open(self.log, "a") as file:
             file.write(letter)
 
-    def _advance_windows(self, *args):
+    def advance_windows(self, *args):
         self._note("r")  # LocalRelax of one snapshot
-        super()._advance_windows(*args)
+        super().advance_windows(*args)
 
-    def _advance_apart(self, X, *args):
+    def advance_apart(self, X, *args):
         self._note("e" * len(X))  # one evolved patch each
-        return super()._advance_apart(X, *args)
+        return super().advance_apart(X, *args)
 
 
 def test_a_cached_search_over_lam_simulates_once_per_split(small, reference, tmp_path):

@@ -89,8 +89,8 @@ fig, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for k, (name, values) in enumerate({"direct": direct, "learned": learned}.items()):
     mean, error = np.array(values).T
     exponent = power_law(sizes, mean, error)
-    ScalingDisplay(np.full(3, T), sizes, mean, error, Tc=T, exponent=-1 / 8, label="<|M|>").plot(
-        ax, kind="size", name=name, style=k
+    ScalingDisplay(T, sizes, mean, error, exponent=-1 / 8).plot(
+        ax, kind="size", name=name, style=k, label="<|M|>"
     )
     print(f"{name}: <|M|> " + ", ".join(f"{m:.3f} +- {e:.3f}" for m, e in values)
           + f"; beta/nu = {-exponent.value:.3f} +- {exponent.error:.3f}")  # fmt: skip

@@ -71,7 +71,7 @@ paths = sde.simulate(z0, n_steps=400, dt=0.25, store_every=8, random_state=3)
 
 groups = np.repeat(np.arange(4), 100)
 TrajectoryDisplay.from_predictions(
-    truth, paths, times=times, groups_true=groups, groups_pred=groups, simulator=ising,
+    truth, paths, times=times, groups_true=groups, groups_pred=groups, labels=ising,
     time_label="time [sweeps]",
 )  # fmt: skip
 

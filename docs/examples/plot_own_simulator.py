@@ -48,22 +48,22 @@ class Contact(Simulator):
         self.beta = beta
 
     # States in which none is infected stay as they are: they have no noise to learn.
-    def _draw_initial(self, lattice, rng):
+    def draw_initial(self, lattice, rng):
         return rng.random(lattice.cells) < rng.uniform(0.03, 1.0)
 
-    def _advance_window(self, x, lattice, window, duration, n_events, rng):
-        origin, extent = window
+    def advance_window(self, x, lattice, evolution):
+        (origin, extent), span, rng = evolution
         total = max(1.0, self.beta)
-        n = rng.poisson(total * duration * np.prod(extent))
+        n = rng.poisson(total * span.time * np.prod(extent))
         sites = (rng.integers(extent, size=(n, 2)) + origin) % lattice.cells
         attempt(x, sites, rng.random(n), self.beta, total)
-        return duration
+        return span.time
 
     def density(self, x):
         unlike = [x != np.roll(x, step, axis) for step in (1, -1) for axis in (0, 1)]
         return np.stack([x, np.mean(unlike, axis=0)], axis=-1).astype(float)
 
-    def _events(self, x, lattice, window):
+    def events(self, x, lattice, window):
         """List all that can happen next, for exact moments of increments."""
         box = lattice.window(*window)
         sites = np.arange(x.size).reshape(x.shape)[box].ravel()
@@ -106,4 +106,4 @@ paths = model[-1].simulate(z0, n_steps=310, dt=0.05, store_every=10, random_stat
 print(f"relative error of the mean path {mean_path_error(paths, truth):.1e}")
 print(f"truth against itself {mean_path_error(truth[::2], truth[1::2]):.1e}")
 
-TrajectoryDisplay.from_predictions(truth, paths, times=times, simulator=contact)
+TrajectoryDisplay.from_predictions(truth, paths, times=times, labels=contact)

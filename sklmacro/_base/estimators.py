@@ -72,7 +72,8 @@ def begin_fit(
     in_order : bool, default=True
         Whether they follow each other.
     """
-    context = estimator._init_callback_context(max_subtasks=n_tasks, sequential_subtasks=in_order)
+    begin = estimator._init_callback_context  # noqa: SLF001 - scikit-learn's hook for fits
+    context = begin(max_subtasks=n_tasks, sequential_subtasks=in_order)
     return FitTask(context, estimator=estimator, X=X, y=y)
 
 
@@ -81,13 +82,13 @@ def as_one_task(fit: Callable[..., Any]) -> Callable[..., Any]:
 
     @with_callbacks
     @wraps(fit)
-    def told(self: Any, X: Any, y: Any = None) -> Any:
+    def fit_as_task(self: Any, X: Any, y: Any = None) -> Any:
         task = begin_fit(self, X, y)
         fit(self, X, y)
         task.end(fitted=dict)
         return self
 
-    return told
+    return fit_as_task
 
 
 class SetOutput(TransformerMixin):

@@ -10,6 +10,7 @@ taken there, with a FutureWarning, and from files.
 """
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
@@ -25,7 +26,8 @@ class Roles(BaseEstimator):
     roles : dict of str to callable
         For each parameter that is a part, the function that turns its value into the object.
     former : dict of str to str
-        Names that constructors had before, and where they belong now: "role__name".
+        Names that constructors had before, and where they belong now: "role__name", or "name".
+        Those of a part that depends on another come after it.
     """
 
     roles: ClassVar[Mapping[str, Callable[[Any], BaseEstimator]]] = {}
@@ -42,22 +44,22 @@ class Roles(BaseEstimator):
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of parts by double underscores."""
-        params = {self._present_name(name): value for name, value in params.items()}
+        names = [name for name in params if name in self.former]
+        if names:
+            _warn_of(type(self), names)
+            for name in names:
+                value = self.converted(name, params.pop(name))
+                if value is not ...:
+                    params[self.former[name]] = value
         super().set_params(**{name: v for name, v in params.items() if "__" not in name})
         inner = {name: value for name, value in params.items() if "__" in name}
         for role in {name.partition("__")[0] for name in inner} & set(self.roles):
             setattr(self, role, self.part(role))
         return super().set_params(**inner)
 
-    def _present_name(self, name: str) -> str:
-        if name not in self.former:
-            return name
-        _warn_of(type(self), [name])
-        return self.former[name]
-
     @classmethod
     def translated(cls, arguments: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
-        """Return arguments of the constructor, those of former names put into their parts.
+        """Return arguments of the constructor, those of former names put where they belong.
 
         Raises
         ------
@@ -65,21 +67,40 @@ class Roles(BaseEstimator):
             If a part does not have such a parameter, and `strict`; else it is left out.
         """
         result = {name: value for name, value in arguments.items() if name not in cls.former}
-        defaults = cls().get_params(deep=False) if len(result) < len(arguments) else {}
-        for name, value in arguments.items():
-            if name not in cls.former:
-                continue
+        for name in (name for name in cls.former if name in arguments):
             role, _, inner = cls.former[name].partition("__")
-            part = clone(cls.roles[role](result.get(role, defaults[role])))
-            nested = inner.partition("__")[0]
-            if nested in part.get_params(deep=False):
-                result[role] = part.set_params(**{inner: value})
+            value = cls.converted(name, arguments[name])
+            if value is ...:
+                continue
+            if not inner:
+                result[role] = value
+                continue
+            given = result.get(role, inspect.signature(cls).parameters[role].default)
+            part = cls.roles[role](given)
+            if _has_parameter(part, inner):
+                result[role] = clone(part).set_params(**{inner: value})
             elif strict:
                 raise ValueError(
-                    f"Expected parameters that {role}={result.get(role, defaults[role])!r} reads, "
-                    f"but got {name}={value!r}; leave it out, or choose another {role}."
+                    f"Expected parameters that {role}={given!r} reads, but got {name}={value!r}; "
+                    f"leave it out, or choose another {role}."
                 )
         return result
+
+    @classmethod
+    def converted(cls, name: str, value: Any) -> Any:
+        """Return what the value of a former parameter is now; ... for nothing to set."""
+        return value
+
+
+def _has_parameter(part: Any, name: str) -> bool:
+    """Tell whether a part has a parameter, of its own or, by double underscores, of a part."""
+    own, _, inner = name.partition("__")
+    if not hasattr(part, "get_params") or own not in part.get_params(deep=False):
+        return False
+    if not inner:
+        return True
+    nested = part.part(own) if own in getattr(part, "roles", ()) else getattr(part, own)
+    return _has_parameter(nested, inner)
 
 
 def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:

@@ -75,7 +75,7 @@ class Streams(Sequence):
 
     Attributes
     ----------
-    words, keys : ndarray of uint64, shape (n_samples, 4)
+    states, keys : ndarray of uint64, shape (n_samples, 4)
         `SeedSequence(entropy, spawn_key=(stage, index)).generate_state(8, numpy.uint64)` of each
         sample, in a fraction of the time: states for kernels, to be stepped in place, and keys for
         `choose`.
@@ -84,7 +84,7 @@ class Streams(Sequence):
     def __init__(self, entropy: int, stage: Stage, indices: Sequence[int] | np.ndarray):
         self._entropy, self._stage, self._indices = entropy, stage, indices
         words = _seed_words(entropy, stage, np.asarray(indices, np.uint32), 8)
-        self.words, self.keys = words[:, :4].copy(), words[:, 4:]
+        self.states, self.keys = words[:, :4].copy(), words[:, 4:]
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -40,6 +40,7 @@ from sklmacro.checkpoint.checkpoint import of_fit
 from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, fit_codec
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
+from sklmacro.lattice.windows import Window
 from sklmacro.sampling.pairs import (
     common_fields,
     has_moments,
@@ -71,7 +72,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         Increments by Eq. 10, or by Eq. 9 (the published baseline).
     n_events_encoded : int, default=None
         For pairs of moments, the number of events of a patch that are encoded, or of directions of
-        the noise of a diffusion, drawn without bias; None takes all. See `sklmacro.closure.moments`.
+        the noise of a diffusion, drawn without bias; None takes all.
     hidden : sequence of int, default=(128, 64)
         Hidden layers of the dense nets.
     max_patches : int, default=50_000
@@ -327,7 +328,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         """Return phi*(x_{t,I}), mean over the evolved patches."""
         observe = self.simulator_.observe_window
         rows = zip(pairs["x"], pairs["origin"].tolist(), strict=True)
-        found = [[observe(x, (tuple(o), cells)) for o in origins] for x, origins in rows]
+        found = [[observe(x, Window(tuple(o), cells)) for o in origins] for x, origins in rows]
         return np.mean(found, axis=1)
 
     def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:

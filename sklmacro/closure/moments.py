@@ -20,8 +20,12 @@ import numpy as np
 from sklmacro._base.streams import Stage, stream
 from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec
 from sklmacro.lattice.patches import PatchGrid
+from sklmacro.lattice.windows import Window
+from sklmacro.sampling.boundary import Ghost
+from sklmacro.sampling.evolver import PatchEvolver
 from sklmacro.sampling.pairs import patch_cells
 from sklmacro.simulators import Simulator
+from sklmacro.simulators.protocol import Duration
 
 # Of central differences in units of the fields' spread: errors of rounding and of the fourth order
 # are alike in second differences.
@@ -113,9 +117,9 @@ def latent_moments(
 def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) -> None:
     """Raise ValueError unless the observables' moments of a pair are the simulator's."""
     x, origins = pair["x"][np.newaxis], pair["origin"][np.newaxis]
-    b, A = simulator._moments_apart(x, grid.lattice, origins, grid.cells)
-    n_s, p, dt = grid.sites_per_patch, len(pair["origin"]), pair["dt"]
-    mean, cov = b[0].mean(axis=0) / n_s * dt, A[0].mean(axis=0) / (p * n_s**2) * dt
+    span = Duration(float(pair["dt"]))
+    evolver = PatchEvolver(simulator, grid.lattice, grid.cells, Ghost(), span)
+    mean, cov = (part[0] * span.time for part in evolver.moments(x, origins))
     spread = np.sqrt(np.trace(cov))
     if not (
         np.allclose(mean, pair["d_obs"], rtol=SAME, atol=SAME * spread)
@@ -140,7 +144,7 @@ def _probe_events(
     rng: np.random.Generator,
 ) -> Probe:
     """Return the patches that the events of a window touch, before and after them."""
-    events = simulator._events(x, grid.lattice, (origin, grid.cells))
+    events = simulator.events(x, grid.lattice, Window(origin, grid.cells))
     rates = np.asarray(events.rates, float)
     chosen, weights = _draw_events(rates, n_drawn, rng)
     sites, states = events.sites[chosen], events.states[chosen]
@@ -222,7 +226,7 @@ def _probe_noise(
 
     `scale`, () or (n_fields,), is the spread of the fields.
     """
-    drift, noise = simulator._one_step(x, grid.lattice, (origin, grid.cells))
+    drift, noise = simulator.one_step(x, grid.lattice, Window(origin, grid.cells))
     patch, sigma = x[grid.lattice.mesh(origin, grid.cells)], noise.ravel()
     noisy = np.flatnonzero(sigma)
     if n_drawn is None or n_drawn >= len(noisy):

@@ -52,8 +52,8 @@ class StreamedPairs(SetOutput, BaseEstimator):
     verbose : bool, default=False
         Show progress with the time left.
     checkpoint_dir : str or Path, default=None
-        Folder in which latent pairs that are ready are kept, so that transform goes on from there
-        when an interrupted call is made again. The steps are fitted again: give each an integer as
+        Folder in which finished latent pairs are saved, so that transform resumes there when an
+        interrupted call is made again. The steps are fitted again: give each an integer as
         `random_state`.
 
     Attributes
@@ -146,9 +146,9 @@ class StreamedPairs(SetOutput, BaseEstimator):
         def large(numbers: np.ndarray) -> np.ndarray:
             return self._large(self._starts(X, numbers), numbers, seed)
 
-        self.sampler_._prepare(large(np.arange(1)))
-        if check_integer(self.sampler_.n_joint, "n_joint", low=0):
-            self.sampler_._fit_lam(self._n_large(X), large, X=X, upsampler=self.upsampler)
+        self.sampler_.prepare(large(np.arange(1)))
+        if self.sampler_.part("patch").n_joint:
+            self.sampler_.fit_lam(self._n_large(X), large, X=X, upsampler=self.upsampler)
         self.closure_.fit(self._training_pairs(X, self._groups(X, groups)), None)
         return self
 
@@ -169,14 +169,14 @@ class StreamedPairs(SetOutput, BaseEstimator):
         Returns
         -------
         pairs : structured ndarray
-            One row for each large snapshot, or two with mirror images; see `sklmacro.sampling.pairs`.
+            One row for each large snapshot, or two with mirror images; see `sklmacro.pairs`.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True, ensure_all_finite=False)
         X = self._small(X)
         groups = self._groups(X, groups)
         entropies = self._entropies()
-        copies = self.sampler_._copies(self._large_shape(X.shape[1:]))
+        copies = self.sampler_.n_copies(self._large_shape(X.shape[1:]))
 
         def work(starts: Any, numbers: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
             latent = self.closure_.transform(self._pairs(starts, numbers, groups, entropies))
@@ -204,7 +204,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
     def _small(self, X: np.ndarray) -> np.ndarray:
         """Return small snapshots, checked; large ones are checked batch by batch."""
-        return X if self.upsampler_ is None else self.upsampler_._small(X, reset=False)
+        return X if self.upsampler_ is None else self.upsampler_.check_small(X)
 
     def _n_large(self, X: np.ndarray) -> int:
         return len(X) * (1 if self.upsampler_ is None else self.upsampler_.n_repeats)
@@ -217,7 +217,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
         return np.repeat(check_groups(groups, len(X)), n_large // len(X))
 
     def _large_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape if self.upsampler_ is None else self.upsampler_._large_shape(shape)
+        return shape if self.upsampler_ is None else self.upsampler_.large_shape(shape)
 
     def _batch(self, X: np.ndarray) -> int:
         """Return the number of large snapshots in a batch."""
@@ -234,23 +234,20 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
     def _starts(self, X: np.ndarray, numbers: np.ndarray) -> Any:
         """Return what large snapshots of given numbers are made of."""
-        return X[numbers] if self.upsampler_ is None else self.upsampler_._starts(X, numbers)
+        return X[numbers] if self.upsampler_ is None else self.upsampler_.starts(X, numbers)
 
     def _large(self, starts: Any, numbers: np.ndarray, entropy: int) -> np.ndarray:
         """Return large snapshots of given numbers."""
         if self.upsampler_ is None:
             return starts
-        return self.upsampler_._large(starts, numbers, entropy)
+        return self.upsampler_.grow(starts, numbers, entropy)
 
     def _pairs(
         self, starts: Any, numbers: np.ndarray, groups: np.ndarray, entropies: tuple[int, int]
     ) -> np.ndarray:
         """Return the snapshot pairs of large snapshots of given numbers and groups."""
-        sampler = self.sampler_
-        large = sampler._large(self._large(starts, numbers, entropies[0]), reset=False)
-        pairs = np.empty(sampler._copies(large.shape[1:]) * len(large), sampler._dtype(large))
-        sampler._fill(large, numbers, groups, entropies[1], pairs)
-        return pairs
+        large = self.sampler_.check_large(self._large(starts, numbers, entropies[0]))
+        return self.sampler_.sample(large, numbers, groups, entropies[1])
 
     def _training_pairs(self, X: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return snapshot pairs to fit the closure to."""

@@ -1,7 +1,7 @@
 """Where dt belongs: rates and diffusion over dt, for every system of the paper.
 
 Each system is followed from large snapshots of the states that its experiment visits, one patch of
-each evolved as there, see `sklmacro.measures.plateau`. The dt of the experiment should lie where both curves
+each evolved as there, see `dt_plateau`. The dt of the experiment should lie where both curves
 are flat; that of exact moments is 0. Near the critical point, where they are those of all patches,
 the whole lattice is followed.
 """

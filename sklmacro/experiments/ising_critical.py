@@ -206,21 +206,18 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     def shown(source: str, k: int, rows: np.ndarray) -> ScalingDisplay:
         values, errors = arrays[source][rows, k], arrays[f"{source}_error"][rows, k]
         power = (-EXACT["beta/nu"], EXACT["gamma/nu"], 0.0)[k]
-        return ScalingDisplay(
-            T[rows], L[rows], values, errors, Tc=TC, nu=1.0, exponent=power, label=NAMES[k]
-        )
+        return ScalingDisplay(T[rows], L[rows], values, errors, Tc=TC, nu=1.0, exponent=power)
 
     for style, source in enumerate(("method", "direct")):
         look: dict[str, Any] = {"name": source, "style": style}
         for k in (0, 1):
-            shown(source, k, here).plot(panels[0, k], kind="size", **look)
-            shown(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **look)
-        shown(source, 2, everywhere).plot(panels[0, 2], **look)
+            own = look | {"label": NAMES[k]}
+            shown(source, k, here).plot(panels[0, k], kind="size", **own)
+            shown(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **own)
+        shown(source, 2, everywhere).plot(panels[0, 2], label=NAMES[2], **look)
         slope, error = arrays[f"slopes_{source}"].T
-        slopes = ScalingDisplay(
-            TC, settings.sides, -slope, error, exponent=1 / EXACT["nu"], label="-dU/dT at Tc"
-        )
-        slopes.plot(panels[1, 0], kind="size", **look)
+        slopes = ScalingDisplay(TC, settings.sides, -slope, error, exponent=1 / EXACT["nu"])
+        slopes.plot(panels[1, 0], kind="size", label="-dU/dT at Tc", **look)
     for k in (0, 1):
         ratio = numbers["collapse residual"][NAMES[k]]["ratio"]
         panels[0, k].set_title(f"T = {at:g}, fitted to these points alone")

@@ -94,7 +94,7 @@ def _predator_prey(settings: Settings, run: Run) -> dict[str, Any]:
     x = spde.sample_initial(1, settings.predator_cells, random_state=run.seed)
     x = spde.advance(x, duration=5.0, random_state=run.seed)[0][0]
     whole, apart = _replicas(spde, x, settings, n, 1, run)
-    drift, noise = spde._one_step(x, spde.lattice(x.shape), ((0,), (len(x),)))
+    drift, noise = spde.one_step(x, spde.lattice(x.shape), ((0,), (len(x),)))
     exact = (x + drift * spde.step).reshape(whole.shape[1:])
     variance = (noise**2 * spde.step).reshape(exact.shape)  # Appendix E: independent, per cell
 

@@ -28,12 +28,14 @@ def enlarge(
     ValueError
         If the method is unknown, or "linear" is asked of integer states.
     """
-    check_choice(method, "method", METHODS)
-    if method == "linear":
-        return interpolate(x, factor, periodic=periodic)
+    if method == "replicate":
+        return replicate(x, factor)
     if method == "shuffle":
         return shuffle(x, factor, rng)
-    return replicate(x, factor) if method == "replicate" else tile(x, factor)
+    if method == "tile":
+        return tile(x, factor)
+    check_choice(method, "method", METHODS)
+    return interpolate(x, factor, periodic=periodic)
 
 
 def replicate(x: np.ndarray, factor: tuple[int, ...]) -> np.ndarray:

@@ -15,11 +15,14 @@ Sites and cells are numbered in C order: the last axis runs fastest.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
+from sklmacro._base.checks import check_cells
+from sklmacro.lattice.windows import Window
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def _first_shell(kind: str) -> np.ndarray:
 
 
 @lru_cache
-def surroundings_of(kind: str, radius: float) -> np.ndarray:
+def offsets_within(kind: str, radius: float) -> np.ndarray:
     """Return the offsets to all sites within a distance of each basis site.
 
     Parameters
@@ -113,17 +116,17 @@ def surroundings_of(kind: str, radius: float) -> np.ndarray:
     cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
     separation = (cells[:, None] + basis - basis[:, None, None]) @ vectors
     distance = np.linalg.norm(separation, axis=-1)  # (n_basis, n_cells, n_basis)
-    found = []
+    offsets_of: list[np.ndarray] = []
     for b in range(n_basis):
         cell, site = np.nonzero((distance[b] > 1e-9) & (distance[b] <= radius + 1e-9))
         order = np.lexsort(separation[b, cell, site].round(6).T[::-1])
-        found.append(np.column_stack([cells[cell], site])[order])
-    if not len(found[0]):
+        offsets_of.append(np.column_stack([cells[cell], site])[order])
+    if not len(offsets_of[0]):
         raise ValueError(
             f"Expected a radius that reaches the nearest sites of a {kind} lattice, but got "
             f"{radius:g} lattice constants; use a larger one."
         )
-    offsets = np.stack(found)
+    offsets = np.stack(offsets_of)
     offsets.flags.writeable = False
     return offsets
 
@@ -156,6 +159,23 @@ def _mesh(
     for axis in mesh:
         axis.setflags(write=False)
     return mesh
+
+
+@lru_cache(maxsize=1 << 14)
+def _grow(
+    lattice: "Lattice", origin: tuple[int, ...], extent: tuple[int, ...], width: int
+) -> Window:
+    origin, extent = lattice.box(origin, extent)
+    check_width(width)
+    spans = []
+    for o, e, n in zip(origin, extent, lattice.cells, strict=True):
+        start, stop = o - width, o + e + width
+        if lattice.boundary == "open":
+            start, stop = max(start, 0), min(stop, n)
+        elif stop - start >= n:
+            start, stop = 0, n
+        spans.append((start % n, stop - start))
+    return Window(tuple(start for start, _ in spans), tuple(size for _, size in spans))
 
 
 def check_width(width: int) -> None:
@@ -302,14 +322,30 @@ class Lattice:
         """Return what `window` returns, unchecked and from a cache: for loops over samples."""
         return _mesh(self.cells, origin, cells)
 
-    def grow(
-        self, origin: tuple[int, ...], cells: tuple[int, ...], width: int
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    @property
+    def full_window(self) -> Window:
+        """Window of all cells."""
+        return Window((0,) * self.ndim, self.cells)
+
+    def check_window(self, window: tuple[Sequence[int], Sequence[int]]) -> Window:
+        """Return a window (origin, extent) of integers that fit the lattice.
+
+        Raises
+        ------
+        ValueError
+            If it is larger than the lattice, or sticks out of an open one.
+        """
+        origin = check_cells(window[0], "window origin", self.ndim, low=0)
+        extent = check_cells(window[1], "window extent", self.ndim)
+        self.box(origin, extent)
+        return Window(origin, extent)
+
+    def grow(self, origin: tuple[int, ...], cells: tuple[int, ...], width: int) -> Window:
         """Enlarge the box of `cells` cells from `origin` by `width` cells on every side.
 
         Returns
         -------
-        origin, cells : tuple of int, (ndim,)
+        window : Window
             The larger box. It ends at the edges of an open lattice. On a periodic lattice, an
             axis on which it would meet itself becomes the whole axis, from cell 0.
 
@@ -318,17 +354,7 @@ class Lattice:
         ValueError
             If the box does not fit into the lattice, or `width` is negative.
         """
-        origin, cells = self.box(origin, cells)
-        check_width(width)
-        spans = []
-        for o, c, n in zip(origin, cells, self.cells, strict=True):
-            start, stop = o - width, o + c + width
-            if self.boundary == "open":
-                start, stop = max(start, 0), min(stop, n)
-            elif stop - start >= n:
-                start, stop = 0, n
-            spans.append((start % n, stop - start))
-        return tuple(start for start, _ in spans), tuple(size for _, size in spans)
+        return _grow(self, tuple(origin), tuple(cells), width)
 
     def box(
         self, origin: tuple[int, ...], cells: tuple[int, ...]

@@ -20,9 +20,10 @@ from sklmacro._base.checks import check_cells, check_integer, check_real, check_
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, resolve_entropy, stream
 from sklmacro._base.workers import map_batches, numbered
-from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
-from sklmacro.sampling.boundary import Surroundings
+from sklmacro.lattice.windows import Window
+from sklmacro.sampling.boundary import Boundary, as_boundary
+from sklmacro.sampling.evolver import PatchEvolver
 from sklmacro.simulators import Simulator, resolve_simulator
 
 NEGLIGIBLE = 1e-2  # spread, over the largest, of a combination of observables left out of z
@@ -123,8 +124,7 @@ def dt_plateau(
     dts: Any,
     *,
     patch: int | Sequence[int] | None = None,
-    boundary: str = "ghost",
-    buffer: int = 0,
+    boundary: Boundary | str | int = "ghost",
     n_replicas: int = 8,
     tolerance: float = 0.1,
     random_state: Any = None,
@@ -145,10 +145,8 @@ def dt_plateau(
     patch : int or sequence of int, default=None
         Cells of the patch to evolve of each start state, drawn at random; None evolves the whole
         lattice.
-    boundary : {"ghost", "buffer", "periodic"}, default="ghost"
+    boundary : "ghost", "periodic" or int, default="ghost"
         What surrounds a patch, as in `PartialEvolutionSampler`.
-    buffer : int, default=0
-        Width of the buffer in cells.
     n_replicas : int, default=8
         Evolutions of each start state, at least 2.
     tolerance : float, default=0.1
@@ -172,15 +170,14 @@ def dt_plateau(
     X = simulator.check_snapshots(X)
     lattice = simulator.lattice(X.shape[1:])
     cells = lattice.cells if patch is None else check_cells(patch, "patch", lattice.ndim)
-    grid, around = PatchGrid(lattice, cells), Surroundings(boundary, buffer)
-    around.check(simulator, lattice, cells)
-    times = check_times(dts)
+    grid, times = PatchGrid(lattice, cells), check_times(dts)
     if len(times) < 2 or times[0] == 0:
         raise ValueError(
             f"Expected at least 2 dts above 0, but got {times.tolist()}; pass for instance "
             "numpy.geomspace(0.1, 10, 9)."
         )
-    simulator.check_evolution(float(times[0]), None)
+    span = simulator.check_span(float(times[0]))
+    evolver = PatchEvolver(simulator, lattice, cells, as_boundary(boundary), span)
     n_replicas = check_integer(n_replicas, "n_replicas", low=2)
     tolerance = check_real(tolerance, "tolerance", low=0.0)
     fewest = simulator.n_observables + 3
@@ -193,21 +190,21 @@ def dt_plateau(
 
     def work(batch: np.ndarray, start: int) -> list[tuple[np.ndarray, np.ndarray]]:
         return [
-            _sampled(simulator, x, lattice, grid, around, times, n_replicas, entropy, k)
+            _sample_moments(evolver, x, grid, times, n_replicas, entropy, k)
             for k, x in enumerate(batch, start)
         ]
 
     batches = map_batches(work, numbered(X), len(X), n_jobs=n_jobs)
-    found = np.array([pair for _, batch in batches for pair in batch])  # (n, 2, n_dts, q)
-    found /= times[:, np.newaxis]
-    found[:, 1] /= grid.n_patches
+    moments = np.array([pair for _, batch in batches for pair in batch])  # (n, 2, n_dts, q)
+    moments /= times[:, np.newaxis]
+    moments[:, 1] /= grid.n_patches
     if _has_moments(simulator):
         drift, covariance = simulator.moments(X, n_jobs=n_jobs)
         at_zero = np.stack([drift, np.diagonal(covariance, axis1=1, axis2=2)], axis=1)
         times = np.concatenate([[0.0], times])
-        found = np.concatenate([at_zero[:, :, np.newaxis], found], axis=2)
-    slopes, slopes_left_out = regression(simulator.observe(X), found[:, 0])
-    variances = found[:, 1]
+        moments = np.concatenate([at_zero[:, :, np.newaxis], moments], axis=2)
+    slopes, slopes_left_out = regression(simulator.observe(X), moments[:, 0])
+    variances = moments[:, 1]
     total = variances.sum(axis=0)
     curves = np.stack([-slopes, total / len(X)])
     left_out = np.stack([-slopes_left_out, (total - variances) / (len(X) - 1)], axis=1)
@@ -226,12 +223,10 @@ def _has_moments(simulator: Simulator) -> bool:
     return True
 
 
-def _sampled(
-    simulator: Simulator,
+def _sample_moments(
+    evolver: PatchEvolver,
     x: np.ndarray,
-    lattice: Lattice,
     grid: PatchGrid,
-    around: Surroundings,
     times: np.ndarray,
     n_replicas: int,
     entropy: int,
@@ -240,11 +235,9 @@ def _sampled(
     """Return mean and variance (n_dts, n_observables) of a patch's increments given `x`."""
     key = Streams(entropy, Stage.PLATEAU, [index]).keys[:, 0]
     origin = grid.origins[choose(grid.n_patches, 1, key)[0, 0]]
-    window, steps = (tuple(origin.tolist()), grid.cells), np.diff(times, prepend=0.0)
+    window, steps = Window(tuple(origin.tolist()), grid.cells), np.diff(times, prepend=0.0)
     rng = stream(entropy, Stage.PLATEAU, index)
-    increments = np.array(
-        [around.follow(simulator, x.copy(), lattice, window, steps, rng) for _ in range(n_replicas)]
-    )
+    increments = np.array([evolver.follow(x.copy(), window, steps, rng) for _ in range(n_replicas)])
     return increments.mean(axis=0), increments.var(axis=0, ddof=1)
 
 

@@ -10,8 +10,10 @@ from sklmacro.closure.nets import PatchAutoencoderNet
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
+from sklmacro.sampling.boundary import Buffer, Ghost, Periodic
 from sklmacro.sampling.evolution import PartialEvolutionSampler
-from sklmacro.sampling.relaxation import PassRecord
+from sklmacro.sampling.patches import Patches
+from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift, EquivariantOnsagerDrift
@@ -25,6 +27,8 @@ from sklmacro.simulators import (
     BarrierNetwork,
     ClusterBarriers,
     CurieWeiss,
+    Duration,
+    EventCount,
     Ising,
     LinearChain,
     PredatorPrey,
@@ -45,6 +49,15 @@ CLASSES: dict[str, type] = {
         Pipeline,
         StandardScaler,
         FunctionTransformer,
+        # Parts of them
+        LocalRelax,
+        Convergence,
+        Patches,
+        Ghost,
+        Buffer,
+        Periodic,
+        Duration,
+        EventCount,
         # Simulators and barriers
         Alloy,
         CurieWeiss,

@@ -53,11 +53,9 @@ def _(upsampler: HierarchicalUpsampler) -> None:
 def _(sampler: PartialEvolutionSampler) -> None:
     simulator, lattice = sampler.simulator_, sampler.grid_.lattice
     _check_simulator(simulator, lattice)
-    simulator.check_evolution(sampler.dt_, sampler.n_events)
-    sampler._check_parameters(lattice)
-    sampler._grid(lattice)  # refuses patches that do not tile
+    sampler.check_parameters(lattice)
     _check("n_patches_", sampler.n_patches_, sampler.grid_.n_patches)
-    if sampler.n_joint:
+    if sampler.part("patch").n_joint:
         check_real(sampler.lam_, "lam_")
         check_real(sampler.lam_error_, "lam_error_")
 
@@ -106,7 +104,7 @@ def _(ensemble: SDEEnsemble) -> None:
 
 def _check_simulator(simulator: Simulator, lattice: Lattice) -> None:
     """Raise ValueError unless a simulator makes sense and has lattices such as this one."""
-    simulator._validate_parameters()
+    simulator.check_parameters()
     _check("kind of lattice", lattice.kind, simulator.kind)
     _check("boundary of the lattice", lattice.boundary, simulator.boundary)
 

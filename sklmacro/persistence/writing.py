@@ -40,7 +40,8 @@ from sklmacro.persistence.schema import (
 DTYPES = {"bool", "float16", "float32", "float64"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
-SESSION = {"_skl_callbacks", "_parent_callback_ctx"}  # of whoever fits; they are not kept
+# Callbacks of whoever fits, and what follows from parameters: not saved.
+SESSION = {"_skl_callbacks", "_parent_callback_ctx", "_plan"}
 
 
 class Writer:

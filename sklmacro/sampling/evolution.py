@@ -8,55 +8,71 @@ increment is known: pairs of moments carry its mean and its covariance in the pl
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklmacro._base.checks import check_cells, check_choice, check_integer, check_real
+from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
-from sklmacro._base.streams import Stage, Streams, choose
+from sklmacro._base.roles import Roles
+from sklmacro._base.streams import Stage, Streams, resolve_entropy
 from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
 from sklmacro.checkpoint.mapped import check_out, mapped
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
-from sklmacro.sampling.boundary import Surroundings
-from sklmacro.sampling.increments import evolved_patches, moments_of_patches
+from sklmacro.sampling.boundary import Boundary, Ghost, as_boundary
+from sklmacro.sampling.evolver import PatchEvolver
 from sklmacro.sampling.lam import check_joint, estimate_lam, joint_rows
 from sklmacro.sampling.pairs import check_groups, snapshot_pair_dtype
+from sklmacro.sampling.patches import Patches, as_patches
 from sklmacro.sampling.symmetry import Augmentation
 from sklmacro.simulators import Simulator, resolve_simulator
+from sklmacro.simulators.protocol import EventCount, Span
 
-MADE = ("x_next", "extent", "origin", "d_obs", "cov_obs", "dt")  # some of them
+SAMPLED = ("origin", "x_next", "d_obs", "dt")  # fields that an evolution gives
+EXACT = ("origin", "extent", "d_obs", "cov_obs", "dt")  # fields of moments
 
 
-class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
+@dataclass(frozen=True)
+class _Plan:
+    """How pairs are made of large snapshots of one shape."""
+
+    shape: tuple[int, ...]
+    patches: Patches
+    grid: PatchGrid
+    evolver: PatchEvolver
+    dtype: np.dtype
+    augmentation: Augmentation | None
+
+    @property
+    def n_copies(self) -> int:
+        """Number of pairs of each snapshot."""
+        return 1 if self.augmentation is None else self.augmentation.copies
+
+
+class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
     """Evolve patches of large snapshots for a short time.
 
     Parameters
     ----------
     simulator : Simulator, default=None
         Microscopic simulator; None stands for `LinearChain()`, an open chain of one field.
-    patch : int or sequence of int, default=None
-        Cells of a patch; None takes the whole lattice (K = 1, full evolution).
-    dt : float or "auto", default="auto"
+    patch : int, sequence of int, Patches or None, default=None
+        Cells of a patch, or a `Patches`, which says more: how many patches of each snapshot
+        evolve, where they lie, and whether lam is estimated. None takes the whole lattice (K = 1,
+        full evolution).
+    dt : float, EventCount or "auto", default="auto"
         Time for which a patch evolves; "auto" takes `simulator.pair_time`. Theorem 1 holds for
-        short dt: neighbouring patches become dependent as it grows.
-    n_events : int, default=None
-        Number of events for which a patch evolves, in the place of dt; every pair then has its own
-        elapsed time.
-    boundary : {"ghost", "buffer", "periodic"}, default="ghost"
-        What surrounds a patch while it evolves.
-    buffer : int, default=0
-        Width of the buffer in cells, for `boundary="buffer"`.
-    n_patches_evolved : int, default=1
-        Different patches p evolved of each snapshot, at most K; increments are averaged over them.
-    origins : {"grid", "random"}, default="grid"
-        Patches of the grid, or patches at random places of a periodic lattice.
+        short dt: neighbouring patches become dependent as it grows. With
+        `sklmacro.simulators.EventCount(n)` a patch evolves for n events, and every pair has its
+        own elapsed time.
+    boundary : "ghost", "periodic" or int, default="ghost"
+        What surrounds a patch while it evolves; an integer is the width of a buffer in cells.
     moments : bool, default=False
         Evolve nothing, and give the increments' mean and covariance as dt -> 0, which are exact;
         see `Simulator.moments`. Both are proportional to dt, and so any dt leads to the same model,
@@ -64,13 +80,10 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     context : sequence of str, default=()
         Parameters of the simulator to write into the pairs (Eq. 31), such as "temperature".
     augment : bool, default=False
-        Use the symmetries that the simulator declares, see `sklmacro.sampling.symmetry`. Every snapshot is
+        Use the symmetries that the simulator declares, see `Simulator`. Every snapshot is
         turned by a random element of the lattice's point group. With a mirror image -x the rows
         double: row 2 k is the turned snapshot k, row 2 k + 1 its mirror image, evolved
         independently; both have the same group.
-    n_joint : int, default=0
-        Snapshots of which the whole lattice is also evolved, 4 times each, to estimate the factor
-        lam on the covariance; 0 estimates none. Its standard error is at best lam/sqrt(n_joint).
     random_state : None, int, RandomState or Generator, default=None
         Seed; every snapshot has its own stream.
     n_jobs : int, default=None
@@ -80,8 +93,8 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     out : str or Path, default=None
         File (.npy) in which transform puts the pairs, and from which it returns them mapped.
     checkpoint_dir : str or Path, default=None
-        Folder in which pairs and joint evolutions that are ready are kept, so that an interrupted
-        call goes on from there when it is made again. It is for one X each of fit and transform.
+        Folder in which finished pairs and joint evolutions are saved, so that an interrupted call
+        resumes there when it is made again. It is for one X each of fit and transform.
 
     Attributes
     ----------
@@ -92,13 +105,13 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     n_patches_ : int
         K, the number of patches.
     dt_ : float or None
-        Evolution time; None with `n_events`.
+        Evolution time; None where events are counted.
     lam_, lam_error_ : float
-        With `n_joint`, the estimated factor on the covariance, the mean of those of the observables
-        with equal weights, and its standard error; both are written into the pairs. As dt -> 0 it
-        tends to K/p. See `sklmacro.sampling.lam`.
+        With `Patches(n_joint=...)`, the estimated factor on the covariance, the mean of those of
+        the observables with equal weights, and its standard error; both are written into the pairs.
+        As dt -> 0 it tends to K/p.
     lam_of_observables_ : ndarray of shape (n_observables,)
-        With `n_joint`, each observable's own factor; NaN for one that never changed.
+        With `Patches(n_joint=...)`, each observable's own factor; NaN for one that never changed.
     n_features_in_ : int
         Cells along the first axis of the snapshots.
 
@@ -114,6 +127,15 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
     (16, (5, 64, 64), (5, 1, 16, 16))
     """
 
+    roles = {"patch": as_patches}  # noqa: RUF012
+    former = {  # noqa: RUF012
+        "n_events": "dt",
+        "buffer": "boundary",
+        "n_patches_evolved": "patch__n_evolved",
+        "origins": "patch__origins",
+        "n_joint": "patch__n_joint",
+    }
+
     simulator_: Simulator
     grid_: PatchGrid
     n_patches_: int
@@ -127,17 +149,12 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         self,
         simulator: Simulator | None = None,
         *,
-        patch: int | Sequence[int] | None = None,
-        dt: float | str = "auto",
-        n_events: int | None = None,
-        boundary: str = "ghost",
-        buffer: int = 0,
-        n_patches_evolved: int = 1,
-        origins: str = "grid",
+        patch: int | Sequence[int] | Patches | None = None,
+        dt: float | EventCount | str = "auto",
+        boundary: Boundary | str | int = "ghost",
         moments: bool = False,
         context: Sequence[str] = (),
         augment: bool = False,
-        n_joint: int = 0,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -147,15 +164,10 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         self.simulator = simulator
         self.patch = patch
         self.dt = dt
-        self.n_events = n_events
         self.boundary = boundary
-        self.buffer = buffer
-        self.n_patches_evolved = n_patches_evolved
-        self.origins = origins
         self.moments = moments
         self.context = context
         self.augment = augment
-        self.n_joint = n_joint
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -164,7 +176,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     @as_one_task
     def fit(self, X: Any, y: Any = None) -> "PartialEvolutionSampler":
-        """Check the parameters against large snapshots, and estimate lam where `n_joint` says so.
+        """Check the parameters against large snapshots, and estimate lam if it is asked for.
 
         Parameters
         ----------
@@ -182,37 +194,22 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
             If X is not a batch of snapshots of the simulator, the patches do not tile it, or a
             parameter does not fit.
         """
-        X = self._prepare(X)
-        if check_integer(self.n_joint, "n_joint", low=0):
-            self._fit_lam(len(X), lambda chosen: X[chosen], X=X)
+        X = self.prepare(X)
+        if self._plan is not None and self._plan.patches.n_joint:
+            self.fit_lam(len(X), lambda rows: X[rows], X=X)
         return self
 
-    def _prepare(self, X: Any) -> np.ndarray:
-        """Return large snapshots, checked together with the parameters."""
+    def prepare(self, X: Any) -> np.ndarray:
+        """Return large snapshots, checked together with the parameters: `fit` but for lam."""
         self.simulator_ = resolve_simulator(self.simulator)
         check_out(self.out)
-        X = self._large(X, reset=True)
-        lattice = self.simulator_.lattice(X.shape[1:])
-        self.grid_ = self._grid(lattice)
+        X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
+        self._plan: _Plan | None = None
+        self._plan = self._plan_for(X.shape[1:])
+        self.grid_ = self._plan.grid
         self.n_patches_ = self.grid_.n_patches
-        self.dt_ = self._duration()
-        self._check_parameters(lattice)
+        self.dt_ = self._plan.evolver.span.time
         return X
-
-    def _check_parameters(self, lattice: Lattice) -> None:
-        """Raise ValueError for parameters that do not fit the simulator or a lattice."""
-        check_choice(self.origins, "origins", ("grid", "random"))
-        if self.origins == "random" and lattice.boundary == "open":
-            raise ValueError(
-                "Expected a periodic lattice for origins='random', but got an open one; sites near "
-                "its edges would be evolved too rarely, so use origins='grid'."
-            )
-        self._context()
-        if self.moments:
-            self._check_moments()
-        if self.augment:
-            Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
-        Surroundings(self.boundary, self.buffer).check(self.simulator_, lattice, self.grid_.cells)
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
         """Fit to large snapshots and return their snapshot pairs; see `transform`."""
@@ -231,116 +228,158 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
         Returns
         -------
         pairs : structured ndarray of shape (n_samples,), or (2 n_samples,) with mirror images
-            See `sklmacro.sampling.pairs`.
+            See `sklmacro.pairs`.
         """
         check_is_fitted(self)
-        X = self._large(X, reset=False)
-        groups = np.arange(len(X)) if groups is None else check_groups(groups, len(X))
+        X = self.check_large(X)
+        numbers = np.arange(len(X))
+        groups = numbers if groups is None else check_groups(groups, len(X))
+        if self.checkpoint_dir is None and self.out is None:
+            return self.sample(X, numbers, groups, resolve_entropy(self.random_state))
         lam = getattr(self, "lam_", None), self.n_patches_
+        plan = self._plan_for(X.shape[1:])
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, lam=lam)
             return mapped(
-                self.out, (self._copies(X.shape[1:]) * len(X),), self._dtype(X),
-                lambda pairs: self._fill(X, np.arange(len(X)), groups, entropy, pairs, checkpoint),
+                self.out, (plan.n_copies * len(X),), plan.dtype,
+                lambda pairs: self._fill(pairs, X, numbers, groups, entropy, checkpoint),
             )  # fmt: skip
 
-    def _large(self, X: Any, reset: bool) -> np.ndarray:
+    # One batch at a time --------------------------------------------------------------------------
+
+    def check_large(self, X: Any) -> np.ndarray:
         """Return large snapshots, checked; those of a memory map of their type are not copied."""
-        return self.simulator_.check_snapshots(validate_data(self, X, reset=reset, allow_nd=True))
+        X = validate_data(self, X, reset=False, allow_nd=True)
+        self._plan_for(X.shape[1:])
+        return self.simulator_.check_states(X)
 
-    def _copies(self, shape: tuple[int, ...]) -> int:
+    def n_copies(self, shape: tuple[int, ...]) -> int:
         """Return the number of pairs of each snapshot of a shape."""
-        lattice = self.simulator_.lattice(shape)
-        return Augmentation(self.simulator_, lattice).copies if self.augment else 1
+        return self._plan_for(shape).n_copies
 
-    def _dtype(self, X: np.ndarray) -> np.dtype:
-        """Return the dtype of the pairs of large snapshots."""
-        lattice = self.simulator_.lattice(X.shape[1:])
-        tail = X.shape[1 + len(lattice.site_shape) :]
-        return snapshot_pair_dtype(
-            X.shape[1:], (*self._grid(lattice).patch_shape, *tail), X.dtype, n_axes=lattice.ndim,
-            n_evolved=self.n_patches_evolved, n_observables=self.simulator_.n_observables,
-            n_context=len(self.context), moments=self.moments, estimated_lam=self.n_joint > 0,
-        )  # fmt: skip
+    def sample(
+        self, X: np.ndarray, numbers: np.ndarray, groups: np.ndarray, entropy: int
+    ) -> np.ndarray:
+        """Return the pairs of snapshots X (n, ...) of given numbers (n,) and groups (n,)."""
+        plan = self._plan_for(X.shape[1:])
+        pairs = np.empty(plan.n_copies * len(X), plan.dtype)
+        self._fill(pairs, X, numbers, groups, entropy)
+        return pairs
 
     def _fill(
         self,
+        pairs: np.ndarray,
         X: np.ndarray,
         numbers: np.ndarray,
         groups: np.ndarray,
         entropy: int,
-        pairs: np.ndarray,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         """Fill the pairs of snapshots X (n, ...) of given numbers (n,) and groups (n,)."""
-        lattice = self.simulator_.lattice(X.shape[1:])
-        grid, copies = self._grid(lattice), len(pairs) // len(X)
-        if self.augment:
-            Augmentation(self.simulator_, lattice, entropy).fill(pairs["x"], X, numbers)
-        else:
+        plan = self._plan_for(X.shape[1:])
+        patches, evolver, copies, source = plan.patches, plan.evolver, plan.n_copies, X
+        n_patches = len(plan.grid.origins)
+        if plan.augmentation is None:
             pairs["x"] = X
-        pairs["n_patches"], pairs["n_evolved"] = grid.n_patches, self.n_patches_evolved
+        else:
+            source = pairs["x"]
+            plan.augmentation.fill(source, X, numbers, entropy)
+        pairs["n_patches"], pairs["n_evolved"] = n_patches, patches.n_evolved
         pairs["group"] = np.repeat(groups, copies)
         if self.context:
             pairs["context"] = self._context()
-        if self.n_joint:
-            share = grid.n_patches / self.n_patches_  # 1, unless of lattices of another size
+        if patches.n_joint:
+            share = n_patches / self.n_patches_  # 1, unless of lattices of another size
             pairs["lam"], pairs["lam_error"] = self.lam_ * share, self.lam_error_ * share
-        source = pairs["x"] if self.augment else X
         rows = (copies * numbers[:, np.newaxis] + np.arange(copies)).ravel()
 
         def work(x: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-            x = np.ascontiguousarray(x)
-            streams = Streams(entropy, Stage.EVOLVE, rows)
-            origins = self._places(lattice, grid, streams.keys)
+            x, streams = np.ascontiguousarray(x), Streams(entropy, Stage.EVOLVE, rows)
+            origins = patches.draw(plan.grid, streams.keys)
             if self.moments:
-                assert self.dt_ is not None
-                return moments_of_patches(self.simulator_, x, grid, origins, self.dt_)
-            around = Surroundings(self.boundary, self.buffer)
-            return evolved_patches(
-                self.simulator_, x, grid, origins, around, self.dt_, self.n_events, streams
-            )
+                dt = evolver.span.time
+                mean, cov = evolver.moments(x, origins)
+                extent, times = np.tile(evolver.extent, (len(x), 1)), np.full(len(x), dt)
+                return dict(zip(EXACT, (origins, extent, mean * dt, cov * dt, times), strict=True))
+            evolved, elapsed, d_obs = evolver.apart(x, origins, streams)
+            values = origins, evolved, d_obs.mean(axis=1), elapsed.mean(axis=1)
+            return dict(zip(SAMPLED, values, strict=True))
 
-        out = {name: pairs[name] for name in MADE if name in (pairs.dtype.names or ())}
         fill_rows(
             work, lambda start, stop: (source[start:stop], rows[start:stop]), len(pairs),
-            checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve",
+            checkpoint, {name: pairs[name] for name in (EXACT if self.moments else SAMPLED)},
+            n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve",
         )  # fmt: skip
 
-    def _places(self, lattice: Lattice, grid: PatchGrid, keys: np.ndarray) -> np.ndarray:
-        """Draw origins (n, p, ndim) of different patches of each snapshot."""
-        origins = grid.origins[choose(grid.n_patches, self.n_patches_evolved, keys[:, 0])]
-        if self.origins == "grid":
-            return origins
-        cells = zip(lattice.cells, keys[:, 1:].T, strict=False)
-        shifts = np.stack([choose(n, 1, key) for n, key in cells], axis=-1)
-        return (origins + shifts) % lattice.cells  # the whole grid: the patches stay disjoint
-
-    def _check_moments(self) -> None:
-        """Raise ValueError for parameters that ask for an evolution."""
-        self.simulator_.check_moments()
-        if self.n_events is not None or self.boundary != "ghost":
-            raise ValueError(
-                "Expected n_events=None and boundary='ghost' with moments=True, but got "
-                f"n_events={self.n_events} and boundary={self.boundary!r}; nothing is evolved for "
-                "moments, so leave both at their defaults, or set moments=False."
-            )
-
-    def _fit_lam(
+    def fit_lam(
         self, n_samples: int, take: Callable[[np.ndarray], np.ndarray], **data: Any
     ) -> None:
         """Estimate lam for p evolved patches from joint evolutions of some of the snapshots.
 
         `take` returns those of given numbers; `data` is what they are made from.
         """
-        check_joint(self.n_joint, n_samples, self.simulator_.n_observables, self.moments)
+        plan = self._plan
+        assert plan is not None
+        patches = plan.patches
+        check_joint(patches.n_joint, n_samples, self.simulator_.n_observables, self.moments)
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "fit", **data)
+            X = take(joint_rows(patches.n_joint, n_samples, entropy))
             self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
-                self.simulator_, take(joint_rows(self.n_joint, n_samples, entropy)), self.grid_,
-                Surroundings(self.boundary, self.buffer), self.n_patches_evolved, self.dt_,
-                self.n_events, entropy, checkpoint, n_jobs=self.n_jobs, verbose=self.verbose,
+                plan.evolver, X, plan.grid, patches.n_evolved, entropy, checkpoint,
+                n_jobs=self.n_jobs, verbose=self.verbose,
             )  # fmt: skip
+
+    # Checks ---------------------------------------------------------------------------------------
+
+    def check_parameters(self, lattice: Lattice) -> None:
+        """Raise ValueError for parameters that do not fit the simulator or a lattice."""
+        self._evolver(lattice, self.part("patch").grid(lattice))
+        self._context()
+        if self.augment:
+            Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
+
+    def _plan_for(self, shape: tuple[int, ...]) -> _Plan:
+        """Return how pairs are made of large snapshots of a shape; known for that seen in fit."""
+        plan = getattr(self, "_plan", None)
+        if plan is not None and plan.shape == shape:
+            return plan
+        simulator, patches = self.simulator_, self.part("patch")
+        lattice = simulator.lattice(shape)
+        grid = patches.grid(lattice)
+        evolver = self._evolver(lattice, grid)
+        self._context()
+        dtype = snapshot_pair_dtype(
+            shape, (*grid.patch_shape, *shape[len(lattice.site_shape) :]), simulator.state_dtype,
+            n_axes=lattice.ndim, n_evolved=patches.n_evolved, n_observables=simulator.n_observables,
+            n_context=len(self.context), moments=self.moments, estimated_lam=patches.n_joint > 0,
+        )  # fmt: skip
+        augmentation = Augmentation(simulator, lattice) if self.augment else None
+        return _Plan(shape, patches, grid, evolver, dtype, augmentation)
+
+    def _evolver(self, lattice: Lattice, grid: PatchGrid) -> PatchEvolver:
+        """Return what evolves patches, checked together with `moments`."""
+        boundary, span = as_boundary(self.boundary), self._span()
+        if self.moments:
+            self.simulator_.check_moments()
+            if span.time is None or boundary != Ghost():
+                raise ValueError(
+                    "Expected a time dt and boundary='ghost' with moments=True, but got "
+                    f"dt={self.dt!r} and boundary={self.boundary!r}; nothing is evolved for "
+                    "moments, so leave both at their defaults, or set moments=False."
+                )
+        return PatchEvolver(self.simulator_, lattice, grid.cells, boundary, span)
+
+    def _span(self) -> Span:
+        """Return for how long a patch evolves."""
+        simulator = self.simulator_
+        if isinstance(self.dt, EventCount):
+            check_integer(self.dt.number, "number of events", low=1)
+            return simulator.check_span(n_events=self.dt.number)
+        if isinstance(self.dt, str):
+            check_choice(self.dt, "dt", ("auto",))
+            return simulator.check_span(simulator.pair_time)
+        return simulator.check_span(check_real(self.dt, "dt", low=0.0, strict=True))
 
     def _context(self) -> list[float]:
         """Return the values of the simulator's parameters that `context` names."""
@@ -354,30 +393,12 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, BaseEstimator):
             )
         return [numbers[name] for name in self.context]
 
-    def _grid(self, lattice: Lattice) -> PatchGrid:
-        whole = self.patch is None
-        cells = lattice.cells if whole else check_cells(self.patch, "patch", lattice.ndim)
-        grid = PatchGrid(lattice, cells)
-        p = check_integer(self.n_patches_evolved, "n_patches_evolved", low=1)
-        if p > grid.n_patches:
-            raise ValueError(
-                f"Expected n_patches_evolved of at most K={grid.n_patches}, the number of patches, "
-                f"but got {p}; evolve fewer patches, or use smaller ones."
-            )
-        return grid
-
-    def _duration(self) -> float | None:
-        """Return the evolution time, None when events are counted."""
-        simulator = self.simulator_
-        if isinstance(self.dt, str):
-            check_choice(self.dt, "dt", ("auto",))
-            duration = simulator.pair_time if self.n_events is None else None
-        else:
-            duration = check_real(self.dt, "dt", low=0.0, strict=True)
-        simulator.check_evolution(duration, self.n_events)
-        if self.n_events is not None:
-            check_integer(self.n_events, "n_events", low=1)
-        return duration
+    @classmethod
+    def converted(cls, name: str, value: Any) -> Any:
+        """Return the value of a former parameter as it is now: events, or a buffer's width."""
+        if name == "n_events":
+            return ... if value is None else EventCount(value)
+        return ... if name == "buffer" and not value else value
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -24,7 +24,7 @@ no more up to some 45 patches in two and 380 in three dimensions, and it neglect
 hardly depends on K, so that a lattice of 3 or 4 patches along each axis tells it for a larger one.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,9 +34,8 @@ from sklmacro._base.workers import numbered
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.patches import PatchGrid
-from sklmacro.lattice.windows import whole
-from sklmacro.sampling.boundary import Surroundings
-from sklmacro.simulators import Simulator
+from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.simulators.protocol import EventCount, Evolution
 
 N_REPLICAS = 4  # evolutions of each snapshot
 N_SETS = 4  # sets of p patches of each snapshot, which cost little beside the whole lattice
@@ -58,43 +57,33 @@ class EstimatedLam(NamedTuple):
     of_observables: np.ndarray
 
 
-def increments(
-    simulator: Simulator,
-    x: np.ndarray,
-    grid: PatchGrid,
-    around: Surroundings,
-    n_evolved: int,
-    duration: float | None,
-    n_events: int | None,
-    entropy: int,
-    index: int,
+def joint_increments(
+    evolver: PatchEvolver, x: np.ndarray, grid: PatchGrid, n_evolved: int, entropy: int, index: int
 ) -> np.ndarray:
     """Return increments of one snapshot `x`, apart and jointly; x is not changed.
 
     Returns
     -------
-    found : ndarray of shape (1 + n_sets, N_REPLICAS, n_observables)
+    increments : ndarray of shape (1 + n_sets, N_REPLICAS, n_observables)
         Increment of the lattice, then means over sets of `n_evolved` patches, the same in all
         replicas.
     """
-    lattice = grid.lattice
+    simulator, lattice, span = evolver.simulator, grid.lattice, evolver.span
     streams = Streams(entropy, Stage.LAM, [2 * index])
     n_sets = min(N_SETS, grid.n_patches // n_evolved)
     chosen = grid.origins[choose(grid.n_patches, n_sets * n_evolved, streams.keys[:, 0])]
-    _, _, d_obs = around.evolve_apart(
-        simulator, x[np.newaxis], lattice, np.repeat(chosen, N_REPLICAS, axis=1), grid.cells,
-        duration, n_events, streams,
-    )  # fmt: skip
-    found = np.empty((1 + n_sets, N_REPLICAS, simulator.n_observables))
-    found[1:] = d_obs.reshape(n_sets, n_evolved, N_REPLICAS, -1).mean(axis=1)
-    rng = stream(entropy, Stage.LAM, 2 * index + 1)
-    events = None if n_events is None else n_events * grid.n_patches
-    before = simulator._means(x, lattice)
+    _, _, d_obs = evolver.apart(x[np.newaxis], np.repeat(chosen, N_REPLICAS, axis=1), streams)
+    increments = np.empty((1 + n_sets, N_REPLICAS, simulator.n_observables))
+    increments[1:] = d_obs.reshape(n_sets, n_evolved, N_REPLICAS, -1).mean(axis=1)
+    if span.number is not None:
+        span = EventCount(span.number * grid.n_patches)
+    evolution = Evolution(lattice.full_window, span, stream(entropy, Stage.LAM, 2 * index + 1))
+    before = simulator.site_means(x, lattice)
     for replica in range(N_REPLICAS):
         y = x.copy()
-        simulator._advance_window(y, lattice, whole(lattice), duration, events, rng)
-        found[0, replica] = simulator._means(y, lattice) - before
-    return found
+        simulator.advance_window(y, lattice, evolution)
+        increments[0, replica] = simulator.site_means(y, lattice) - before
+    return increments
 
 
 def check_joint(n_joint: int, n_samples: int, n_observables: int, moments: bool) -> None:
@@ -118,42 +107,32 @@ def joint_rows(n_joint: int, n_samples: int, entropy: int) -> np.ndarray:
 
 
 def estimate_lam(
-    simulator: Simulator,
+    evolver: PatchEvolver,
     X: np.ndarray,
     grid: PatchGrid,
-    around: Surroundings,
     n_evolved: int,
-    duration: float | None,
-    n_events: int | None,
     entropy: int,
     checkpoint: Checkpoint | None = None,
-    *,
-    n_jobs: int | None = None,
-    verbose: bool = False,
+    **workers: Any,
 ) -> EstimatedLam:
     """Estimate lam from evolutions of snapshots X; the error is that of the jackknife.
 
     Parameters
     ----------
-    simulator : Simulator
+    evolver : PatchEvolver
+        Of one patch; the whole lattice evolves for as long, or for K times the events.
     X : ndarray of shape (n_samples, *snapshot shape)
         Checked snapshots, more than the observables by 2 at least; not changed.
     grid : PatchGrid
         Patches of the lattice.
-    around : Surroundings
-        Boundary of a patch evolved apart.
     n_evolved : int
         Number p of patches.
-    duration, n_events : float or None, int or None
-        Evolution of one patch; the lattice has K times the events.
     entropy : int
         Entropy of the random streams.
     checkpoint : Checkpoint, default=None
-        Keeps the evolutions that are done.
-    n_jobs : int, default=None
-        Workers over the snapshots; the result does not depend on it.
-    verbose : bool, default=False
-        Show progress with the time left.
+        Where finished evolutions are saved.
+    **workers
+        `n_jobs` and `verbose`, as for `fill_rows`.
 
     Returns
     -------
@@ -167,29 +146,31 @@ def estimate_lam(
     """
 
     def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
-        found = [
-            increments(simulator, x, grid, around, n_evolved, duration, n_events, entropy, k)
-            for k, x in enumerate(batch, start)
-        ]
-        return {"found": np.array(found)}
+        numbers = range(start, start + len(batch))
+        return {
+            "increments": np.array(
+                [
+                    joint_increments(evolver, x, grid, n_evolved, entropy, k)
+                    for x, k in zip(batch, numbers, strict=True)
+                ]
+            )
+        }
 
-    found = fill_rows(
-        work, numbered(X), len(X), checkpoint, n_jobs=n_jobs, verbose=verbose, desc="evolve jointly"
-    )
-    return ratio_of_variances(simulator.observe(X), found["found"])
+    rows = fill_rows(work, numbered(X), len(X), checkpoint, desc="evolve jointly", **workers)
+    return ratio_of_variances(evolver.simulator.observe(X), rows["increments"])
 
 
-def ratio_of_variances(z: np.ndarray, found: np.ndarray) -> EstimatedLam:
+def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> EstimatedLam:
     """Return lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q)."""
-    n = len(found)
+    n = len(increments)
     design = np.column_stack([np.ones(n), (z - z.mean(axis=0)) / (z.std(axis=0) + 1e-300)])
     left, size, _ = np.linalg.svd(design, full_matrices=False)
     left = left[:, size > 1e-6 * size[0]]
-    mean = found.mean(axis=2)
+    mean = increments.mean(axis=2)
     flat = mean.reshape(n, -1)
     residual = (flat - left @ (left.T @ flat)).reshape(mean.shape)
     free = np.maximum(1 - (left**2).sum(axis=1), 1 / n)[:, np.newaxis, np.newaxis]
-    given_z = found.var(axis=2) + residual**2 / free  # (n, 1 + n_sets, q)
+    given_z = increments.var(axis=2) + residual**2 / free  # (n, 1 + n_sets, q)
     variances = np.stack([given_z[:, 1:].mean(axis=1), given_z[:, 0]], axis=1)
 
     totals = variances.sum(axis=0)

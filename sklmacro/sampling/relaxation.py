@@ -1,4 +1,4 @@
-"""LocalRelax: which patches it visits, and when it has done its work: nothing fast changes.
+"""LocalRelax: which patches it visits and for how long, and when nothing fast changes any more.
 
 Given the slow observables M, the fast ones f are soon adiabatic: their conditional mean is that of
 equilibrium under M, and their drift vanishes. LocalRelax goes over a pilot batch pass by pass.
@@ -23,16 +23,27 @@ Shape vocabulary::
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
+from sklmacro._base.checks import (
+    check_cells,
+    check_choice,
+    check_integer,
+    check_range,
+    check_real,
+)
+from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, stream
 from sklmacro._base.workers import numbered
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.sampling.boundary import Boundary, as_boundary
+from sklmacro.sampling.evolver import PatchEvolver, Visits
 from sklmacro.simulators import Simulator
 
 LEAST_ROWS = 20  # a standard error of a mean, and four powers of each slow observable
@@ -42,6 +53,165 @@ N_POWERS = 4  # of the slow observables, in what they explain of the fast ones
 
 class RelaxationWarning(UserWarning):
     """LocalRelax ran out of passes before the fast observables came to rest."""
+
+
+class Convergence(BaseEstimator):
+    """As many passes of LocalRelax as bring the fast observables of a pilot to rest.
+
+    Parameters
+    ----------
+    max_passes : int, default=64
+        Largest number of passes; a `RelaxationWarning` says where they are not enough.
+    tolerance : float, default=0.003
+        Part of the fast observables' first drift, and of their change in all, that counts as none.
+        It matters where a pilot is so large that it would see less.
+    n_pilot : int, default=200
+        Snapshots of the pilot, drawn from those seen in fit; all of them where there are fewer.
+
+    Examples
+    --------
+    >>> from sklmacro import Convergence, LocalRelax
+    >>> LocalRelax(n_passes=Convergence(max_passes=16))
+    LocalRelax(n_passes=Convergence(max_passes=16))
+    """
+
+    def __init__(self, max_passes: int = 64, tolerance: float = 0.003, n_pilot: int = 200):
+        self.max_passes = max_passes
+        self.tolerance = tolerance
+        self.n_pilot = n_pilot
+
+    def check(self) -> None:
+        """Raise ValueError for parameters that make no sense."""
+        check_integer(self.max_passes, "max_passes", low=2)
+        check_real(self.tolerance, "tolerance", low=0.0, high=1.0)
+        check_integer(self.n_pilot, "n_pilot", low=LEAST_ROWS)
+
+
+def as_passes(value: int | str | Convergence) -> int | Convergence:
+    """Return a number of passes, or the rule that finds it; "converged" is `Convergence()`."""
+    if isinstance(value, str) and value == "converged":
+        return Convergence()
+    if isinstance(value, Convergence):
+        return value
+    return check_integer(value, "n_passes", low=1, remedy="pass a number or 'converged'")
+
+
+class LocalRelax(Roles):
+    """How LocalRelax goes over a large snapshot (Algorithm 1, line 6).
+
+    Parameters
+    ----------
+    duration : float, (float, float), "auto" or None, default="auto"
+        Physical time of each visit to a patch. "auto" takes `simulator.relax_time`; None or 0
+        relaxes nothing, unless `n_events` is given. With a pair (low, high) every large snapshot
+        draws its own, uniformly on a logarithmic scale, so that the snapshots span states from far
+        from equilibrium to near it.
+    n_events : float, default=None
+        Events per site and visit, in the place of a duration.
+    n_passes : int, "converged" or Convergence, default=1
+        Number of times that LocalRelax goes over the lattice. Many passes of short visits come
+        closer to the dynamics of the whole lattice than one of long visits. "converged" lets fit
+        find the number for each iteration, by which a pilot's fast observables are at rest.
+    patch : int or sequence of int, default=None
+        Cells of a patch; None takes the size of the small snapshots.
+    stride : int or sequence of int, default=None
+        Cells between neighbouring patches; None takes half a patch.
+    boundary : "ghost", "periodic" or int, default="ghost"
+        What surrounds a patch while it relaxes; an integer is the width of a buffer. Visits among
+        ghost cells keep the equilibrium of the lattice; the others leave seams, where a patch meets
+        cells that it did not evolve with.
+
+    Examples
+    --------
+    >>> from sklmacro import HierarchicalUpsampler, LocalRelax
+    >>> HierarchicalUpsampler(relaxation=LocalRelax(duration=2.0, n_passes=8))
+    HierarchicalUpsampler(relaxation=LocalRelax(duration=2.0, n_passes=8))
+    """
+
+    roles = {"n_passes": as_passes}  # noqa: RUF012
+
+    def __init__(
+        self,
+        *,
+        duration: float | tuple[float, float] | str | None = "auto",
+        n_events: float | None = None,
+        n_passes: int | str | Convergence = 1,
+        patch: int | Sequence[int] | None = None,
+        stride: int | Sequence[int] | None = None,
+        boundary: Boundary | str | int = "ghost",
+    ):
+        self.duration = duration
+        self.n_events = n_events
+        self.n_passes = n_passes
+        self.patch = patch
+        self.stride = stride
+        self.boundary = boundary
+
+    def visits(self, simulator: Simulator, small: Lattice, lattice: Lattice) -> Visits:
+        """Return how LocalRelax goes over a lattice, which stems from a small one.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not fit.
+        """
+        patch = small.cells
+        if self.patch is not None:
+            patch = check_cells(self.patch, "patch", small.ndim)
+        stride = tuple(max(1, p // 2) for p in patch)
+        if self.stride is not None:
+            stride = check_cells(self.stride, "stride", small.ndim)
+        if any(s > p for s, p in zip(stride, patch, strict=True)):
+            raise ValueError(
+                f"Expected a stride of LocalRelax of at most the patch's {patch} cells, but got "
+                f"{stride}; cells between the patches would never relax, so use a smaller stride."
+            )
+        extent = tuple(min(p, c) for p, c in zip(patch, lattice.cells, strict=True))
+        shortest, longest, n_events = self._lengths(simulator)
+        boundary = as_boundary(self.boundary)
+        span = simulator.check_span(longest)
+        evolver = PatchEvolver(simulator, lattice, extent, boundary, span)
+        if n_events is not None:
+            span = simulator.check_span(n_events=round(n_events * evolver.sites_per_patch))
+            evolver = replace(evolver, span=span)
+        return Visits(evolver, stride, shortest)
+
+    def _lengths(self, simulator: Simulator) -> tuple[float, float, float | None]:
+        """Return the shortest and the longest duration of a visit, or the events per site."""
+        if self.n_events is not None:
+            if self.duration not in ("auto", None):
+                raise ValueError(
+                    "Expected either duration or n_events of LocalRelax, but got "
+                    f"duration={self.duration!r} and n_events={self.n_events!r}; leave one at its "
+                    "default."
+                )
+            return 0.0, 0.0, check_real(self.n_events, "n_events", low=0.0)
+        if isinstance(self.duration, Sequence) and not isinstance(self.duration, str):
+            return *check_range(self.duration, "duration"), None
+        if isinstance(self.duration, str):
+            check_choice(self.duration, "duration", ("auto",))
+            longest = simulator.relax_time
+        else:
+            longest = check_real(self.duration or 0.0, "duration", low=0.0)
+        return longest, longest, None
+
+
+def as_relaxation(value: LocalRelax | str | None) -> LocalRelax | None:
+    """Return a relaxation; "auto" is `LocalRelax()`, None is none.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if value is None or isinstance(value, LocalRelax):
+        return value
+    if isinstance(value, str) and value == "auto":
+        return LocalRelax()
+    raise ValueError(
+        f"Expected relaxation to be a LocalRelax, 'auto' or None, but got {value!r}; pass for "
+        "instance LocalRelax(duration=1.0)."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +246,7 @@ def check_fast(simulator: Simulator) -> list[int]:
     unknown = [name for name in fast if name not in names]
     if unknown or not fast:
         raise ValueError(
-            "Expected fast_observables of the simulator for relax_passes='converged', some of "
+            "Expected fast_observables of the simulator for n_passes='converged', some of "
             f"{names}, but {type(simulator).__name__} has {fast!r}; declare them, or pass a number "
             "of passes."
         )
@@ -86,14 +256,11 @@ def check_fast(simulator: Simulator) -> list[int]:
 def relax_pilot(
     simulator: Simulator,
     starts: Sequence,
-    n_iter: int,
-    grow: Callable[[int, Any, np.random.Generator], np.ndarray],
-    relax: Callable[[int, np.ndarray, int, np.random.Generator], None],
+    steps: Sequence[tuple[Callable, Callable]],
+    rule: Convergence,
     entropy: int,
     checkpoint: Checkpoint | None = None,
     *,
-    max_passes: int,
-    tolerance: float,
     n_jobs: int | None = None,
 ) -> list[PassRecord]:
     """Take a pilot through Algorithm 1, relaxing it until its fast observables are at rest.
@@ -103,21 +270,15 @@ def relax_pilot(
     simulator : Simulator
         One with `fast_observables`.
     starts : sequence of length n_pilot
-        What `grow` takes as x in the first iteration.
-    n_iter : int
-        Iterations of Algorithm 1, counted from 0 in what follows.
-    grow : callable
-        (iteration, x, rng) -> the larger snapshot that Upsample makes of x.
-    relax : callable
-        (iteration, x, number of passes, rng), relaxes a large snapshot in place.
+        What the first step enlarges.
+    steps : sequence of (enlarge, relax)
+        For each iteration of Algorithm 1: `enlarge(x, rng)` returns the larger snapshot that
+        Upsample makes of x, `relax(y, n_passes, rng)` relaxes that in place.
+    rule : Convergence
     entropy : int
         Of the random streams; every row has one of its own for each record.
     checkpoint : Checkpoint, default=None
-        Keeps the pilot's snapshots of each record.
-    max_passes : int
-        Passes of an iteration at most.
-    tolerance : float
-        Part of the first drift, and of the change in all, that counts as none.
+        Where the pilot's snapshots of each record are saved.
     n_jobs : int, default=None
         Workers over the snapshots; the result does not depend on it.
 
@@ -129,28 +290,29 @@ def relax_pilot(
     Warns
     -----
     RelaxationWarning
-        If `max_passes` were not enough.
+        If `rule.max_passes` were not enough.
     """
     fast = check_fast(simulator)
     nothing = np.full(len(fast), np.nan)
-    known = simulator.process is not None
     records: list[PassRecord] = []
     X: Any = starts
     n_pilot = len(starts)
-    for i in range(n_iter):
+    for i, step in enumerate(steps):
         n_passes, target, z = 0, 0, np.empty(0)
         while True:
             part, further = len(records), target - n_passes
 
             def work(
-                batch: Sequence, start: int, i: int = i, part: int = part, further: int = further
-            ) -> dict[str, np.ndarray]:
+                batch: Sequence, start: int, step: tuple = step, part: int = part,
+                further: int = further,
+            ) -> dict[str, np.ndarray]:  # fmt: skip
+                enlarge, relax = step
                 rows = []
                 for k, x in enumerate(batch, start):
                     rng = stream(entropy, Stage.PILOT, 1 + part * n_pilot + k)
-                    y = x.copy() if further else grow(i, x, rng)
+                    y = x.copy() if further else enlarge(x, rng)
                     if further:
-                        relax(i, y, further, rng)
+                        relax(y, further, rng)
                     rows.append(y)
                 return {"X": np.stack(rows)}
 
@@ -158,17 +320,21 @@ def relax_pilot(
                 work, numbered(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
             )["X"]  # fmt: skip
             n_passes, before, z = target, z, simulator.observe(X)
-            change = _mean(unexplained_change(before, z, fast)) if n_passes else (nothing, nothing)
-            if not n_passes:
+            change = drift = nothing, nothing
+            if n_passes:
+                change = _mean(unexplained_change(before, z, fast))
+            else:
                 first, raw = z, part
-            drift = _mean(simulator.moments(X)[0][:, fast]) if known else (nothing, nothing)
+            if simulator.process is not None:
+                drift = _mean(simulator.moments(X)[0][:, fast])
             records.append(PassRecord(i + 1, n_passes, *drift, *change))
-            if n_passes >= 2 and _at_rest(records[-1], records[raw], first, z, fast, tolerance):
+            in_all = np.abs(z.mean(axis=0) - first.mean(axis=0))[fast]
+            if n_passes >= 2 and _at_rest(records[-1], records[raw], in_all, rule.tolerance):
                 break
-            if n_passes == max_passes:
+            if n_passes == rule.max_passes:
                 _warn(simulator, records[-1])
                 break
-            target = min(max(2 * n_passes, 1), max_passes)
+            target = min(max(2 * n_passes, 1), rule.max_passes)
     return records
 
 
@@ -176,23 +342,16 @@ def _warn(simulator: Simulator, last: PassRecord) -> None:
     warnings.warn(
         f"LocalRelax ran out of passes in iteration {last.iteration}: after {last.n_passes} of "
         f"them the drift of {', '.join(simulator.fast_observables)} is "
-        f"{_text(last.drift, last.drift_error)}, and its last change "
-        f"{_text(last.change, last.change_error)}; raise relax_duration or max_relax_passes.",
+        f"{_with_errors(last.drift, last.drift_error)}, and its last change "
+        f"{_with_errors(last.change, last.change_error)}; raise "
+        "the duration or max_passes of LocalRelax.",
         RelaxationWarning,
         stacklevel=5,
     )
 
 
-def _at_rest(
-    record: PassRecord,
-    raw: PassRecord,
-    first: np.ndarray,
-    z: np.ndarray,
-    fast: list[int],
-    tolerance: float,
-) -> bool:
+def _at_rest(record: PassRecord, raw: PassRecord, in_all: np.ndarray, tolerance: float) -> bool:
     """Say whether drift and change vanish within their errors, or next to those at first."""
-    in_all = np.abs(z.mean(axis=0) - first.mean(axis=0))[fast]
     still = np.isnan(record.drift) | (
         np.abs(record.drift)
         <= np.maximum(N_ERRORS * record.drift_error, tolerance * np.abs(raw.drift))
@@ -222,38 +381,6 @@ def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
 
 
-def _text(values: np.ndarray, errors: np.ndarray) -> str:
+def _with_errors(values: np.ndarray, errors: np.ndarray) -> str:
     pairs = zip(values, errors, strict=True)
     return ", ".join(f"{value:.2g} +- {error:.1g}" for value, error in pairs)
-
-
-def overlapping_origins(
-    lattice: Lattice,
-    extent: tuple[int, ...],
-    stride: tuple[int, ...],
-    n_passes: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Return the origins (n_passes * n_patches, ndim) of patches that overlap, pass by pass.
-
-    Those of each pass cover the lattice. On a periodic lattice the grid of patches is shifted at
-    random, so that no site stands at an edge in every snapshot; on an open one the last patch ends
-    with the lattice.
-    """
-    axes, ndim = [], lattice.ndim
-    for cells, width, step in zip(lattice.cells, extent, stride, strict=True):
-        if width == cells:
-            starts = np.zeros((n_passes, 1), np.int64)
-        elif lattice.boundary == "periodic":
-            shifts = rng.integers(step, size=(n_passes, 1))
-            starts = (shifts + np.arange(0, cells, step)) % cells
-        else:
-            starts = np.tile([*range(0, cells - width, step), cells - width], (n_passes, 1))
-        axes.append(starts)
-    grid = tuple(starts.shape[1] for starts in axes)
-    origins = np.empty((n_passes, *grid, ndim), np.int64)
-    for axis, starts in enumerate(axes):
-        along = [1] * ndim
-        along[axis] = -1
-        origins[..., axis] = starts.reshape(n_passes, *along)
-    return origins.reshape(-1, ndim)

@@ -44,14 +44,14 @@ def point_group(lattice: Lattice) -> list[Element]:
     ]
 
 
-def turned(x: np.ndarray, element: Element) -> np.ndarray:
+def turn(x: np.ndarray, element: Element) -> np.ndarray:
     """Return a view of a snapshot x (*cells[, n_fields]) turned by an element of the point group.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sklmacro.sampling.symmetry import turned
-    >>> turned(np.arange(4).reshape(2, 2), ((1, 0), (1,))).tolist()
+    >>> from sklmacro.sampling.symmetry import turn
+    >>> turn(np.arange(4).reshape(2, 2), ((1, 0), (1,))).tolist()
     [[2, 0], [3, 1]]
     """
     axes, flipped = element
@@ -68,8 +68,6 @@ class Augmentation:
         Declares the symmetries.
     lattice : Lattice
         That of the snapshots.
-    entropy : int
-        Seed; snapshot k has its own stream.
 
     Raises
     ------
@@ -79,7 +77,6 @@ class Augmentation:
 
     simulator: Simulator
     lattice: Lattice
-    entropy: int = 0
 
     def __post_init__(self) -> None:
         if self.simulator.parity is None and len(self.elements) == 1:
@@ -100,17 +97,17 @@ class Augmentation:
         """Number of rows that a snapshot gives: 2 with a mirror image, 1 without."""
         return 1 if self.simulator.parity is None else 2
 
-    def fill(self, rows: np.ndarray, X: np.ndarray, numbers: np.ndarray) -> None:
+    def fill(self, rows: np.ndarray, X: np.ndarray, numbers: np.ndarray, entropy: int) -> None:
         """Fill `rows` (copies * n_samples, ...) with the images of X (n_samples, ...).
 
         Snapshot k is turned by a random element of the point group, drawn from the stream that its
         number of `numbers` (n_samples,) names. It gives row k, or rows 2 k and 2 k + 1, the second
         the mirror image of the first.
         """
-        keys = Streams(self.entropy, Stage.AUGMENT, numbers).keys[:, 0]
+        keys = Streams(entropy, Stage.AUGMENT, numbers).keys[:, 0]
         drawn = choose(len(self.elements), 1, keys)[:, 0]
         for k, (x, element) in enumerate(zip(X, drawn, strict=True)):
-            image = turned(x, self.elements[element])
+            image = turn(x, self.elements[element])
             rows[self.copies * k] = image
             if self.copies == 2:
                 rows[2 * k + 1] = -image

@@ -1,4 +1,9 @@
-"""Microscopic simulators: physics only, each exact in law for its model."""
+"""Microscopic simulators: physics only, each exact in law for its model.
+
+Enters: a snapshot, a window of cells, a time or a number of events, a random generator. Leaves: the
+snapshot later, its observables (Eqs. 24, 30), and the moments of their increments as dt -> 0. Here
+stand Eqs. 20-22 (predator-prey), 23 and Algorithm 2 (Ising), Appendix D (Curie-Weiss, chain).
+"""
 
 from sklmacro.simulators.alloy import Alloy
 from sklmacro.simulators.curie_weiss import CurieWeiss
@@ -7,6 +12,7 @@ from sklmacro.simulators.events import Events
 from sklmacro.simulators.ising import Ising
 from sklmacro.simulators.linear_chain import LinearChain
 from sklmacro.simulators.predator_prey import PredatorPrey
+from sklmacro.simulators.protocol import Duration, EventCount, Evolution
 from sklmacro.simulators.simulator import Simulator
 from sklmacro.simulators.vacancies.barriers import (
     BarrierModel,
@@ -23,7 +29,10 @@ __all__ = [
     "CallableBarriers",
     "ClusterBarriers",
     "CurieWeiss",
+    "Duration",
+    "EventCount",
     "Events",
+    "Evolution",
     "Ising",
     "LinearChain",
     "PredatorPrey",

@@ -20,16 +20,17 @@ from sklmacro._base.checks import check_choice, check_real
 from sklmacro._base.streams import Streams
 from sklmacro.lattice.enlarge import apportion, tile_shifted
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.lattice.windows import Window, whole
+from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
 from sklmacro.simulators.machine.random_words import random_words
+from sklmacro.simulators.protocol import Evolution, Span
 from sklmacro.simulators.simulator import Simulator
 from sklmacro.simulators.trajectories import Trajectory
 from sklmacro.simulators.vacancies.barriers import BarrierModel
 from sklmacro.simulators.vacancies.events import vacancy_jumps
 from sklmacro.simulators.vacancies.kernel import Scale
 from sklmacro.simulators.vacancies.nbmota import nbmota_barriers
-from sklmacro.simulators.vacancies.orders import centred_sums, normalisation, ordered
+from sklmacro.simulators.vacancies.orders import centred_sums, normalisation, order_sums
 from sklmacro.simulators.vacancies.trajectory import VacancyTrajectory
 from sklmacro.simulators.vacancies.walk import VacancyWalk, species_counts, window_pairs
 
@@ -49,7 +50,7 @@ class Alloy(Simulator):
     temperature : float, default=2000.0
         Temperature in K, positive.
     barriers : BarrierModel, default=None
-        Barriers in eV; None takes the embedded ones of NbMoTa. See `sklmacro.simulators.vacancies.barriers`.
+        Barriers in eV; None takes the embedded ones of NbMoTa.
     species : sequence of str, default=("Nb", "Mo", "Ta")
         Names of species 1, 2, ...
     composition : sequence of float, default=None
@@ -151,7 +152,7 @@ class Alloy(Simulator):
         barriers = model.evaluate(environments, np.arange(256) % n_basis)
         return float(1 / (scale.attempt * np.exp(-scale.beta * barriers)).sum(axis=1).mean())
 
-    def _validate_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_real(self.temperature, "temperature", low=0.0, strict=True)
         check_real(self.attempt_frequency, "attempt_frequency", low=0.0, strict=True)
         check_real(self.vacancy_fraction, "vacancy_fraction", low=0.0, high=1.0)
@@ -202,10 +203,9 @@ class Alloy(Simulator):
 
     # Snapshots ------------------------------------------------------------------------------------
 
-    def check_snapshots(self, X: Any) -> np.ndarray:
-        """Return `X` as checked int8 snapshots; see `Simulator.check_snapshots`."""
-        states = np.asarray(X)
-        X = super().check_snapshots(X)
+    def check_states(self, X: np.ndarray) -> np.ndarray:
+        """Return `X` as int8, if all states are vacancies or species."""
+        states, X = X, super().check_states(X)
         highest = len(self.species)
         kept = X.dtype == states.dtype or np.array_equal(X, states)  # no loss on the way to int8
         if not kept or X.min() < 0 or X.max() > highest:
@@ -216,7 +216,7 @@ class Alloy(Simulator):
             )
         return X
 
-    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+    def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw a random solution of the given composition, and vacancies."""
         n = lattice.n_sites
         n_vacancies = max(1, round(self.vacancy_fraction * n))
@@ -240,8 +240,8 @@ class Alloy(Simulator):
         """
         X = self.check_snapshots(X)
         lattice = self.lattice(X.shape[1:])
-        found = [self._start(x, lattice, whole(lattice)).environments() for x in X]
-        environments, basis = zip(*found, strict=True)
+        each = [self.walk(x, lattice, lattice.full_window).environments() for x in X]
+        environments, basis = zip(*each, strict=True)
         return np.concatenate(environments), np.concatenate(basis)
 
     def density(self, x: np.ndarray) -> np.ndarray:
@@ -253,12 +253,12 @@ class Alloy(Simulator):
         neighbours, states = lattice.neighbors(), np.arange(len(self.species) + 1)
         beside = np.where(neighbours >= 0, flat[neighbours], -1)
         itself = flat[:, np.newaxis] == states
-        found = (beside[..., np.newaxis] == states).sum(axis=1)
-        pairs = itself[:, :, np.newaxis] * found[:, np.newaxis, :]
+        counts = (beside[..., np.newaxis] == states).sum(axis=1)
+        pairs = itself[:, :, np.newaxis] * counts[:, np.newaxis, :]
         sums = centred_sums(pairs, itself, 1, flat, np.array(self.pairs), self._z)
         return sums.reshape(*lattice.site_shape, -1)
 
-    def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
+    def site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         flat, n_species = x.reshape(-1), len(self.species)
         pairs = window_pairs(flat, lattice, window, n_species)
         n_sites = math.prod(window[1]) * lattice.n_basis
@@ -270,7 +270,7 @@ class Alloy(Simulator):
         return normalisation(flat, len(self.species), self._z)
 
     def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return ordered(pairs, weight, np.array(self.pairs))
+        return order_sums(pairs, weight, np.array(self.pairs))
 
     def upsample(
         self,
@@ -295,73 +295,57 @@ class Alloy(Simulator):
 
     # Dynamics -------------------------------------------------------------------------------------
 
-    def _start(self, x: np.ndarray, lattice: Lattice, window: Window) -> VacancyWalk:
+    def walk(self, x: np.ndarray, lattice: Lattice, window: Window) -> VacancyWalk:
+        """Return the vacancies of a snapshot x, which changes as those in a window jump."""
         return VacancyWalk(x, lattice, window, self._model, self._scale(), len(self.species))
 
-    def _advance_window(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> float:
-        return self._advance_observed(x, lattice, window, duration, n_events, rng)[0]
+    def advance_window(self, x: np.ndarray, lattice: Lattice, evolution: Evolution) -> float:
+        return self.advance_observed(x, lattice, evolution)[0]
 
-    def _advance_observed(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
+    def advance_observed(
+        self, x: np.ndarray, lattice: Lattice, evolution: Evolution
     ) -> tuple[float, np.ndarray]:
-        walk = self._start(x, lattice, window)
-        elapsed = walk.run(duration, n_events, random_words(rng))
+        walk = self.walk(x, lattice, evolution.window)
+        elapsed = walk.run(evolution.span, random_words(evolution.rng))
         _check_elapsed(elapsed, walk.n_active)
         return elapsed, self._order(walk.pairs, self._normalisation(x.reshape(-1))[0])
 
-    def _advance_windows(
+    def advance_windows(
         self,
         x: np.ndarray,
         lattice: Lattice,
         origins: np.ndarray,
         extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
+        span: Span,
         rng: np.random.Generator,
     ) -> None:
         """Evolve windows one after the other; one without vacancies stays as it is."""
-        walk = self._start(x, lattice, whole(lattice))
-        walk.visit(origins, extent, duration, n_events, random_words(rng), apart=False)
+        walk = self.walk(x, lattice, lattice.full_window)
+        walk.visit(origins, extent, span, random_words(rng), apart=False)
 
-    def _advance_apart(
+    def advance_apart(
         self,
         X: np.ndarray,
         lattice: Lattice,
         origins: np.ndarray,
         extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
+        span: Span,
         streams: Streams,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = []
-        for x, places, rng in zip(X, origins, streams, strict=True):
-            walk = self._start(x.copy(), lattice, whole(lattice))
-            words = random_words(rng)
-            tour = walk.visit(places, extent, duration, n_events, words, apart=True)
+        evolved = []
+        for x, own, rng in zip(X, origins, streams, strict=True):
+            walk = self.walk(x.copy(), lattice, lattice.full_window)
+            tour = walk.visit(own, extent, span, random_words(rng), apart=True)
             _check_elapsed(tour.elapsed.max(), walk.n_active)
             changes = self._order(tour.pairs, self._normalisation(x.reshape(-1))[0])
-            found.append((tour.patches, tour.elapsed, changes))
-        patches, elapsed, changes = map(np.array, zip(*found, strict=True))
+            evolved.append((tour.patches, tour.elapsed, changes))
+        patches, elapsed, changes = map(np.array, zip(*evolved, strict=True))
         shape = (*extent, *lattice.site_shape[lattice.ndim :])
         return patches.reshape(*origins.shape[:2], *shape), elapsed, changes
 
-    def _events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
+    def events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
         """Return the jumps of the vacancies that stand in a window, those out of it included."""
-        walk = self._start(x.copy(), lattice, window)
+        walk = self.walk(x.copy(), lattice, window)
         active, sites = walk.active_sites
         around, basis = walk.environments()
         rates, ends, atoms, pairs = vacancy_jumps(
@@ -372,8 +356,9 @@ class Alloy(Simulator):
         weight, _ = self._normalisation(x.reshape(-1))
         return Events(rates, ends, states, self._order(pairs, weight))
 
-    def _trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
-        walk, (weight, _) = self._start(x, lattice, whole(lattice)), self._normalisation(x.ravel())
+    def trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
+        walk = self.walk(x, lattice, lattice.full_window)
+        weight, _ = self._normalisation(x.ravel())
         return VacancyTrajectory(self, x, lattice, rng, walk, lambda p: self._order(p, weight))
 
 

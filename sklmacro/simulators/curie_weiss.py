@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from sklmacro._base.checks import check_real
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
 from sklmacro.simulators.glauber.tables import window_sites
 from sklmacro.simulators.ising import random_spins
@@ -29,7 +30,8 @@ from sklmacro.simulators.machine.random_words import (
     random_words,
     uniform,
 )
-from sklmacro.simulators.simulator import Simulator, Window
+from sklmacro.simulators.protocol import Evolution
+from sklmacro.simulators.simulator import Simulator
 
 
 @njit(nogil=True)
@@ -50,7 +52,7 @@ def _attempts(
 
 
 @njit(nogil=True)
-def _events(
+def _flips(
     spins: np.ndarray, total: int, rates: np.ndarray, n_events: int, state: np.ndarray
 ) -> float:
     """Flip `n_events` spins of a flat window, in place; return the elapsed time.
@@ -144,40 +146,32 @@ class CurieWeiss(Simulator):
         """(-1,) in the absence of a field, where all spins may be turned over; else None."""
         return (-1,) if self.field == 0 else None
 
-    def _validate_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_real(self.temperature, "temperature", low=0.0, strict=True)
         check_real(self.field, "field")
         check_real(self.coupling, "coupling")
 
-    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+    def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw independent spins whose magnetisation is uniform on its possible values."""
         return random_spins(lattice.cells, int(rng.integers(lattice.n_sites + 1)), rng)
 
-    def _advance_window(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> float:
+    def advance_window(self, x: np.ndarray, lattice: Lattice, evolution: Evolution) -> float:
+        window, span, rng = evolution
         box = lattice.mesh(*window)
         spins = x[box].ravel()
         total = int(x.sum(dtype=np.int64))
         rates, up = _rates(lattice.n_sites, self.temperature, self.field, self.coupling)
-        if duration is not None:
-            n_attempts = rng.poisson(duration * len(spins))
+        if span.time is not None:
+            n_attempts = rng.poisson(span.time * len(spins))
             _attempts(spins, total, up, n_attempts, random_words(rng))
-            elapsed = float(duration)
+            elapsed = span.time
         else:
-            assert n_events is not None
-            elapsed = _events(spins, total, rates, n_events, random_words(rng))
+            elapsed = _flips(spins, total, rates, span.number, random_words(rng))
         check_elapsed(elapsed, self.temperature)
-        x[box] = spins.reshape(window[1])
+        x[box] = spins.reshape(window.extent)
         return elapsed
 
-    def _events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
+    def events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
         sites = window_sites(lattice, *window).astype(np.int64)
         spins, total = x.reshape(-1)[sites].astype(int), int(x.sum(dtype=np.int64))
         rates, _ = _rates(lattice.n_sites, self.temperature, self.field, self.coupling)

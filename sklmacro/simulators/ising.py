@@ -27,30 +27,31 @@ import numpy as np
 from sklmacro._base.checks import check_choice, check_real, check_times
 from sklmacro._base.streams import Streams
 from sklmacro.lattice.lattice import KINDS, Lattice
+from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
 from sklmacro.simulators.glauber.bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators.glauber.moments import flip_moments, flips
 from sklmacro.simulators.glauber.patches import evolve_patches
 from sklmacro.simulators.glauber.rates import rate_tables
 from sklmacro.simulators.glauber.rejection_free import evolve_classes
-from sklmacro.simulators.glauber.replicas import N_REPLICAS
+from sklmacro.simulators.glauber.replicas import N_REPLICAS, Replicas
 from sklmacro.simulators.glauber.rings import window_tables, write_back
 from sklmacro.simulators.glauber.square import evolve_square, window_sums
 from sklmacro.simulators.glauber.tables import (
     evolve_tables,
     neighbour_table,
-    padded,
+    pad_spins,
     places_inside,
     table_sums,
     window_sites,
 )
-from sklmacro.simulators.glauber.trajectory import Replicas
-from sklmacro.simulators.machine.random_words import check_elapsed, random_words
-from sklmacro.simulators.machine.word_blocks import block_lanes
-from sklmacro.simulators.simulator import Simulator, Window
+from sklmacro.simulators.machine.random_words import check_elapsed
+from sklmacro.simulators.machine.word_blocks import word_source
+from sklmacro.simulators.protocol import Evolution, Span
+from sklmacro.simulators.simulator import Simulator
 from sklmacro.simulators.trajectories import Trajectory, simulate_rows
 
-PROBE = 4096  # attempts by which it is judged whether to go on without rejections
+PROBE = 4096  # attempts by which it is judged whether to continue without rejections
 
 
 @lru_cache(maxsize=256)
@@ -71,8 +72,8 @@ class Ising(Simulator):
     is in sweeps: in unit time every spin is attempted once on average.
 
     Probabilities of attempts are kept to 2**-32. On the square lattice, the rates of a temperature
-    below about 0.4 J can be smaller than that: count events there, which go on without rejections,
-    and with exact rates, when none has come for long.
+    below about 0.4 J can be smaller than that: count events there, which continue without
+    rejections, and with exact rates, when none has come for long.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ class Ising(Simulator):
         """(-1, 1) in the absence of a field, where all spins may be turned over; else None."""
         return (-1, 1) if self.field == 0 else None
 
-    def _validate_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_real(self.temperature, "temperature", low=0.0, strict=True)
         check_real(self.field, "field")
         check_real(self.coupling, "coupling")
@@ -152,7 +153,7 @@ class Ising(Simulator):
         """Return s_i and (1/(2 z)) sum_nn (1 - s_i s_j), shape (*site_shape, 2)."""
         spins = np.asarray(x)
         lattice = self.lattice(spins.shape)
-        flat = padded(spins)
+        flat = pad_spins(spins)
         walls = (flat[:-1, np.newaxis] * flat[neighbour_table(lattice)] < 0).mean(axis=1)
         return np.stack([spins.astype(np.float64), walls.reshape(spins.shape)], axis=-1)
 
@@ -201,21 +202,16 @@ class Ising(Simulator):
         """
         if not packed:
             return super().simulate(
-                X,
-                times,
-                observe=observe,
-                random_state=random_state,
-                n_jobs=n_jobs,
-                verbose=verbose,
-                checkpoint_dir=checkpoint_dir,
-            )
-        if self.kind != "square" or self.boundary != "periodic":
+                X, times, observe=observe, random_state=random_state, n_jobs=n_jobs,
+                verbose=verbose, checkpoint_dir=checkpoint_dir,
+            )  # fmt: skip
+        if self.kind != "square" or not self._periodic:
             raise ValueError(
                 "Expected a periodic square lattice for packed=True, but got "
                 f"kind={self.kind!r} with boundary={self.boundary!r}; leave packed at False."
             )
         X, grid = self.check_snapshots(X), check_times(times)
-        self._validate_parameters()
+        self.check_parameters()
         lattice = self.lattice(X.shape[1:])
         _, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
 
@@ -227,11 +223,11 @@ class Ising(Simulator):
             checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose,
         )  # fmt: skip
 
-    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+    def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw independent spins whose magnetisation is uniform on its possible values."""
         return random_spins(lattice.site_shape, int(rng.integers(lattice.n_sites + 1)), rng)
 
-    def _rates(self) -> np.ndarray:
+    def rates(self) -> np.ndarray:
         """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z."""
         return rate_tables(self.kind, self.temperature, self.field, self.coupling)[0]
 
@@ -241,136 +237,127 @@ class Ising(Simulator):
         lattice: Lattice,
         origins: np.ndarray,
         extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
+        span: Span,
         rng: np.random.Generator,
     ) -> float:
         """Evolve windows one after the other, in place; return the time that the last one took."""
         rates, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
-        streams = block_lanes(rng), random_words(rng)
-        n_windows, n_sites = len(origins), math.prod(extent) * lattice.n_basis
+        source, square, periodic = word_source(rng), self.kind == "square", self._periodic
+        n_windows, n_sites = len(origins), math.prod(extent) * (1 if square else lattice.n_basis)
         probe = rest = np.zeros(n_windows, np.int64)
-        share = 1.0
-        if duration is not None:
-            if self._in_bits(lattice, extent, duration):
-                evolve_bits(x, up, rng.poisson(duration * n_sites), *streams)
-                return float(duration)
-            if duration * n_sites > 2 * PROBE:
-                share = PROBE / (duration * n_sites)
-                rest = rng.poisson((1.0 - share) * duration * n_sites, n_windows)
-            probe = rng.poisson(share * duration * n_sites, n_windows)
-        goal = -1 if n_events is None else n_events
-        square = self.kind == "square"
+        share, limit, goal = 1.0, np.inf, -1
+        if span.time is None:
+            goal = span.number
+        else:
+            n_attempts = span.time * n_sites
+            if self._in_bits(lattice, extent, span.time):
+                evolve_bits(x, up, rng.poisson(n_attempts), source)
+                return span.time
+            if n_attempts > 2 * PROBE:
+                share = PROBE / n_attempts
+                rest = rng.poisson((1.0 - share) * span.time * n_sites, n_windows)
+            probe = rng.poisson(share * span.time * n_sites, n_windows)
+            limit = (1.0 - share) * span.time
         if not square:
-            flat, table = padded(x), neighbour_table(lattice)
+            flat, table = pad_spins(x), neighbour_table(lattice)
         elapsed, first = 0.0, 0
         while first < n_windows:
-            left = slice(first, None)
             if square:
+                left = slice(first, None)
                 done, flips, attempts = evolve_square(
-                    x, origins[left], *extent, self.boundary == "periodic", up, probe[left],
-                    rest[left], goal, *streams,
-                )  # fmt: skip
+                    x, origins[left], extent, periodic, up, (probe[left], rest[left], goal), source
+                )
                 ready = done == n_windows - first
                 first += done
             else:
                 sites = window_sites(lattice, tuple(origins[first]), extent)
-                ready, flips, attempts = evolve_tables(
-                    flat, sites, table, up, probe[first], rest[first], goal, *streams
-                )
+                plan = probe[first], rest[first], goal
+                ready, flips, attempts = evolve_tables(flat, sites, table, up, plan, source)
                 first += ready
-            if n_events is not None:
+            if goal >= 0:
                 elapsed = rng.standard_gamma(attempts) / n_sites
-            if not ready:
+            if not ready:  # continue without rejections
                 origin = tuple(origins[first].tolist())
                 if square:
-                    periodic = self.boundary == "periodic"
                     flat, sites, table, inside = window_tables(x, origin, extent, periodic)
                 else:
                     inside = places_inside(sites, table)
-                missing = np.iinfo(np.int64).max if n_events is None else n_events - flips
-                limit = np.inf if duration is None else (1.0 - share) * duration
-                elapsed += evolve_classes(
-                    flat, sites, table, inside, rates, missing, limit, *streams
-                )
+                missing = np.iinfo(np.int64).max if goal < 0 else goal - flips
+                limits = missing, limit
+                elapsed += evolve_classes(flat, sites, table, inside, rates, limits, source)
                 check_elapsed(elapsed, self.temperature)
                 if square:
                     write_back(flat, x, origin, extent)
                 first += 1
         if not square:
             x[:] = flat[:-1].reshape(x.shape)
-        return elapsed if duration is None else float(duration)
+        return elapsed if span.time is None else span.time
+
+    @property
+    def _periodic(self) -> bool:
+        return self.boundary == "periodic"
 
     def _in_bits(self, lattice: Lattice, extent: tuple[int, ...], duration: float) -> bool:
-        """Say whether a large lattice is better held in bits; see `_glauber_bits`."""
+        """Say whether a large lattice is better held in bits; see `glauber.bits`."""
         return (
-            self.kind == "square"
-            and self.boundary == "periodic"
+            duration >= 1.0  # the lattice has to be packed and unpacked
+            and self.kind == "square"
+            and self._periodic
             and extent == lattice.cells
             and lattice.n_sites >= LEAST_SITES
-            and duration >= 1.0  # the lattice has to be packed and unpacked
         )
 
-    def _advance_window(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> float:
-        return self._evolve(x, lattice, np.array([window[0]]), window[1], duration, n_events, rng)
+    def advance_window(self, x: np.ndarray, lattice: Lattice, evolution: Evolution) -> float:
+        (origin, extent), span, rng = evolution
+        return self._evolve(x, lattice, np.array([origin]), extent, span, rng)
 
-    def _advance_windows(
+    def advance_windows(
         self,
         x: np.ndarray,
         lattice: Lattice,
         origins: np.ndarray,
         extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
+        span: Span,
         rng: np.random.Generator,
     ) -> None:
-        self._evolve(x, lattice, origins, extent, duration, n_events, rng)
+        self._evolve(x, lattice, origins, extent, span, rng)
 
-    def _advance_apart(
+    def advance_apart(
         self,
         X: np.ndarray,
         lattice: Lattice,
         origins: np.ndarray,
         extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
+        span: Span,
         streams: Streams,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Evolve patches; the usual ones, small and for a short time, in one call."""
-        n_attempts = np.inf if duration is None else duration * math.prod(extent)
+        n_attempts = np.inf if span.time is None else span.time * math.prod(extent)
         narrow = all(e < n for e, n in zip(extent, lattice.cells, strict=True))
         if self.kind != "square" or not narrow or n_attempts > 2 * PROBE:
-            args = X, lattice, origins, extent, duration, n_events, streams
-            return super()._advance_apart(*args)
+            return super().advance_apart(X, lattice, origins, extent, span, streams)
         _, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
-        shape, periodic = origins.shape[:2], self.boundary == "periodic"
+        shape = origins.shape[:2]
         patches, changes = np.empty((*shape, *extent), self.state_dtype), np.empty((*shape, 2))
-        evolve_patches(X, origins, periodic, up, n_attempts, streams.words, patches, changes)
-        changes[..., 1] *= 2 / lattice.coordination  # both sites of a bond see it
-        return patches, np.full(shape, duration, np.float64), changes
+        law = up, n_attempts
+        evolve_patches(X, origins, self._periodic, law, streams.states, patches, changes)
+        changes[..., 1] *= 0.5  # 2 of the 4 neighbours of a site: both see their bond
+        return patches, np.full(shape, span.time), changes
 
-    def _events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
-        return flips(x, lattice, window, self._rates())
+    def events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
+        return flips(x, lattice, window, self.rates())
 
-    def _moments_apart(
+    def moments_apart(
         self, X: np.ndarray, lattice: Lattice, origins: np.ndarray, extent: tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
-        return flip_moments(X, lattice, origins, extent, self._rates())
+        return flip_moments(X, lattice, origins, extent, self.rates())
 
-    def _site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
+    def site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         if self.kind == "square":
-            spins, unequal = window_sums(x, *window[0], *window[1], self.boundary == "periodic")
+            spins, unequal = window_sums(x, *window.origin, *window.extent, self._periodic)
         else:
             sites = window_sites(lattice, *window)
-            spins, unequal = table_sums(padded(x), sites, neighbour_table(lattice))
+            spins, unequal = table_sums(pad_spins(x), sites, neighbour_table(lattice))
         return np.array([spins, unequal / lattice.coordination])
 
 

@@ -16,7 +16,9 @@ from numba import njit
 from sklmacro._base.checks import check_real
 from sklmacro._base.workers import single_threaded
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.simulators.simulator import Simulator, Window
+from sklmacro.lattice.windows import Window
+from sklmacro.simulators.protocol import Evolution
+from sklmacro.simulators.simulator import Simulator
 
 
 @njit(nogil=True)
@@ -115,12 +117,12 @@ class LinearChain(Simulator):
         self.sigma = sigma
         self.initial_spread = initial_spread
 
-    def _validate_parameters(self) -> None:
+    def check_parameters(self) -> None:
         for name in ("gamma", "kappa", "sigma", "initial_spread"):
             check_real(getattr(self, name), name, low=0.0)
         check_real(self.force, "force")
 
-    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+    def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         common = rng.uniform(-self.initial_spread, self.initial_spread)
         return common + rng.standard_normal(lattice.cells[0])
 
@@ -136,40 +138,37 @@ class LinearChain(Simulator):
         covariance : ndarray of shape (n_sites, n_sites)
             X(t + duration) given X(t) is N(matrix X(t) + offset, covariance).
         """
-        matrix, response, factor = self._parts(n_sites, True, True, duration)
+        matrix, response, factor = self.propagator(n_sites, True, True, duration)
         return matrix.copy(), self.force * response[:, 0], factor @ factor.T
 
-    def _parts(
+    def propagator(
         self, n: int, at_start: bool, at_end: bool, duration: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return exp(A t), its integral over [0, t], and a factor of the noise covariance.
+
+        A (n, n) is the matrix of the drift within a window of n sites, whose outside is frozen
+        unless the window is `at_start` or `at_end` of the chain.
+        """
         return _transition(n, at_start, at_end, self.gamma, self.kappa, self.sigma, float(duration))
 
-    def _advance_window(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> float:
-        assert duration is not None
-        if duration == 0:
+    def advance_window(self, x: np.ndarray, lattice: Lattice, evolution: Evolution) -> float:
+        duration = evolution.span.time
+        if not duration:
             return 0.0
-        (start,), (extent,) = window
+        (start,), (extent,) = evolution.window
         stop, n = start + extent, lattice.cells[0]
         left = self.force if start == 0 else self.kappa * x[start - 1]
         right = 0.0 if stop == n else self.kappa * x[stop]
-        parts = self._parts(extent, start == 0, stop == n, duration)
-        noise = rng.standard_normal(extent)
+        parts = self.propagator(extent, start == 0, stop == n, duration)
+        noise = evolution.rng.standard_normal(extent)
         x[start:stop] = _affine_step(x[start:stop].copy(), left, right, *parts, noise)
-        return float(duration)
+        return duration
 
-    def _one_step(
+    def one_step(
         self, x: np.ndarray, lattice: Lattice, window: Window
     ) -> tuple[np.ndarray, np.ndarray]:
         (start,), (extent,) = window
-        around = np.concatenate([x[:1], x, x[-1:]])  # a force between equals vanishes
-        drift = -self.gamma * x + self.kappa * (around[:-2] - 2 * x + around[2:])
+        padded = np.concatenate([x[:1], x, x[-1:]])  # a force between equals vanishes
+        drift = -self.gamma * x + self.kappa * (padded[:-2] - 2 * x + padded[2:])
         drift[0] += self.force
         return drift[start : start + extent], np.full(extent, float(self.sigma))

@@ -15,7 +15,9 @@ from numba import njit
 
 from sklmacro._base.checks import check_real
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.simulators.simulator import Simulator, Window
+from sklmacro.lattice.windows import Window
+from sklmacro.simulators.protocol import Evolution
+from sklmacro.simulators.simulator import Simulator
 
 NOISE_CHUNK = 1 << 16  # normal numbers drawn at a time
 
@@ -27,17 +29,16 @@ def _euler_maruyama(
     stop: int,
     noise: np.ndarray,
     step: float,
-    a: float,
-    b: float,
-    c: float,
-    inverse_spacing2: float,
+    parameters: tuple[float, float, float, float],
     amplitude: np.ndarray,
 ) -> None:
     """Advance cells [start, stop) of x (n_cells, 2) by noise.shape[0] steps, in place.
 
-    Cells outside the window are frozen; at the chain's ends there is no flux.
+    `parameters` are a, b, c and 1 / spacing^2. Cells outside the window are frozen; at the chain's
+    ends there is no flux.
     """
     n = x.shape[0]
+    a, b, c, inverse_spacing2 = parameters
     for k in range(noise.shape[0]):
         u_left = x[start - 1, 0] if start > 0 else x[start, 0]
         v_left = x[start - 1, 1] if start > 0 else x[start, 1]
@@ -115,7 +116,7 @@ class PredatorPrey(Simulator):
         self.amplitude_range = amplitude_range
         self.mean_range = mean_range
 
-    def _validate_parameters(self) -> None:
+    def check_parameters(self) -> None:
         check_real(self.a, "a")
         check_real(self.b, "b")
         for name in ("c", "sigma_u", "sigma_v"):
@@ -138,7 +139,7 @@ class PredatorPrey(Simulator):
                 "or a larger spacing."
             )
 
-    def _draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
+    def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         k, m = rng.uniform(*self.amplitude_range), rng.uniform(*self.mean_range)
         return self.initial_state(lattice.cells[0], k, m)
 
@@ -148,48 +149,29 @@ class PredatorPrey(Simulator):
         wave = amplitude * np.cos(10 * np.pi * (np.arange(n_cells) + 0.5) / n_cells)
         return np.stack([mean + wave, 1 - mean - wave], axis=-1)
 
-    def _advance_window(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        window: Window,
-        duration: float | None,
-        n_events: int | None,
-        rng: np.random.Generator,
-    ) -> float:
+    def advance_window(self, x: np.ndarray, lattice: Lattice, evolution: Evolution) -> float:
         """Evolve a window; an event is one time step."""
-        if n_events is not None:
-            n_steps, step = n_events, self.step
+        ((start,), (extent,)), span, rng = evolution
+        if span.time is None:
+            n_steps, step = span.number, self.step
         else:
-            assert duration is not None
-            n_steps = max(math.ceil(duration / self.step - 1e-9), int(duration > 0))
-            step = duration / max(n_steps, 1)
-        (start,), (extent,) = window
+            n_steps = max(math.ceil(span.time / self.step - 1e-9), int(span.time > 0))
+            step = span.time / max(n_steps, 1)
         scale = math.sqrt(step / self.spacing)
         amplitude = np.array([self.sigma_u * scale, self.sigma_v * scale])
+        parameters = self.a, self.b, self.c, self.spacing**-2
         chunk = max(1, NOISE_CHUNK // (2 * extent))
         for done in range(0, n_steps, chunk):
             noise = rng.standard_normal((min(chunk, n_steps - done), extent, 2))
-            _euler_maruyama(
-                x,
-                start,
-                start + extent,
-                noise,
-                step,
-                self.a,
-                self.b,
-                self.c,
-                self.spacing**-2,
-                amplitude,
-            )
+            _euler_maruyama(x, start, start + extent, noise, step, parameters, amplitude)
         return n_steps * step
 
-    def _one_step(
+    def one_step(
         self, x: np.ndarray, lattice: Lattice, window: Window
     ) -> tuple[np.ndarray, np.ndarray]:
         (start,), (extent,) = window
-        around = np.concatenate([x[:1], x, x[-1:]])  # zero flux
-        bend = (around[:-2] - 2 * x + around[2:]) / self.spacing**2
+        padded = np.concatenate([x[:1], x, x[-1:]])  # zero flux
+        bend = (padded[:-2] - 2 * x + padded[2:]) / self.spacing**2
         u, v = x.T
         local = np.column_stack([u * (1 - u - v), self.a * v * (u - self.b)])
         drift = local + np.array([self.c, 1.0]) * bend  # Eq. 20

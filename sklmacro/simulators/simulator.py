@@ -1,13 +1,7 @@
 """Simulator: the microscopic physics, and nothing that learns.
 
-A snapshot `x` has shape `(*site_shape,)`, or `(*site_shape, n_fields)` where a site carries several
-fields; a batch `X` has `n_samples` in front. The observables are site-additive: observable k of a
-snapshot is the mean over its sites of a density `f_k(x_i, neighbours of i)`. Hence they are
-intensive, they apply to every lattice size, and Eqs. 14-15 hold exactly.
-
-A simulator of one's own derives from `Simulator` and writes three methods in plain numpy:
-`_draw_initial`, `_advance_window` and, unless the observables are the fields' means, `density`. For
-moments of increments it writes `_events`, or `_one_step` where it is a diffusion.
+What a simulator of one's own writes, and what the estimators call, stands in
+`sklmacro.simulators.protocol`; here is what its users call.
 """
 
 import os
@@ -16,30 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import (
-    check_cells,
-    check_finite,
-    check_integer,
-    check_real,
-    check_times,
-    pieces,
-)
+from sklmacro._base.checks import check_cells, check_integer, check_times
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import numbered
 from sklmacro.checkpoint.checkpoint import checkpoint_of, resumable
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice, n_axes
-from sklmacro.lattice.windows import Window, check_window, whole
-from sklmacro.simulators.protocol import Hooks
+from sklmacro.lattice.windows import Window
+from sklmacro.simulators.protocol import Evolution, SimulatorProtocol
 from sklmacro.simulators.trajectories import Trajectory, simulate_rows
 
 
-class Simulator(Hooks):
+class Simulator(SimulatorProtocol):
     """Base class of the microscopic simulators.
 
-    Subclasses set the class attributes below and write the hooks `_draw_initial`,
-    `_advance_window` and `density`, and one of `_events` and `_one_step` where they want moments of
-    increments. Parameters are those of the subclass's `__init__`, which only assigns them.
+    Subclasses set the class attributes below and write the hooks `draw_initial`, `advance_window`
+    and `density`, and one of `events` and `one_step` for moments of increments. Parameters are
+    those of the subclass's `__init__`, which only assigns them.
 
     Attributes
     ----------
@@ -60,7 +47,7 @@ class Simulator(Hooks):
     observable_range : int
         Distance in cells over which a site's density depends on its neighbours.
     fast_observables : tuple of str
-        Names of the observables that soon follow the others, see `sklmacro.sampling.relaxation`.
+        Names of the observables that soon follow the others, see `LocalRelax`.
     has_events : bool
         True if the dynamics can be advanced by a number of events.
     parity : tuple of int, or None
@@ -68,71 +55,16 @@ class Simulator(Hooks):
     isotropic : bool
         True if the dynamics are the same after turns and reflections of the lattice.
     upsample_method : str
-        How `upsample` enlarges a snapshot, see `enlarge`.
+        How `upsample` enlarges a snapshot: "replicate", "linear", "tile" or "shuffle".
     relax_time, pair_time : float
         Suggested duration of one LocalRelax visit and of one partial evolution.
     """
-
-    @property
-    def n_observables(self) -> int:
-        """Number of observables."""
-        return len(self.observable_names)
 
     @property
     def observable_labels(self) -> tuple[str, ...]:
         """Names of the observables, with units but for pure numbers, as in "length [nm]"."""
         pairs = zip(self.observable_names, self.observable_units, strict=True)
         return tuple(name if unit == "1" else f"{name} [{unit}]" for name, unit in pairs)
-
-    def lattice(self, snapshot_shape: Sequence[int]) -> Lattice:
-        """Return the lattice of snapshots of shape `(*site_shape[, n_fields])`.
-
-        Raises
-        ------
-        ValueError
-            If no lattice of this simulator's kind has such snapshots.
-        """
-        shape = tuple(int(s) for s in snapshot_shape)
-        probe = Lattice(self.kind, (1,) * n_axes(self.kind), self.boundary)
-        tail = probe.site_shape[probe.ndim :] + ((self.n_fields,) if self.n_fields > 1 else ())
-        if len(shape) != probe.ndim + len(tail) or shape[probe.ndim :] != tail or 0 in shape:
-            wanted = ", ".join([f"n_cells_{a}" for a in range(probe.ndim)] + [str(t) for t in tail])
-            raise ValueError(
-                f"Expected snapshots X of shape (n_samples, {wanted}) for {type(self).__name__} "
-                f"on a {self.kind} lattice, but got snapshots of shape {shape}; reshape X, or "
-                "choose the simulator that it comes from."
-            )
-        return Lattice(self.kind, shape[: probe.ndim], self.boundary)
-
-    def check_snapshots(self, X: Any) -> np.ndarray:
-        """Return `X` as a checked array of snapshots in the simulator's own type.
-
-        Raises
-        ------
-        ValueError
-            If X has the wrong shape, is empty, or holds NaN, infinity or states that the model
-            does not have.
-        """
-        X = np.asarray(X)
-        if X.dtype.kind not in "biuf":
-            raise ValueError(
-                f"Expected numeric snapshots, but got an array of dtype {X.dtype}; "
-                "pass an array of numbers."
-            )
-        if X.ndim < 1 or len(X) == 0:
-            raise ValueError(
-                f"Expected at least one snapshot, but got an array of shape {X.shape}; pass X of "
-                "shape (n_samples, ...)."
-            )
-        self.lattice(X.shape[1:])
-        check_finite(X, "snapshots")
-        if self.two_valued and not all((np.abs(piece) == 1).all() for piece in pieces(X)):
-            wrong = X[np.abs(X) != 1].ravel()[0]
-            raise ValueError(
-                f"Expected the states of {type(self).__name__} to be -1 or +1, but got {wrong!r}; "
-                "map 0 and 1 with 2 * X - 1."
-            )
-        return X.astype(self.state_dtype, copy=False)
 
     def sample_initial(
         self, n_samples: int, cells: int | Sequence[int], *, random_state: Any = None
@@ -152,16 +84,12 @@ class Simulator(Hooks):
         -------
         X : ndarray of shape (n_samples, *site_shape[, n_fields])
         """
-        self._validate_parameters()
+        self.check_parameters()
         n_samples = check_integer(n_samples, "n_samples", low=1)
         lattice = Lattice(self.kind, check_cells(cells, "cells", n_axes(self.kind)), self.boundary)
         entropy = resolve_entropy(random_state)
-        return np.stack(
-            [
-                self._draw_initial(lattice, stream(entropy, Stage.INITIAL, k))
-                for k in range(n_samples)
-            ]
-        )
+        rngs = (stream(entropy, Stage.INITIAL, k) for k in range(n_samples))
+        return np.stack([self.draw_initial(lattice, rng) for rng in rngs])
 
     def advance(
         self,
@@ -191,8 +119,8 @@ class Simulator(Hooks):
         n_jobs : int, default=None
             Workers over the snapshots; the result does not depend on it.
         checkpoint_dir : str or Path, default=None
-            Folder in which snapshots that are ready are kept; a call that was interrupted goes on
-            from there when it is made again, with the same result.
+            Folder in which finished snapshots are saved; an interrupted call resumes there when it
+            is made again, with the same result.
 
         Returns
         -------
@@ -200,10 +128,9 @@ class Simulator(Hooks):
         elapsed : ndarray of shape (n_samples,)
             Physical time that passed.
         """
-        X = self.check_snapshots(X)
-        self.check_evolution(duration, n_events)
+        X, span = self.check_snapshots(X), self.check_span(duration, n_events)
         lattice = self.lattice(X.shape[1:])
-        window = whole(lattice) if window is None else check_window(lattice, window)
+        window = lattice.full_window if window is None else lattice.check_window(window)
         settings = {
             "simulator": self, "X": X, "duration": duration, "n_events": n_events, "window": window,
         }  # fmt: skip
@@ -213,16 +140,15 @@ class Simulator(Hooks):
 
             def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
                 batch = batch.copy()
+                rngs = (stream(entropy, Stage.ADVANCE, k) for k in range(start, start + len(batch)))
                 times = [
-                    self._advance_window(
-                        x, lattice, window, duration, n_events, stream(entropy, Stage.ADVANCE, k)
-                    )
-                    for k, x in enumerate(batch, start)
+                    self.advance_window(x, lattice, Evolution(window, span, rng))
+                    for x, rng in zip(batch, rngs, strict=True)
                 ]
                 return {"X_next": batch, "elapsed": np.array(times)}
 
-            found = fill_rows(work, numbered(X), len(X), checkpoint, n_jobs=n_jobs)
-        return found["X_next"], found["elapsed"]
+            rows = fill_rows(work, numbered(X), len(X), checkpoint, n_jobs=n_jobs)
+        return rows["X_next"], rows["elapsed"]
 
     def simulate(
         self,
@@ -252,9 +178,8 @@ class Simulator(Hooks):
         verbose : bool, default=False
             Show progress with the time left.
         checkpoint_dir : str or Path, default=None
-            Folder in which trajectories that are ready are kept, and how far the others have come;
-            a call that was interrupted goes on from there when it is made again, with the same
-            result.
+            Folder in which finished trajectories are saved, and how far the others have come; an
+            interrupted call resumes there when it is made again, with the same result.
 
         Returns
         -------
@@ -262,21 +187,21 @@ class Simulator(Hooks):
                 (n_samples, n_times, n_observables)
         """
         X, grid = self.check_snapshots(X), check_times(times)
-        self._validate_parameters()
+        self.check_parameters()
         lattice = self.lattice(X.shape[1:])
 
         def begin(x: np.ndarray, rng: np.random.Generator) -> Trajectory:
-            return self._trajectory(x[0].copy(), lattice, rng)
+            return self.trajectory(x[0].copy(), lattice, rng)
 
         return simulate_rows(
             self, begin, X, grid, observe=observe, random_state=random_state,
             checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose,
         )  # fmt: skip
 
-    def _trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
+    def trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
         """Return a trajectory of x, which changes in place.
 
-        Overridden where a simulator keeps more between two times than the snapshot and `rng`.
+        Replaced where a simulator keeps more between two times than the snapshot and `rng`.
         """
         return Trajectory(self, x, lattice, rng)
 
@@ -284,7 +209,7 @@ class Simulator(Hooks):
         """Return the observables z* (n_samples, n_observables) of snapshots."""
         X = self.check_snapshots(X)
         lattice = self.lattice(X.shape[1:])
-        return np.stack([self._means(x, lattice) for x in X])
+        return np.stack([self.site_means(x, lattice) for x in X])
 
     def observe_window(self, x: np.ndarray, window: Window) -> np.ndarray:
         """Return the observables (n_observables,) of a window of one snapshot.
@@ -293,7 +218,7 @@ class Simulator(Hooks):
         """
         lattice = self.lattice(x.shape)
         n_sites = int(np.prod(window[1])) * lattice.n_basis
-        return self._site_sums(x, lattice, window) / n_sites
+        return self.site_sums(x, lattice, Window(*window)) / n_sites
 
     def moments(
         self, X: Any, *, window: Window | None = None, n_jobs: int | None = None
@@ -330,34 +255,16 @@ class Simulator(Hooks):
             not fit.
         """
         X = self.check_snapshots(X)
-        self._validate_parameters()
+        self.check_parameters()
         self.check_moments()
         lattice = self.lattice(X.shape[1:])
-        origin, extent = whole(lattice) if window is None else check_window(lattice, window)
+        origin, extent = lattice.full_window if window is None else lattice.check_window(window)
         n = lattice.n_sites
 
         def work(batch: np.ndarray) -> dict[str, np.ndarray]:
             origins = np.tile(origin, (len(batch), 1, 1))
-            b, A = self._moments_apart(batch, lattice, origins, extent)
+            b, A = self.moments_apart(batch, lattice, origins, extent)
             return {"drift": b[:, 0] / n, "covariance": A[:, 0] / n**2}
 
-        found = fill_rows(work, lambda start, stop: (X[start:stop],), len(X), n_jobs=n_jobs)
-        return found["drift"], found["covariance"]
-
-    def check_evolution(self, duration: float | None, n_events: int | None) -> None:
-        """Raise ValueError unless one of `duration` and `n_events` is given and makes sense."""
-        self._validate_parameters()
-        if (duration is None) == (n_events is None):
-            raise ValueError(
-                "Expected either duration or n_events, but got "
-                f"duration={duration!r} and n_events={n_events!r}; give exactly one."
-            )
-        if duration is not None:
-            check_real(duration, "duration", low=0.0)
-        if n_events is not None:
-            check_integer(n_events, "n_events", low=0)
-            if not self.has_events:
-                raise ValueError(
-                    f"Expected a duration for {type(self).__name__}, but got n_events={n_events}; "
-                    "its dynamics is continuous and has no events, so pass duration."
-                )
+        rows = fill_rows(work, lambda start, stop: (X[start:stop],), len(X), n_jobs=n_jobs)
+        return rows["drift"], rows["covariance"]

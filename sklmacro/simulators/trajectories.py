@@ -1,8 +1,8 @@
-"""Trajectories: snapshots on their way through time, which can be left and taken up.
+"""Trajectories: snapshots on their way through time, which can be interrupted and resumed.
 
 All that the future of a trajectory depends on is its state: the snapshot, the random generator, and
-what a simulator keeps between two times. With the state and what has been recorded so far in a
-checkpoint, a trajectory that is taken up comes out as if it had never been left, bit by bit.
+what a simulator keeps between two times. With the state and the records so far in a checkpoint, a
+trajectory that is resumed ends with the bits that it would have had without an interruption.
 """
 
 import os
@@ -16,8 +16,7 @@ from sklmacro._base.workers import numbered
 from sklmacro.checkpoint.checkpoint import Checkpoint, checkpoint_of, resumable
 from sklmacro.checkpoint.rows import Pace, fill_rows
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.lattice.windows import whole
-from sklmacro.simulators.protocol import Hooks
+from sklmacro.simulators.protocol import Duration, Evolution, SimulatorProtocol
 
 
 class Trajectory:
@@ -32,28 +31,34 @@ class Trajectory:
     rng : numpy.random.Generator
     """
 
-    def __init__(self, simulator: Hooks, x: np.ndarray, lattice: Lattice, rng: np.random.Generator):
+    def __init__(
+        self,
+        simulator: SimulatorProtocol,
+        x: np.ndarray,
+        lattice: Lattice,
+        rng: np.random.Generator,
+    ):
         self.simulator, self.x, self.lattice, self.rng = simulator, x, lattice, rng
 
     def advance(self, duration: float) -> None:
         """Evolve the snapshot."""
-        everything = whole(self.lattice)
-        self.simulator._advance_window(self.x, self.lattice, everything, duration, None, self.rng)
+        evolution = Evolution(self.lattice.full_window, Duration(duration), self.rng)
+        self.simulator.advance_window(self.x, self.lattice, evolution)
 
     def record(self, observe: bool) -> np.ndarray:
         """Return the snapshot, or its observables (n_observables,)."""
-        return self.simulator._means(self.x, self.lattice) if observe else self.x
+        return self.simulator.site_means(self.x, self.lattice) if observe else self.x
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the state, not copied: `take_up` writes to them."""
+        """Return the arrays of the state, not copied: `resume` writes to them."""
         return {"x": self.x}
 
     def state(self) -> tuple[dict[str, np.ndarray], Any]:
         """Return all that the future depends on: arrays, and a JSON object."""
         return self.arrays(), self.rng.bit_generator.state
 
-    def take_up(self, arrays: dict[str, np.ndarray], state: Any) -> None:
-        """Go on from a state that a trajectory from the same start was in."""
+    def resume(self, arrays: dict[str, np.ndarray], state: Any) -> None:
+        """Continue from a state that a trajectory from the same start was in."""
         for name, array in self.arrays().items():
             array[...] = arrays[name]
         self.rng.bit_generator.state = state
@@ -69,14 +74,14 @@ def follow(
 ) -> None:
     """Take a trajectory through time steps (n_times,) and fill its records (n_times, ...)."""
     first, pace = 0, Pace(checkpoint)
-    found = None if checkpoint is None else checkpoint.part(part)
-    if found is not None:
-        arrays, (first, state) = found
+    saved = None if checkpoint is None else checkpoint.part(part)
+    if saved is not None:
+        arrays, (first, state) = saved
         records[:first] = arrays.pop("records")
-        trajectory.take_up(arrays, state)
+        trajectory.resume(arrays, state)
     for j in range(first, len(steps)):
         if steps[j] > 0:
-            trajectory.advance(steps[j])
+            trajectory.advance(float(steps[j]))
         records[j] = trajectory.record(observe)
         if pace.due():
             arrays, state = trajectory.state()
@@ -84,7 +89,7 @@ def follow(
 
 
 def simulate_rows(
-    simulator: Hooks,
+    simulator: SimulatorProtocol,
     begin: Callable[[np.ndarray, np.random.Generator], Trajectory],
     X: np.ndarray,
     times: np.ndarray,
@@ -119,7 +124,7 @@ def simulate_rows(
                 follow(trajectory, steps, observe, records, checkpoint, f"row-{k}")
             return {"paths": batch}
 
-        found = fill_rows(
+        rows = fill_rows(
             work, numbered(X), len(X), checkpoint, together=together, desc=name, **options
         )
-    return found["paths"]
+    return rows["paths"]

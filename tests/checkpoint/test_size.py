@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from benchmarks import size
-from sklmacro.simulators import Ising, ising
+from sklmacro.lattice.windows import Window
+from sklmacro.simulators import Duration, Evolution, Ising, ising
 from sklmacro.simulators.glauber.rings import window_tables
 from sklmacro.simulators.glauber.square import band_rows
 from sklmacro.simulators.glauber.tables import (
     neighbour_table,
-    padded,
+    pad_spins,
     places_inside,
     window_sites,
 )
@@ -58,9 +59,10 @@ def test_cold_windows_take_no_memory_of_the_lattice(monkeypatch):
     used = []
     monkeypatch.setattr(ising, "window_tables", lambda *a: used.append(a) or window_tables(*a))
     cold, x, rng = Ising(temperature=1.5), np.ones((1024, 1024), np.int8), np.random.default_rng(0)
-    window = (1000, 1000), (32, 32)  # across the edges
+    window = Window((1000, 1000), (32, 32))  # across the edges
+    evolution = Evolution(window, Duration(64.0), rng)
     lattice = cold.lattice(x.shape)
-    taken = peak(lambda: cold._advance_window(x, lattice, window, 64.0, None, rng))
+    taken = peak(lambda: cold.advance_window(x, lattice, evolution))
     assert used  # it went on without rejections
     assert taken < x.size / 4
 
@@ -74,8 +76,8 @@ def test_tables_of_a_window_are_those_of_the_lattice(boundary, origin, extent):
     x = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), lattice.site_shape)
     spins, sites, table, inside = window_tables(x, origin, extent, boundary == "periodic")
     of_all, all_sites = neighbour_table(lattice), window_sites(lattice, origin, extent)
-    np.testing.assert_array_equal(spins[sites], padded(x)[all_sites])
-    np.testing.assert_array_equal(spins[table[sites]], padded(x)[of_all[all_sites]])
+    np.testing.assert_array_equal(spins[sites], pad_spins(x)[all_sites])
+    np.testing.assert_array_equal(spins[table[sites]], pad_spins(x)[of_all[all_sites]])
     missing = table[sites] == len(table)
     np.testing.assert_array_equal(missing, of_all[all_sites] == len(of_all))
     np.testing.assert_array_equal(inside, places_inside(all_sites, of_all))

@@ -286,11 +286,11 @@ def test_halo_is_the_patch_of_a_padded_snapshot(tiling, width, data):
     origin = grid.origins[data.draw(st.integers(0, grid.n_patches - 1))]
     margins = [(width, width)] * len(origin) + [(0, 0)] * (x.ndim - len(origin))
     if grid.lattice.boundary == "open":
-        padded = np.pad(x, margins, constant_values=-5)
+        pad_spins = np.pad(x, margins, constant_values=-5)
     else:
-        padded = np.pad(x, margins, mode="wrap")
+        pad_spins = np.pad(x, margins, mode="wrap")
     spans = zip(origin, grid.cells, strict=True)
-    expected = padded[tuple(slice(o, o + c + 2 * width) for o, c in spans)]
+    expected = pad_spins[tuple(slice(o, o + c + 2 * width) for o, c in spans)]
     assert np.array_equal(grid.halo(x, origin, width, fill=-5), expected)
 
 

@@ -17,15 +17,16 @@ class TwoScales(Simulator):
     observable_names = ("sum",)
     slow, fast = 0.05, 50.0
 
-    def _draw_initial(self, lattice, rng):
+    def draw_initial(self, lattice, rng):
         s = rng.normal(0, 3) + 0 * rng.normal(size=lattice.cells[0])
         return np.stack([s, rng.normal(0, 0.2, lattice.cells[0])], axis=-1)
 
     def density(self, x):
         return x.sum(axis=-1, keepdims=True)
 
-    def _advance_window(self, x, lattice, window, duration, n_events, rng):
-        (start,), (extent,) = window
+    def advance_window(self, x, lattice, evolution):
+        ((start,), (extent,)), span, rng = evolution
+        duration = span.time
         rates = np.array([self.slow, self.fast])
         noise = [1, 2] * np.sqrt(-np.expm1(-2 * rates * duration) / (2 * rates))
         inside = x[start : start + extent]
@@ -158,7 +159,7 @@ def test_leaving_out_is_fitting_anew():
     assert np.allclose(slopes[:, 3], 0)
 
 
-@pytest.mark.parametrize("how", [{}, {"boundary": "buffer", "buffer": 1}])
+@pytest.mark.parametrize("how", [{}, {"boundary": 1}])
 def test_number_of_workers_changes_no_bit(how):
     chain = LinearChain()
     X = chain.sample_initial(60, 12, random_state=0)

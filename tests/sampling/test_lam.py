@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Patches, PatchSDERegressor
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro.pairs import latent_pairs
-from sklmacro.simulators import Ising, LinearChain
+from sklmacro.simulators import EventCount, Ising, LinearChain
 from tests import naive
 from tests.problems import exact_pairs
 
@@ -16,7 +16,7 @@ PATCH, DT = 4, 0.5
 
 def chain_increment(start, stop, n):
     """Mean increment of the sites [start, stop) as a row (n,) times x, and its noise's variance."""
-    matrix, response, factor = CHAIN._parts(stop - start, start == 0, stop == n, DT)
+    matrix, response, factor = CHAIN.propagator(stop - start, start == 0, stop == n, DT)
     row = np.zeros(n)
     row[start:stop] = (matrix - np.eye(stop - start)).mean(axis=0)
     if start > 0:
@@ -42,9 +42,10 @@ def exact_lam(K, given_x=False):
     return variance(patches) / variance([chain_increment(0, n, n)])
 
 
-def sampler(K, n, seed=0, **options):
+def sampler(K, n, seed=0, n_evolved=1, **options):
     X = CHAIN.sample_initial(n, K * PATCH, random_state=seed + 1)
-    options = {"patch": PATCH, "dt": DT, "n_joint": n, "random_state": seed} | options
+    patch = Patches(PATCH, n_joint=n, n_evolved=n_evolved)
+    options = {"patch": patch, "dt": DT, "random_state": seed} | options
     return PartialEvolutionSampler(CHAIN, **options), X
 
 
@@ -63,7 +64,7 @@ def test_estimate_is_that_of_exact_transitions(K):
 @pytest.mark.statistical
 def test_all_patches_apart_have_less_than_K_over_p():
     """Sums over all patches: the means given x, which differ for each, nearly cancel."""
-    every, X = sampler(6, 500, n_patches_evolved=6)
+    every, X = sampler(6, 500, n_evolved=6)
     one, _ = sampler(6, 500)
     assert every.fit(X).lam_ < 0.95 < one.fit(X).lam_ / 6
 
@@ -73,7 +74,7 @@ def test_pairs_carry_it():
     pairs = evolve.fit_transform(X)
     assert (pairs["lam"] == evolve.lam_).all()
     assert (pairs["lam_error"] == evolve.lam_error_).all()
-    plain = evolve.set_params(n_joint=0).fit_transform(X)
+    plain = evolve.set_params(patch__n_joint=0).fit_transform(X)
     assert "lam" not in plain.dtype.names
     assert np.array_equal(plain["d_obs"], pairs["d_obs"])
 
@@ -100,10 +101,10 @@ def test_jackknife_of_a_mean_is_its_standard_error():
 
 
 @pytest.mark.parametrize("n_jobs", [2, 3])
-@pytest.mark.parametrize("how", [{}, {"boundary": "buffer", "buffer": 1}])
+@pytest.mark.parametrize("how", [{}, {"boundary": 1}])
 def test_number_of_workers_changes_no_bit(n_jobs, how):
     X = Ising().sample_initial(40, 12, random_state=0)
-    options = {"patch": 4, "dt": 0.3, "n_joint": 30, "random_state": 2} | how
+    options = {"patch": Patches(4, n_joint=30), "dt": 0.3, "random_state": 2} | how
     one = PartialEvolutionSampler(Ising(), n_jobs=1, **options).fit(X)
     more = PartialEvolutionSampler(Ising(), n_jobs=n_jobs, **options).fit(X)
     assert (one.lam_, one.lam_error_) == (more.lam_, more.lam_error_)
@@ -121,9 +122,10 @@ def critical():
     return ising, ising.simulate(start, [100.0], packed=True, random_state=1)[:, 0]
 
 
-def ising_lam(critical, **how):
+def ising_lam(critical, n_evolved=1, **how):
     ising, X = critical
-    return PartialEvolutionSampler(ising, patch=8, n_joint=len(X), random_state=0, **how).fit(X)
+    patch = Patches(8, n_joint=len(X), n_evolved=n_evolved)
+    return PartialEvolutionSampler(ising, patch=patch, random_state=0, **how).fit(X)
 
 
 @pytest.mark.statistical
@@ -133,7 +135,7 @@ def test_lam_of_spins_tends_to_K(critical):
     assert short.lam_error_ < 0.8
     long = ising_lam(critical, dt=8.0)
     assert 16 - long.lam_ > 4 * long.lam_error_  # negative control
-    few = ising_lam(critical, dt=0.05, n_patches_evolved=2)
+    few = ising_lam(critical, dt=0.05, n_evolved=2)
     assert abs(few.lam_ - 8) < 4.5 * few.lam_error_
 
 
@@ -153,7 +155,7 @@ def test_lam_of_spins_is_the_ratio_of_variances(critical):
 @pytest.mark.statistical
 def test_events_are_shared_by_the_patches_of_the_box(critical):
     """As many a patch as apart: lam is near K, not K times it or over it."""
-    estimate = ising_lam(critical, n_events=4)
+    estimate = ising_lam(critical, dt=EventCount(4))
     assert estimate.lam_ == pytest.approx(16, abs=4)
     assert estimate.lam_error_ < 0.5
 
@@ -179,7 +181,7 @@ def test_auto_uses_the_estimate_of_the_pairs(lam):
 @pytest.mark.statistical
 def test_auto_finds_the_diffusion_of_a_chain():
     """sigma^2 / N up to the decay within dt; with patches apart, lam = K/p misses it."""
-    evolve, X = sampler(6, 12_000, n_patches_evolved=6)
+    evolve, X = sampler(6, 12_000, n_evolved=6)
     pairs = PatchAutoencoder(CHAIN, n_closure=0).fit_transform(evolve.fit_transform(X))
     options = {"drift_model": "linear", "diffusion_model": "constant"}
     truth = chain_increment(0, 24, 24)[1] / DT

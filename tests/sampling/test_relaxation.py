@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklmacro import HierarchicalUpsampler
+from sklmacro import Convergence, HierarchicalUpsampler, LocalRelax
 from sklmacro.experiments._truth.wolff import equilibrium_snapshots
 from sklmacro.sampling.relaxation import RelaxationWarning, unexplained_change
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain
@@ -17,8 +17,10 @@ def small():
 
 
 def upsampler(**changes):
-    options = {"relax_duration": 0.5, "relax_passes": "converged", "random_state": 1}
-    return HierarchicalUpsampler(HOT, **options | changes)
+    """Upsampler whose relaxation converges; `changes` are of it, or of its parts."""
+    relaxation = LocalRelax(duration=0.5, n_passes=Convergence())
+    up = HierarchicalUpsampler(HOT, relaxation=relaxation, random_state=1)
+    return up.set_params(**changes)
 
 
 @pytest.mark.statistical
@@ -48,10 +50,10 @@ def test_converged_passes_reach_equilibrium_and_fewer_do_not(small):
         excess = z[:, 1] - law(z[:, 0] ** 2)
         return excess.mean() / (excess.std() * np.sqrt(1 / len(z) + 1 / len(truth)))
 
-    up = upsampler(n_pilot=400).fit(small)
+    up = upsampler(relaxation__n_passes__n_pilot=400).fit(small)
     assert up.n_passes_[0] >= 4  # one visit of half a sweep does not do
     assert abs(score(up.transform(small))) < 5
-    assert score(upsampler(relax_passes=1).fit_transform(small)) < -6
+    assert score(upsampler(relaxation__n_passes=1).fit_transform(small)) < -6
 
 
 @pytest.mark.statistical
@@ -65,7 +67,7 @@ def test_records_tell_how_it_went(small):
         assert np.isnan(records[0].change).all()
         assert records[0].drift > 20 * records[0].drift_error  # walls are missing
         assert abs(records[-1].drift) <= 2 * records[-1].drift_error
-    assert not upsampler(relax_passes=3).fit(small).relaxation_
+    assert not upsampler(relaxation__n_passes=3).fit(small).relaxation_
 
 
 def test_passes_do_not_depend_on_workers_and_transform_uses_them(small):
@@ -74,7 +76,7 @@ def test_passes_do_not_depend_on_workers_and_transform_uses_them(small):
     for a, b in zip(one.relaxation_, more.relaxation_, strict=True):
         np.testing.assert_array_equal(a.drift, b.drift)
         np.testing.assert_array_equal(a.change, b.change)
-    fixed = upsampler(relax_passes=one.n_passes_[0]).fit(small)
+    fixed = upsampler(relaxation__n_passes=one.n_passes_[0]).fit(small)
     assert fixed.n_passes_ == one.n_passes_
     np.testing.assert_array_equal(one.transform(small[:9]), fixed.transform(small[:9]))
 
@@ -82,9 +84,9 @@ def test_passes_do_not_depend_on_workers_and_transform_uses_them(small):
 @pytest.mark.statistical
 def test_a_large_tolerance_stops_early_and_a_small_budget_warns(small):
     with pytest.warns(RelaxationWarning, match=r"iteration 1: after 2 of them the drift of domain"):
-        short = upsampler(max_relax_passes=2, relax_duration=0.05).fit(small)
+        short = upsampler(relaxation__n_passes__max_passes=2, relaxation__duration=0.05).fit(small)
     assert short.n_passes_ == (2,)
-    assert upsampler(relax_tolerance=0.5).fit(small).n_passes_ == (2,)
+    assert upsampler(relaxation__n_passes__tolerance=0.5).fit(small).n_passes_ == (2,)
 
 
 class WithoutMoments(CurieWeiss):
@@ -96,30 +98,44 @@ class WithoutMoments(CurieWeiss):
 
 def test_without_a_drift_the_change_decides():
     X = WithoutMoments().sample_initial(40, 8, random_state=0)
-    options = {"relax_passes": "converged", "relax_duration": 1.0, "relax_tolerance": 1.0}
-    up = HierarchicalUpsampler(WithoutMoments(), **options, random_state=0).fit(X)
+    relaxation = LocalRelax(duration=1.0, n_passes=Convergence(tolerance=1.0))
+    up = HierarchicalUpsampler(WithoutMoments(), relaxation=relaxation, random_state=0).fit(X)
     assert np.isnan(up.relaxation_[-1].drift).all()
     assert np.isfinite(up.relaxation_[-1].change).all()
 
 
 WRONG = {
     "no fast ones": (
-        lambda X: HierarchicalUpsampler(LinearChain(), relax_passes="converged").fit(X[:, 0]),
+        lambda X: HierarchicalUpsampler(
+            LinearChain(), relaxation=LocalRelax(n_passes="converged")
+        ).fit(X[:, 0]),
         r"fast_observables .*, some of \('mean displacement',\), but LinearChain has \(\); declare",
     ),
-    "a word": (lambda X: upsampler(relax_passes="all").fit(X), "at least 1, but got 'all'; pass"),
+    "a word": (
+        lambda X: upsampler(relaxation__n_passes="all").fit(X),
+        "at least 1, but got 'all'; pass",
+    ),
     "too few": (lambda X: upsampler().fit(X[:5]), "at least 20 snapshots .* but got 5 and"),
-    "small pilot": (lambda X: upsampler(n_pilot=3).fit(X), "n_pilot .* at least 20, but got 3"),
+    "small pilot": (
+        lambda X: upsampler(relaxation__n_passes__n_pilot=3).fit(X),
+        "n_pilot .* at least 20, but got 3",
+    ),
     "no relaxation": (
-        lambda X: upsampler(relax_duration=None).fit(X),
-        "one duration, above 0, .* relax_duration=None",
+        lambda X: upsampler(relaxation__duration=None).fit(X),
+        "one duration, above 0, .*LocalRelax.duration=None",
     ),
     "a range": (
-        lambda X: upsampler(relax_duration=(0.1, 1.0)).fit(X),
-        r"one duration, above 0, .* relax_duration=\(0.1, 1.0\)",
+        lambda X: upsampler(relaxation__duration=(0.1, 1.0)).fit(X),
+        r"one duration, above 0, .*LocalRelax.duration=\(0.1, 1.0\)",
     ),
-    "budget": (lambda X: upsampler(max_relax_passes=1).fit(X), "at least 2, but got 1"),
-    "tolerance": (lambda X: upsampler(relax_tolerance=-1).fit(X), "0 <= relax_tolerance"),
+    "budget": (
+        lambda X: upsampler(relaxation__n_passes__max_passes=1).fit(X),
+        "at least 2, but got 1",
+    ),
+    "tolerance": (
+        lambda X: upsampler(relaxation__n_passes__tolerance=-1).fit(X),
+        "0 <= tolerance",
+    ),
 }
 
 

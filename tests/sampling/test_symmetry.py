@@ -9,7 +9,7 @@ from scipy.stats import chi2_contingency, chisquare, ks_2samp
 
 from sklmacro import PartialEvolutionSampler, PatchAutoencoder
 from sklmacro.lattice import Lattice
-from sklmacro.sampling.symmetry import Augmentation, point_group, turned
+from sklmacro.sampling.symmetry import Augmentation, point_group, turn
 from sklmacro.simulators import Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey
 from tests.naive import FAIL, PASS
 
@@ -31,7 +31,7 @@ def test_the_point_group_keeps_neighbours(kind, cells, order, boundary):
     lattice = Lattice(kind, cells, boundary)
     elements = point_group(lattice)
     places = np.arange(lattice.n_sites).reshape(lattice.site_shape)
-    images = [turned(places, g) for g in elements]
+    images = [turn(places, g) for g in elements]
     assert len(elements) == len({image.tobytes() for image in map(np.copy, images)}) == order
     np.testing.assert_array_equal(images[0], places)
     neighbours = np.sort(lattice.neighbors(), axis=1)
@@ -45,9 +45,9 @@ def test_the_point_group_keeps_neighbours(kind, cells, order, boundary):
 def test_the_elements_are_a_group():
     lattice = Lattice("cubic", (2, 2, 2))
     places = np.arange(8).reshape(2, 2, 2)
-    images = {turned(places, g).tobytes() for g in point_group(lattice)}
+    images = {turn(places, g).tobytes() for g in point_group(lattice)}
     products = {
-        np.ascontiguousarray(turned(turned(places, g), h)).tobytes()
+        np.ascontiguousarray(turn(turn(places, g), h)).tobytes()
         for g in point_group(lattice)
         for h in point_group(lattice)
     }
@@ -106,7 +106,7 @@ def test_turned_spins_evolve_alike(boundary):
     model = Ising(temperature=2.0, field=0.3, boundary=boundary)
     straight = evolved(model, SNAPSHOT, 0)
     for k, (axes, flipped) in enumerate(point_group(model.lattice((4, 4)))[1:]):
-        image = evolved(model, turned(SNAPSHOT, (axes, flipped)), k + 1)
+        image = evolved(model, turn(SNAPSHOT, (axes, flipped)), k + 1)
         flipped_back = np.flip(image, [1 + axis for axis in flipped])
         back = flipped_back.transpose(0, *(1 + np.argsort(axes)))
         assert same_law(straight, back) > PASS
@@ -151,7 +151,7 @@ def test_rows_are_images_of_each_other():
     np.testing.assert_array_equal(pairs["group"], np.repeat(groups, 2))
     elements = point_group(Ising().lattice((8, 8)))
     drawn = [
-        next(i for i, g in enumerate(elements) if (turned(source, g) == image).all())
+        next(i for i, g in enumerate(elements) if (turn(source, g) == image).all())
         for source, image in zip(X, x, strict=True)
         if abs(source.sum()) < 50  # others are equal to images of themselves
     ]
@@ -196,10 +196,10 @@ def test_workers_and_batches_do_not_show():
     X = Ising().sample_initial(300, 8, random_state=0)
     one, two = (sampler(Ising(), n_jobs=n).fit_transform(X) for n in (1, 2))
     assert one.tobytes() == two.tobytes()
-    images = Augmentation(Ising(), Ising().lattice((8, 8)), 5)
+    images = Augmentation(Ising(), Ising().lattice((8, 8)))
     whole, some = np.empty((600, 8, 8), np.int8), np.empty((6, 8, 8), np.int8)
-    images.fill(whole, X, np.arange(300))
-    images.fill(some, X[[3, 5, 50]], np.array([3, 5, 50]))
+    images.fill(whole, X, np.arange(300), 5)
+    images.fill(some, X[[3, 5, 50]], np.array([3, 5, 50]), 5)
     np.testing.assert_array_equal(some, whole[[6, 7, 10, 11, 100, 101]])
 
 

@@ -13,11 +13,17 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from sklmacro import HierarchicalUpsampler, OnsagerSDE, PartialEvolutionSampler, PatchAutoencoder
+from sklmacro import (
+    HierarchicalUpsampler,
+    LocalRelax,
+    OnsagerSDE,
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    Patches,
+)
 from sklmacro._base.streams import Stage, stream
-from sklmacro.lattice.lattice import Lattice, nearest_distance, surroundings_of
-from sklmacro.lattice.windows import whole
-from sklmacro.simulators import Alloy, CallableBarriers, pairwise_barriers
+from sklmacro.lattice.lattice import Lattice, nearest_distance, offsets_within
+from sklmacro.simulators import Alloy, CallableBarriers, EventCount, pairwise_barriers
 from sklmacro.simulators.alloy import BOLTZMANN
 from sklmacro.simulators.machine.random_words import random_words
 from tests import naive
@@ -130,9 +136,9 @@ def kernel_generator(alloy, lattice, states, number):
     """Matrix Q of the chain whose rates are those of the kernel, state by state."""
 
     def jumps(x):
-        walk = alloy._start(x.reshape(lattice.site_shape), lattice, whole(lattice))
-        walk.run(None, 0, random_words(stream(0, Stage.ADVANCE)))
-        steps = surroundings_of(lattice.kind, nearest_distance(lattice.kind))
+        walk = alloy.walk(x.reshape(lattice.site_shape), lattice, lattice.full_window)
+        walk.run(EventCount(0), random_words(stream(0, Stage.ADVANCE)))
+        steps = offsets_within(lattice.kind, nearest_distance(lattice.kind))
         for i, rates in zip(walk._walk.sites, walk._walk.rates, strict=True):
             *cell, b = np.unravel_index(i, (*lattice.cells, lattice.n_basis))
             for (*step, other), rate in zip(steps[b], rates, strict=True):
@@ -232,10 +238,10 @@ def test_barriers_are_brought_up_to_date_where_they_change(kind):
     alloy = two_species(kind, vacancy_fraction=0.12)
     x = alloy.sample_initial(1, CELLS[kind], random_state=1)[0]
     lattice = alloy.lattice(x.shape)
-    walk = alloy._start(x, lattice, whole(lattice))
-    walk.run(None, 300, random_words(stream(0, Stage.ADVANCE)))
-    fresh = alloy._start(x, lattice, whole(lattice))
-    fresh.run(None, 0, random_words(stream(0, Stage.ADVANCE)))
+    walk = alloy.walk(x, lattice, lattice.full_window)
+    walk.run(EventCount(300), random_words(stream(0, Stage.ADVANCE)))
+    fresh = alloy.walk(x, lattice, lattice.full_window)
+    fresh.run(EventCount(0), random_words(stream(0, Stage.ADVANCE)))
     order = np.argsort(walk._walk.sites)
     np.testing.assert_array_equal(walk._walk.sites[order], fresh._walk.sites)
     np.testing.assert_array_equal(walk._walk.rates[order], fresh._walk.rates)
@@ -312,7 +318,7 @@ def test_increments_of_patches_use_true_neighbours_and_add_up():
     """Eq. 15: with frozen surroundings the change over a patch is that of the whole lattice."""
     alloy = Alloy(2000.0, vacancy_fraction=0.02)
     X = alloy.sample_initial(6, 4, random_state=0)
-    sampler = PartialEvolutionSampler(alloy, patch=2, n_patches_evolved=8, random_state=0)
+    sampler = PartialEvolutionSampler(alloy, patch=Patches(2, n_evolved=8), random_state=0)
     pairs = sampler.fit_transform(X)
     lattice = alloy.lattice(X.shape[1:])
     for pair in pairs:
@@ -397,7 +403,11 @@ def test_upsampling_keeps_the_exact_composition(kind, seed, factor, nearby):
     shape = alloy.lattice(alloy.sample_initial(1, CELLS[kind], random_state=0).shape[1:]).site_shape
     X = rng.integers(0, 3, (5, *shape)).astype(np.int8)  # each of its own composition
     upsampler = HierarchicalUpsampler(
-        alloy, factor=factor, nearby=nearby, relax_duration=3 * alloy.jump_time(), random_state=seed
+        alloy,
+        factor=factor,
+        nearby=nearby,
+        relaxation=LocalRelax(duration=3 * alloy.jump_time()),
+        random_state=seed,
     )
     large = upsampler.fit_transform(X)
     blocks = factor ** len(CELLS[kind])
@@ -414,8 +424,8 @@ def test_upsampling_draws_blocks_from_nearby_snapshots():
     X[:, 0, 0] = 0
     X[4:, 1:3, 1:3], X[:4, 2:4, 3:5] = 2, 2  # two shapes of the same composition
     X[:4, 4, 3], X[:4, 3, 3] = 2, 1
-    alone = HierarchicalUpsampler(alloy, factor=4, relax_duration=None, random_state=0)
-    mixed = HierarchicalUpsampler(alloy, factor=4, nearby=2, relax_duration=None, random_state=0)
+    alone = HierarchicalUpsampler(alloy, factor=4, relaxation=None, random_state=0)
+    mixed = HierarchicalUpsampler(alloy, factor=4, nearby=2, relaxation=None, random_state=0)
 
     def shapes(large):
         blocks = large.reshape(4, 6, 4, 6).transpose(0, 2, 1, 3).reshape(-1, 6, 6)
@@ -436,8 +446,10 @@ def test_upsampling_draws_blocks_from_nearby_snapshots():
 def test_local_relaxation_moves_vacancies_in_their_windows_only():
     alloy = Alloy(2000.0, vacancy_fraction=0.005)
     X = alloy.sample_initial(3, 4, random_state=0)
-    large = HierarchicalUpsampler(alloy, relax_events=2.0, random_state=0).fit_transform(X)
-    still = HierarchicalUpsampler(alloy, relax_duration=None, random_state=0).fit_transform(X)
+    large = HierarchicalUpsampler(
+        alloy, relaxation=LocalRelax(n_events=2.0), random_state=0
+    ).fit_transform(X)
+    still = HierarchicalUpsampler(alloy, relaxation=None, random_state=0).fit_transform(X)
     assert (large != still).any()
     assert ((large == 0).sum(axis=(1, 2, 3, 4)) == 8 * (X == 0).sum(axis=(1, 2, 3, 4))).all()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sklmacro.lattice.lattice import KINDS, Lattice, nearest_distance, surroundings_of
+from sklmacro.lattice.lattice import KINDS, Lattice, nearest_distance, offsets_within
 from sklmacro.simulators import (
     Alloy,
     BarrierModel,
@@ -65,7 +65,7 @@ def test_published_network_gives_the_published_barriers():
         vacancies, expected = cases["vacancies_half_lattice"][:, 0], cases["barriers_eV"][:, 0]
         sites = cases["sites"]
         assert (
-            2 * surroundings_of("bcc", 0.9)[0, :, :3] + 1 == cases["directions_half_lattice"]
+            2 * offsets_within("bcc", 0.9)[0, :, :3] + 1 == cases["directions_half_lattice"]
         ).all()
     environments, basis = Alloy(barriers=model).environments(sites)
     assert (basis == vacancies[:, 0] % 2).all()
@@ -232,10 +232,10 @@ def test_sum_of_rows(k, m):
 @pytest.mark.parametrize("boundary", ["periodic", "open"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gathered_sites_are_those_at_the_offsets(kind, boundary):
-    ndim = len(surroundings_of(kind, nearest_distance(kind))[0, 0]) - 1
+    ndim = len(offsets_within(kind, nearest_distance(kind))[0, 0]) - 1
     lattice = Lattice(kind, (6, 7, 8)[:ndim] if ndim > 1 else (9,), boundary)
     radius = 1.9 * nearest_distance(kind)
-    offsets, where = surroundings_of(kind, radius), address_map(lattice, radius)
+    offsets, where = offsets_within(kind, radius), address_map(lattice, radius)
     around = shell(lattice, radius, radius)
     x = np.random.default_rng(0).integers(1, 100, lattice.site_shape).astype(np.int8)
     full = x.reshape(*lattice.cells, lattice.n_basis)
@@ -254,7 +254,7 @@ def test_gathered_sites_are_those_at_the_offsets(kind, boundary):
 @pytest.mark.parametrize("kind", KINDS)
 def test_surroundings_are_all_sites_within_the_radius(kind):
     radius = 2.2 * nearest_distance(kind)
-    offsets = surroundings_of(kind, radius)
+    offsets = offsets_within(kind, radius)
     cells = (11,) * (offsets.shape[2] - 1)
     lattice = Lattice(kind, cells, "open")
     positions = lattice.positions().reshape(*cells, lattice.n_basis, -1)
@@ -267,7 +267,7 @@ def test_surroundings_are_all_sites_within_the_radius(kind):
         separation = np.round(np.array(found) - origin, 6) + 0.0
         assert sorted(map(tuple, separation)) == list(map(tuple, separation))
     with pytest.raises(ValueError, match="radius that reaches the nearest sites"):
-        surroundings_of(kind, 0.1)
+        offsets_within(kind, 0.1)
 
 
 # --- tables and functions ------------------------------------------------------------------------
@@ -276,9 +276,9 @@ def test_surroundings_are_all_sites_within_the_radius(kind):
 def random_clusters(kind="bcc", seed=0, n_species=2):
     rng = np.random.default_rng(seed)
     radius = 1.5 * nearest_distance(kind)
-    offsets = surroundings_of(kind, radius)
+    offsets = offsets_within(kind, radius)
     n_basis, n_sites = offsets.shape[:2]
-    z, s = surroundings_of(kind, nearest_distance(kind)).shape[1], n_species + 1
+    z, s = offsets_within(kind, nearest_distance(kind)).shape[1], n_species + 1
     points = rng.normal(1, 0.1, (n_basis, n_sites, s, z, n_species))
     pairs = rng.integers(0, n_sites, (n_basis, 7, 2))
     joint = rng.normal(0, 0.1, (n_basis, 7, s, s, z, n_species))

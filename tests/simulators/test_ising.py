@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sklmacro.simulators import Ising
+from sklmacro.simulators import Duration, Ising
 from tests import naive
 from tests.naive import FAIL, PASS
 from tests.problems import start_spins
@@ -179,7 +179,7 @@ def test_windows_one_after_the_other():
     rng = np.random.default_rng(6)
     X = many(x, n).copy()
     for sample in X:
-        model._advance_windows(sample, lattice, origins, (2, 2), 0.8, None, rng)
+        model.advance_windows(sample, lattice, origins, (2, 2), Duration(0.8), rng)
     counts = np.bincount(naive.spin_numbers(X), minlength=2**8)
     states = naive.spin_states(x.shape)
     energies = energy_of(model)(states)
@@ -236,7 +236,7 @@ def test_kernels_agree_with_their_slow_twin(how, boundary):
 @pytest.mark.parametrize("coupling", [1.0, -0.7])
 def test_rates_obey_detailed_balance(temperature, boundary, coupling):
     model = Ising(temperature, 0.3, coupling, boundary)
-    rates, x = model._rates(), start_spins((4, 5), seed=1)
+    rates, x = model.rates(), start_spins((4, 5), seed=1)
     around = np.pad(x, 1, mode="wrap" if boundary == "periodic" else "constant")
     fields = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
     costs = naive.flip_costs(x, energy_of(model))

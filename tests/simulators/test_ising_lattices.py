@@ -18,13 +18,12 @@ from sklmacro.simulators.glauber.rejection_free import evolve_classes
 from sklmacro.simulators.glauber.tables import (
     evolve_tables,
     neighbour_table,
-    padded,
+    pad_spins,
     places_inside,
     window_sites,
 )
-from sklmacro.simulators.machine.random_words import LOW32, probability_words, random_words
-from sklmacro.simulators.machine.word_blocks import block_lanes, draw_words, fill_times, fill_words
-from sklmacro.simulators.simulator import whole
+from sklmacro.simulators.machine.random_words import LOW32, probability_words
+from sklmacro.simulators.machine.word_blocks import draw_words, fill_times, fill_words, word_source
 from tests import naive
 from tests.naive import FAIL, PASS
 from tests.problems import start_spins
@@ -56,7 +55,7 @@ def problem(kind, cells, window, boundary, model=None):
     model = Ising(**(model or MODEL), boundary=boundary, kind=kind)
     lattice = Lattice(kind, cells, boundary)
     x = start_spins(lattice.site_shape)
-    box = lattice.window(*(window or whole(lattice)))
+    box = lattice.window(*(window or lattice.full_window))
     states = naive.spin_states(x[box].shape)
     everything = np.repeat(x[np.newaxis], len(states), axis=0)
     everything[(slice(None), *box)] = states
@@ -105,39 +104,39 @@ SQUARES = {
 
 
 def run_tables(model, lattice, x, window, duration, n_events, rng):
-    sites, spins, table = window_sites(lattice, *window), padded(x), neighbour_table(lattice)
-    up = probability_words(model._rates()[:, 0])
+    sites, spins, table = window_sites(lattice, *window), pad_spins(x), neighbour_table(lattice)
+    up = probability_words(model.rates()[:, 0])
     m = len(sites)
-    streams = block_lanes(rng), random_words(rng)
+    source = word_source(rng)
     probe, rest = (0, 0) if duration is None else rng.poisson(m * duration / 2, 2)
     goal = -1 if n_events is None else n_events
-    ready, _, attempts = evolve_tables(spins, sites, table, up, probe, rest, goal, *streams)
+    ready, _, attempts = evolve_tables(spins, sites, table, up, (probe, rest, goal), source)
     assert ready
     return spins[:-1].reshape(x.shape), rng.standard_gamma(attempts) / m
 
 
 def run_classes(model, lattice, x, window, duration, n_events, rng):
-    sites, spins, table = window_sites(lattice, *window), padded(x), neighbour_table(lattice)
+    sites, spins, table = window_sites(lattice, *window), pad_spins(x), neighbour_table(lattice)
     inside = places_inside(sites, table)
     goal, limit = (10**9, duration) if n_events is None else (n_events, np.inf)
-    streams = block_lanes(rng), random_words(rng)
-    elapsed = evolve_classes(spins, sites, table, inside, model._rates(), goal, limit, *streams)
+    source = word_source(rng)
+    elapsed = evolve_classes(spins, sites, table, inside, model.rates(), (goal, limit), source)
     return spins[:-1].reshape(x.shape), elapsed
 
 
 def run_bits(model, lattice, x, window, duration, n_events, rng):
     y = x.copy()
-    up = probability_words(model._rates()[:, 0])
-    evolve_bits(y, up, rng.poisson(x.size * duration), block_lanes(rng), random_words(rng))
+    up = probability_words(model.rates()[:, 0])
+    evolve_bits(y, up, rng.poisson(x.size * duration), word_source(rng))
     return y, duration
 
 
 def test_large_lattices_are_advanced_in_bits(monkeypatch):
     model, rng = Ising(2.3), stream(5, Stage.ADVANCE)
     x = model.sample_initial(1, 64, random_state=0)
-    y, streams = x[0].copy(), (block_lanes(rng), random_words(rng))
-    up = probability_words(model._rates()[:, 0])
-    evolve_bits(y, up, rng.poisson(3.0 * y.size), *streams)
+    y, source = x[0].copy(), word_source(rng)
+    up = probability_words(model.rates()[:, 0])
+    evolve_bits(y, up, rng.poisson(3.0 * y.size), source)
     assert not np.array_equal(model.advance(x, duration=3.0, random_state=5)[0][0], y)  # control
     monkeypatch.setattr(ising, "LEAST_SITES", y.size)
     found, elapsed = model.advance(x, duration=3.0, random_state=5)
@@ -149,7 +148,7 @@ def sample(run, box, how, n, model=None):
     """States of the window and times from `n` runs of a kernel, with the exact problem."""
     exact = problem(*box, model)
     model, lattice, x, inside, _, _ = exact
-    window = box[2] or whole(lattice)
+    window = box[2] or lattice.full_window
     rng = np.random.default_rng(1)
     runs = [run(model, lattice, x, window, *how, rng) for _ in range(n)]
     return np.array([y[inside] for y, _ in runs]), np.array([t for _, t in runs]), exact
@@ -208,7 +207,7 @@ def handovers(monkeypatch):
     calls = []
 
     def counted(*arguments):
-        calls.append(arguments[6])
+        calls.append(arguments[5][1])
         return evolve_classes(*arguments)
 
     monkeypatch.setattr("sklmacro.simulators.ising.evolve_classes", counted)
@@ -257,7 +256,7 @@ def test_events_handed_over_have_their_law(kind, handovers):
 
 
 def test_blocks_of_words_are_eight_streams():
-    lanes = block_lanes(np.random.default_rng(0))
+    lanes = word_source(np.random.default_rng(0)).lanes
     words, start = np.empty(80, np.uint64), lanes.copy()
     fill_words(lanes, words)
     expected = [naive.xoshiro(start[:, k], 11) for k in range(8)]
@@ -268,7 +267,7 @@ def test_blocks_of_words_are_eight_streams():
 
 @pytest.mark.statistical
 def test_waiting_times_are_logarithms():
-    lanes = block_lanes(np.random.default_rng(0))
+    lanes = word_source(np.random.default_rng(0)).lanes
     words, times = np.empty(40_000, np.uint64), np.empty(40_000)
     start = lanes.copy()
     fill_words(lanes, words)
@@ -283,14 +282,14 @@ def test_waiting_times_are_logarithms():
 @pytest.mark.parametrize("n", [3 << 30, 60, 1 << 12])
 def test_sites_are_uniform(n):
     rng = np.random.default_rng(0)
-    lanes, side, words = block_lanes(rng), random_words(rng), np.empty(40_000, np.uint64)
-    draw_words(lanes, side, words, n)
+    source, words = word_source(rng), np.empty(40_000, np.uint64)
+    draw_words(source, words, n)
     products = (words >> np.uint64(32)) * np.uint64(n)
     assert (products & LOW32).min() >= 2**32 % n
     counts = np.bincount((products >> np.uint64(32)).astype(np.int64) * 60 // n, minlength=60)
     assert naive.pearson(counts, np.ones(60)) > PASS
     if n > 1 << 31:  # a quarter had to be drawn again: the bare product favours every third site
-        fill_words(lanes, words)
+        fill_words(source.lanes, words)
         sites = ((words >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)
         assert naive.pearson(np.bincount((sites % np.uint64(3)).astype(int)), np.ones(3)) < FAIL
 

@@ -11,8 +11,8 @@ from scipy import stats
 from sklmacro.simulators import Ising
 from sklmacro.simulators.glauber.replicas import count, evolve_replicas, pack, unpack
 from sklmacro.simulators.machine.instructions import bytes_below, bytes_equal, count_ones
-from sklmacro.simulators.machine.random_words import probability_words, random_words
-from sklmacro.simulators.machine.word_blocks import block_lanes
+from sklmacro.simulators.machine.random_words import probability_words
+from sklmacro.simulators.machine.word_blocks import word_source
 from tests import naive
 from tests.naive import FAIL, PASS
 from tests.problems import start_spins
@@ -80,7 +80,7 @@ def test_probabilities_are_kept_to_the_last_bit_that_can_be_seen(up):
     total = 0
     spins = np.full(4096, ~np.uint64(0) if up < 0.5 else np.uint64(0))
     for _ in range(100):
-        evolve_replicas(spins, 64, 64, words, 80_000, block_lanes(rng), random_words(rng))
+        evolve_replicas(spins, 64, 64, words, 80_000, word_source(rng))
         total += sum(int(s).bit_count() for s in spins)
     n = 100 * 64 * 4096
     if up in (0.0, 1.0):
@@ -96,10 +96,10 @@ def test_replicas_are_independent_given_the_sites():
     # likely. The same number for all replicas would make them equal.
     free = probability_words(np.full(9, 0.5))
     rng, outcomes = np.random.default_rng(2), []
-    lanes, side = block_lanes(rng), random_words(rng)
+    source = word_source(rng)
     for _ in range(20_000):
         spins = np.zeros(1, np.uint64)
-        evolve_replicas(spins, 1, 1, free, 1, lanes, side)
+        evolve_replicas(spins, 1, 1, free, 1, source)
         outcomes.append(spins[0])
     bits = np.array([naive.bits_of(o) for o in outcomes]).astype(int)
     assert stats.binomtest(int(bits.sum()), bits.size).pvalue > PASS

@@ -8,14 +8,14 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Patches
 from sklmacro.closure.codec import PatchCodec, Standardizer
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice import Lattice
-from sklmacro.lattice.windows import whole
 from sklmacro.simulators import (
     Alloy,
     CurieWeiss,
+    EventCount,
     Ising,
     LinearChain,
     PredatorPrey,
@@ -38,7 +38,7 @@ Z = 5.0  # 20 scores of a normal law beyond it: 1e-5
 class Hoppers(Walkers):
     """Walkers whose events are listed; a hop changes two sites, which may be in two patches."""
 
-    def _events(self, x, lattice, window):
+    def events(self, x, lattice, window):
         (start,), (extent,) = window
         here = np.repeat((start + np.arange(extent)) % len(x), 2)
         there = (here + np.tile([-1, 1], extent)) % len(x)
@@ -120,7 +120,7 @@ CASES = {
 def test_moments_are_sums_over_all_events(name):
     model, cells, window = CASES[name]
     X = model.sample_initial(3, cells, random_state=1)
-    for one in (window, whole(model.lattice(X.shape[1:]))):
+    for one in (window, model.lattice(X.shape[1:]).full_window):
         drift, covariance = model.moments(X, window=one)
         assert drift.any()
         for x, b, A in zip(X, drift, covariance, strict=True):
@@ -135,9 +135,9 @@ def test_the_kernel_and_the_listed_events_agree(name):
     model, cells, window = CASES[name]
     X = model.sample_initial(2, cells, random_state=2)
     lattice = model.lattice(X.shape[1:])
-    b, A = model._moments_apart(X, lattice, np.tile(window[0], (2, 1, 1)), window[1])
+    b, A = model.moments_apart(X, lattice, np.tile(window[0], (2, 1, 1)), window[1])
     for k, x in enumerate(X):
-        listed = model._events(x, lattice, window).moments()
+        listed = model.events(x, lattice, window).moments()
         np.testing.assert_allclose(b[k, 0], listed[0], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(A[k, 0], listed[1], rtol=1e-9, atol=1e-9)
 
@@ -159,12 +159,12 @@ def test_all_patches_make_the_whole_lattice(model, cells, patch):
     X = model.sample_initial(5, cells, random_state=0)
     sampler = PartialEvolutionSampler(model, patch=patch, moments=True, dt=0.3, random_state=0)
     K = sampler.fit(X).n_patches_
-    pairs = sampler.set_params(n_patches_evolved=K).fit_transform(X)
+    pairs = sampler.set_params(patch__n_evolved=K).fit_transform(X)
     drift, covariance = model.moments(X)
     scale = np.abs(covariance).max()
     np.testing.assert_allclose(pairs["d_obs"], 0.3 * drift, rtol=1e-9, atol=1e-12 * scale)
     np.testing.assert_allclose(pairs["cov_obs"], 0.3 * covariance, rtol=1e-9, atol=1e-12 * scale)
-    one = sampler.set_params(n_patches_evolved=1, dt=0.6).fit_transform(X)
+    one = sampler.set_params(patch__n_evolved=1, dt=0.6).fit_transform(X)
     assert (one["extent"] == patch).all()
     assert (one["dt"] == 0.6).all()
     lattice = model.lattice(X.shape[1:])
@@ -189,7 +189,7 @@ def test_sampled_increments_have_these_moments():
     """At dt = 0.01 terms of the next order, about 1 % of b, are below a standard error."""
     model, n = Ising(2.27, 0.1), 20_000
     x = model.advance(model.sample_initial(1, 8, random_state=3), duration=1.0, random_state=0)[0]
-    sampler = PartialEvolutionSampler(model, patch=4, dt=0.01, n_patches_evolved=4, random_state=0)
+    sampler = PartialEvolutionSampler(model, patch=Patches(4, n_evolved=4), dt=0.01, random_state=0)
     change = sampler.fit_transform(np.repeat(x, n, axis=0))["d_obs"]
     upper = np.triu_indices(2)
     products = np.einsum("ni,nj->nij", change, change)[:, *upper]
@@ -275,13 +275,13 @@ def test_drift_and_noise_are_those_of_the_steps(window):
     chain, spde = LinearChain(kappa=0.7), PredatorPrey(c=0.4, spacing=0.5, sigma_v=0.03)
     x = rng.normal(size=12)
     pars = (chain.gamma, 0.7, chain.force, chain.sigma)
-    drift, noise = chain._one_step(x, chain.lattice((12,)), box)
+    drift, noise = chain.one_step(x, chain.lattice((12,)), box)
     for xi, wanted in ((0.0, drift), (1.0, drift + noise)):
         step = naive.linear_chain_step(x, 1.0, np.full(12, xi), *pars) - x
         np.testing.assert_allclose(wanted, step[inside], atol=1e-12)
     x = rng.uniform(0.2, 0.8, (12, 2))
     pars = (spde.a, spde.b, 0.4, spde.sigma_u, 0.03, 0.5)
-    drift, noise = spde._one_step(x, spde.lattice((12, 2)), box)
+    drift, noise = spde.one_step(x, spde.lattice((12, 2)), box)
     for xi, wanted in ((0.0, drift), (1.0, drift + noise)):
         step = naive.predator_prey_step(x, 1.0, np.full((12, 2), xi), *pars) - x
         np.testing.assert_allclose(wanted, step[inside], atol=1e-12)
@@ -302,7 +302,7 @@ def closure_problem(model, cells, patch, p, encoder="auto", n=6, duration=None):
     if duration:
         X, _ = model.advance(X, duration=duration, random_state=0)
     sampler = PartialEvolutionSampler(
-        model, patch=patch, moments=True, dt=0.2, n_patches_evolved=p, random_state=0
+        model, patch=Patches(patch, n_evolved=p), moments=True, dt=0.2, random_state=0
     )
     pairs = sampler.fit_transform(X)
     closure = PatchAutoencoder(
@@ -329,7 +329,7 @@ def test_closures_of_all_patches_are_those_of_the_lattice(name):
     lattice = model.lattice(pairs["x"].shape[1:])
     assert pairs["n_patches"][0] == K
     for pair, z, dz, cov in zip(pairs, latent["z"], latent["dz"], latent["cov"], strict=True):
-        events = model._events(pair["x"], lattice, whole(lattice))
+        events = model.events(pair["x"], lattice, lattice.full_window)
         Y = np.repeat(pair["x"][np.newaxis], len(events.rates), axis=0)
         for y, sites, states in zip(Y, events.sites, events.states, strict=True):
             y.flat[sites] = states
@@ -357,7 +357,7 @@ def test_moments_of_a_diffusion_are_those_of_its_generator():
     bent = 0.0
     for pair, dz, cov in zip(pairs, latent["dz"], latent["cov"], strict=True):
         window = (tuple(pair["origin"][0].tolist()), (4,))
-        f, sigma = (part.ravel() for part in spde._one_step(pair["x"], lattice, window))
+        f, sigma = (part.ravel() for part in spde.one_step(pair["x"], lattice, window))
         x = torch.tensor(pair["x"][lattice.mesh(*window)].ravel())
         J = torch.autograd.functional.jacobian(phi, x).numpy()
         curvature = np.array(
@@ -403,10 +403,10 @@ def test_a_linear_encoder_gives_linear_moments(model):
     for pair, mean, variance in zip(pairs, dz, cov, strict=True):
         window = (tuple(pair["origin"][0].tolist()), extent)
         if model.process == "diffusion":
-            f, sigma = (part.ravel() for part in model._one_step(pair["x"], lattice, window))
+            f, sigma = (part.ravel() for part in model.one_step(pair["x"], lattice, window))
             f, variances = 0.1 * f, 0.1 * sigma**2
         else:
-            events = model._events(pair["x"], lattice, window)
+            events = model.events(pair["x"], lattice, window)
             spins = pair["x"].ravel()[events.sites[:, 0]]
             f, variances = -0.2 * spins * events.rates, 0.4 * events.rates
         np.testing.assert_allclose(mean[-2:], f @ matrix, rtol=1e-6, atol=1e-8)
@@ -466,7 +466,7 @@ def test_results_do_not_depend_on_workers():
     for one, two in zip(model.moments(X), model.moments(X, n_jobs=2), strict=True):
         np.testing.assert_array_equal(one, two)
     sampler = PartialEvolutionSampler(
-        model, patch=4, moments=True, n_patches_evolved=2, origins="random", random_state=0
+        model, patch=Patches(4, n_evolved=2, origins="random"), moments=True, random_state=0
     )
     pairs = sampler.fit_transform(X)
     assert pairs.tobytes() == clone(sampler).set_params(n_jobs=2).fit_transform(X).tobytes()
@@ -485,7 +485,7 @@ def test_patches_where_nothing_can_happen():
     X[:, 0, 0, 0, 0] = 0
     X[:, 1] = 2
     sampler = PartialEvolutionSampler(
-        model, patch=2, moments=True, n_patches_evolved=7, random_state=0
+        model, patch=Patches(2, n_evolved=7), moments=True, random_state=0
     )
     pairs = sampler.fit_transform(X)
     latent = PatchAutoencoder(model, n_closure=1, max_epochs=1, random_state=0).fit_transform(pairs)
@@ -512,7 +512,7 @@ class Squares(LinearChain):
 def test_simulators_without_moments_are_named():
     X = np.zeros((2, 4))
     for model, match in (
-        (Still(), "Still, which has neither _events .* write one of them, or sample"),
+        (Still(), "Still, which has neither events .* write one of them, or sample"),
         (Squares(), "Expected the fields' means as the observables of a diffusion"),
     ):
         with pytest.raises(ValueError, match=match):
@@ -521,21 +521,21 @@ def test_simulators_without_moments_are_named():
             PartialEvolutionSampler(model, moments=True).fit(X)
     assert [m.process for m in (Still(), Squares(), Ising())] == [None, "diffusion", "jump"]
     with pytest.raises(NotImplementedError, match="Still does not list events"):
-        Still()._events(X[0], Still().lattice((4,)), ((0,), (4,)))
+        Still().events(X[0], Still().lattice((4,)), ((0,), (4,)))
     with pytest.raises(NotImplementedError, match="Still does not give drift and noise"):
-        Still()._one_step(X[0], Still().lattice((4,)), ((0,), (4,)))
+        Still().one_step(X[0], Still().lattice((4,)), ((0,), (4,)))
 
 
 def test_malformed_input_to_moments():
     model = Ising()
     X = model.sample_initial(2, 8, random_state=0)
-    with pytest.raises(ValueError, match="Expected a window of at most"):
+    with pytest.raises(ValueError, match="Expected a box of at most"):
         model.moments(X, window=((0, 0), (9, 4)))
     with pytest.raises(ValueError, match="-1 or"):
         model.moments(np.zeros((2, 8, 8)))
     with pytest.raises(ValueError, match="temperature"):
         Ising(temperature=-1.0).moments(X)
-    for options in ({"n_events": 5}, {"boundary": "periodic"}, {"boundary": "buffer", "buffer": 1}):
+    for options in ({"dt": EventCount(5)}, {"boundary": "periodic"}, {"boundary": 1}):
         sampler = PartialEvolutionSampler(model, patch=4, moments=True, **options)
         with pytest.raises(ValueError, match="nothing is evolved for moments"):
             sampler.fit(X)

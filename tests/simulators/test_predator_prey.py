@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from sklmacro.simulators import PredatorPrey
+from sklmacro.lattice.windows import Window
+from sklmacro.simulators import Duration, EventCount, Evolution, PredatorPrey
 from sklmacro.simulators import predator_prey as module
 from tests import naive
 from tests.naive import FAIL, PASS
@@ -48,7 +49,9 @@ def test_kernel_is_the_plain_step(n):
     for k in range(25):
         expected = step_of(model)(expected, 0.02, noise[k])
     rng = Recorded(noise)
-    elapsed = model._advance_window(x, model.lattice(x.shape), ((0,), (n,)), None, 25, rng)
+    elapsed = model.advance_window(
+        x, model.lattice(x.shape), Evolution(Window((0,), (n,)), EventCount(25), rng)
+    )
     assert rng.used == 25
     assert elapsed == pytest.approx(0.5)
     np.testing.assert_allclose(x, expected, rtol=0, atol=1e-13)
@@ -67,7 +70,8 @@ def test_windows_among_frozen_neighbours(start, extent):
         expected[inside] = step_of(model)(expected, 0.02, full)[inside]
     before = x.copy()
     window = ((start,), (extent,))
-    model._advance_window(x, model.lattice(x.shape), window, None, 30, Recorded(noise))
+    evolution = Evolution(Window(*window), EventCount(30), Recorded(noise))
+    model.advance_window(x, model.lattice(x.shape), evolution)
     np.testing.assert_allclose(x, expected, rtol=0, atol=1e-13)
     outside = np.delete(np.arange(10), inside)
     assert (x[outside] == before[outside]).all()
@@ -164,9 +168,8 @@ def test_duration_and_events_are_the_same_steps():
     x, expected = X[0].copy(), X[0]
     for k in range(4):
         expected = step_of(model)(expected, 0.07 / 4, noise[k])
-    elapsed = model._advance_window(
-        x, model.lattice(x.shape), ((0,), (6,)), 0.07, None, Recorded(noise)
-    )
+    evolution = Evolution(Window((0,), (6,)), Duration(0.07), Recorded(noise))
+    elapsed = model.advance_window(x, model.lattice(x.shape), evolution)
     assert elapsed == pytest.approx(0.07, rel=1e-14)
     np.testing.assert_allclose(x, expected, atol=1e-13)
 

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey, Simulator
 from sklmacro.simulators.linear_chain import _transition
+from sklmacro.simulators.protocol import FORMER_HOOKS
 from tests import naive
 from tests.naive import FAIL, PASS
 
@@ -33,18 +34,18 @@ class Walkers(Simulator):
     def __init__(self, filling=3.0):
         self.filling = filling
 
-    def _draw_initial(self, lattice, rng):
+    def draw_initial(self, lattice, rng):
         return rng.poisson(self.filling, lattice.cells)
 
-    def _advance_window(self, x, lattice, window, duration, n_events, rng):
-        (start,), (extent,) = window
+    def advance_window(self, x, lattice, evolution):
+        ((start,), (extent,)), span, rng = evolution
         n, time, events = lattice.cells[0], 0.0, 0
         places = (start + np.arange(extent)) % n
-        while n_events is None or events < n_events:
+        while span.number is None or events < span.number:
             total = 2 * x[places].sum()
             waiting = rng.exponential(1 / total) if total > 0 else np.inf
-            if duration is not None and time + waiting > duration:
-                return duration
+            if span.time is not None and time + waiting > span.time:
+                return span.time
             k = rng.choice(extent, p=x[places] / x[places].sum())
             to = k + rng.choice([-1, 1])
             if extent == n or 0 <= to < extent:
@@ -315,7 +316,7 @@ BAD_CALLS = {
     "part of an event": ({"n_events": 1.5}, "n_events to be an integer of at least 0, but got 1.5"),
     "large window": (
         {"duration": 1.0, "window": ((0, 0), (5, 5))},
-        r"Expected a window of at most \(4, 5\) cells, but got \(5, 5\)",
+        r"Expected a box of at most \(4, 5\) cells, the whole lattice, but got \(5, 5\)",
     ),
     "flat window": (
         {"duration": 1.0, "window": ((0,), (2, 2))},
@@ -392,3 +393,11 @@ def test_wrong_sizes_are_refused():
         Ising().sample_initial(1, (4,))
     with pytest.raises(ValueError, match="Expected cells to be an integer of at least 1, but got"):
         LinearChain().sample_initial(1, 0)
+
+
+@pytest.mark.parametrize("former", sorted(FORMER_HOOKS))
+def test_former_hooks_are_refused_by_their_present_names(former):
+    present = FORMER_HOOKS[former].partition("(")[0]
+    assert callable(getattr(Simulator, present))
+    with pytest.raises(TypeError, match=f"but got {former} in Mine; write {present}"):
+        type("Mine", (Simulator,), {former: lambda self, *arguments: None})

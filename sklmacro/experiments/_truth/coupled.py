@@ -93,7 +93,7 @@ def coupled_increments(
     patch_of = np.empty(lattice.site_shape, np.int64)
     for k, origin in enumerate(grid.origins):
         patch_of[lattice.mesh(tuple(origin), grid.cells)] = k
-    table, up = neighbour_table(lattice).astype(np.int64), ising._rates()[:, 0].copy()
+    table, up = neighbour_table(lattice).astype(np.int64), ising.rates()[:, 0].copy()
     joint, apart = np.zeros((n, 2)), np.zeros((n, grid.n_patches, 2))
     step = max(1, int(CHUNK / (duration * spins.size)))
     for first in range(0, n, step):
@@ -118,7 +118,7 @@ def first_order(ising: Ising, x: np.ndarray, grid: PatchGrid) -> np.ndarray:
     patch_of = np.empty(lattice.site_shape, int)
     for k, origin in enumerate(grid.origins):
         patch_of[lattice.mesh(tuple(origin), grid.cells)] = k
-    patch_of, sums, rates = patch_of.ravel(), s[table].sum(axis=1), ising._rates()
+    patch_of, sums, rates = patch_of.ravel(), s[table].sum(axis=1), ising.rates()
 
     def drift(i: np.ndarray, around: np.ndarray) -> np.ndarray:
         rate = rates[around + z, (s[i] + 1) // 2]

@@ -78,7 +78,7 @@ def total_variations(
         the lattice, and the product of theirs.
     """
     lattice, spins = ising.lattice(x.shape), x.ravel().astype(int)
-    rates, table = ising._rates(), lattice.neighbors()
+    rates, table = ising.rates(), lattice.neighbors()
     grid = PatchGrid(lattice, (patch, patch))
     numbers = np.arange(x.size).reshape(x.shape)
     own, next_one = (numbers[lattice.mesh(tuple(o), grid.cells)].ravel() for o in grid.origins[:2])
@@ -92,9 +92,9 @@ def total_variations(
 
     def marginal(sites: np.ndarray) -> np.ndarray:
         others = tuple(1 + k for k in range(x.size) if k not in sites)
-        ordered = np.argsort(np.argsort(sites))
+        place = np.argsort(np.argsort(sites))
         law = whole.sum(axis=others)
-        return law.transpose(0, *(1 + ordered)).reshape(len(times), -1)
+        return law.transpose(0, *(1 + place)).reshape(len(times), -1)
 
     inner = spin_states(len(own))
     among = np.tile(spins, (len(inner), 1))
@@ -139,7 +139,7 @@ def chain_differences(
         G, g, variance = np.zeros((n, n)), np.zeros(n), 0.0
         for start in range(0, n, patch):
             stop = start + patch
-            inner, response, factor = chain._parts(patch, start == 0, stop == n, t)
+            inner, response, factor = chain.propagator(patch, start == 0, stop == n, t)
             G[start:stop, start:stop] = inner
             if start == 0:
                 g[:stop] += response[:, 0] * chain.force

@@ -8,7 +8,7 @@ others ask for the second line early. A lattice of 8192 x 8192 takes 9 MB in pla
 Shape vocabulary::
 
     tiles   (8 t0 t1,) uint64   word (i, t) of row i at 8 (i // 8 * t1 + t) + i % 8
-    up      (9,) uint64         words of the probability of an up spin, as in _glauber_square
+    up      (9,) uint64         words of the probability of an up spin, as in square
     words   (n,) uint64         one attempt each: the site in the upper half, the spin in the lower
 """
 
@@ -17,7 +17,7 @@ from numba import njit, uint64
 
 from sklmacro.simulators.machine.instructions import bytes_below, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import draw_words, whole_lanes
+from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
 
 WIDTH = 62  # sites a word
 AHEAD = 16  # attempts between asking for a cache line and its use
@@ -63,7 +63,7 @@ def _store(tiles: np.ndarray, x: np.ndarray) -> None:
 def _place(words: np.ndarray, beside: np.ndarray, n0: int, n1: int) -> None:
     """Put (word, bit) into the upper part of every word, the words above and below in `beside`.
 
-    See `_glauber_square._place_in_ring` for the products in the place of divisions.
+    See `square._place_in_ring` for the products in the place of divisions.
     """
     rows, columns = uint64(n0) & LOW32, uint64(n1) & LOW32
     t1, last = uint64(-(-n1 // WIDTH)), rows - _ONE
@@ -119,9 +119,7 @@ def _update(
 
 
 @njit(nogil=True)
-def evolve_bits(
-    x: np.ndarray, up: np.ndarray, n_attempts: int, lanes: np.ndarray, side: np.ndarray
-) -> None:
+def evolve_bits(x: np.ndarray, up: np.ndarray, n_attempts: int, source: WordSource) -> None:
     """Draw `n_attempts` random spins of a periodic lattice x anew, in place."""
     n0, n1 = x.shape
     tiles = _load(x)
@@ -129,7 +127,7 @@ def evolve_bits(
     left = n_attempts
     while left > 0:
         size = min(left, BLOCK)
-        draw_words(lanes, side, words[: whole_lanes(size)], n0 * n1)
+        draw_words(source, words[: round_to_lanes(size)], n0 * n1)
         _place(words[:size], beside[:size], n0, n1)
         _update(tiles, words, beside, size, up, n1)
         left -= size

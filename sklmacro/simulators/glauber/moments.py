@@ -19,7 +19,7 @@ from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events, sum_events
 from sklmacro.simulators.glauber.rings import window_tables
 from sklmacro.simulators.glauber.square import band_rows, load_ring
-from sklmacro.simulators.glauber.tables import neighbour_table, padded, window_sites
+from sklmacro.simulators.glauber.tables import neighbour_table, pad_spins, window_sites
 
 _BITS, _MOST = 7, 127  # of a packed count of one class; nine of them fit into a word
 
@@ -31,7 +31,7 @@ def flips(x: np.ndarray, lattice: Lattice, window: Window, rates: np.ndarray) ->
         cells = np.broadcast_arrays(*lattice.mesh(*window))
         numbers = np.ravel_multi_index(cells, lattice.cells).ravel()
     else:
-        flat, table, sites = padded(x), neighbour_table(lattice), window_sites(lattice, *window)
+        flat, table, sites = pad_spins(x), neighbour_table(lattice), window_sites(lattice, *window)
         numbers = sites.astype(np.int64)
     z = table.shape[1]
     spins, sums = flat[sites].astype(int), flat[table[sites]].sum(axis=1, dtype=int)
@@ -58,10 +58,10 @@ def flip_moments(
         count_square(X, origins, *extent, lattice.boundary == "periodic", counts)
     else:
         table = neighbour_table(lattice)
-        for x, places, found in zip(X, origins.tolist(), counts, strict=True):
-            flat = padded(x)
-            for place, one in zip(places, found, strict=True):
-                count_tables(flat, window_sites(lattice, tuple(place), extent), table, one)
+        for x, own, results in zip(X, origins.tolist(), counts, strict=True):
+            flat = pad_spins(x)
+            for origin, result in zip(own, results, strict=True):
+                count_tables(flat, window_sites(lattice, tuple(origin), extent), table, result)
     spins, sums = np.meshgrid([-1.0, 1.0], np.arange(-z, z + 1.0), indexing="ij")
     changes = np.column_stack([-2.0 * spins.ravel(), (2.0 * spins * sums / z).ravel()])
     b, A = sum_events((counts * rates.T).reshape(-1, len(changes)), changes)
@@ -72,7 +72,7 @@ def flip_moments(
 def count_tables(
     spins: np.ndarray, sites: np.ndarray, table: np.ndarray, counts: np.ndarray
 ) -> None:
-    """Add the sites of a window to `counts` (2, 2 z + 1); layouts as in `_glauber_tables`."""
+    """Add the sites of a window to `counts` (2, 2 z + 1); layouts as in `tables`."""
     z = table.shape[1]
     for k in range(sites.shape[0]):
         total = z

@@ -1,6 +1,6 @@
 """Patches of many snapshots on the square lattice, each evolved by itself, in one call.
 
-Layouts and words are those of `_glauber_square`. A patch is a window narrower than the lattice,
+Layouts and words are those of `square`. A patch is a window narrower than the lattice,
 held with its frozen surroundings in a ring.
 """
 
@@ -9,7 +9,7 @@ from numba import njit
 
 from sklmacro.simulators.glauber.square import BLOCK, attempts_in, load_ring
 from sklmacro.simulators.machine.random_words import next_word, poisson
-from sklmacro.simulators.machine.word_blocks import N_LANES
+from sklmacro.simulators.machine.word_blocks import N_LANES, WordSource
 
 
 @njit(nogil=True)
@@ -33,22 +33,22 @@ def evolve_patches(
     X: np.ndarray,
     origins: np.ndarray,
     periodic: bool,
-    up: np.ndarray,
-    mean: float,
-    streams: np.ndarray,
+    law: tuple,
+    states: np.ndarray,
     patches: np.ndarray,
     changes: np.ndarray,
 ) -> None:
-    """Evolve patches of snapshots X (n, n0, n1) by a Poisson number of attempts of given mean.
+    """Evolve patches of snapshots X (n, n0, n1) by a Poisson number of attempts.
 
-    `streams` (n, 4) are stepped, `patches` (n, p, e0, e1) filled, and `changes` (n, p, 2) with what
-    the evolved patch changes in the lattice: the sum of spins, and the number of unequal bonds.
+    `law` is (up, mean number of attempts). The random `states` (n, 4) are stepped, `patches`
+    (n, p, e0, e1) filled, and `changes` (n, p, 2) with what the evolved patch changes in the
+    lattice: the sum of spins, and the number of unequal bonds.
     """
-    e0, e1 = patches.shape[2:]
-    words, around = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    (e0, e1), (up, mean) = patches.shape[2:], law
+    scratch = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
     lanes = np.empty((4, N_LANES), np.uint64)
     for k in range(X.shape[0]):
-        side = streams[k]
+        side = states[k]
         for row in range(4):
             for lane in range(N_LANES):
                 lanes[row, lane] = next_word(side)
@@ -56,10 +56,9 @@ def evolve_patches(
             o0, o1 = origins[k, q]
             ring = load_ring(X[k], o0, o1, e0, e1, periodic)
             spins, unequal = _ring_sums(ring)
-            attempts_in(
-                ring.ravel(), e0, e1, (False, False), False, up, poisson(mean, side), False, lanes,
-                side, words, around,
-            )  # fmt: skip
+            source, n_attempts = WordSource(lanes, side), poisson(mean, side)
+            box = (e0, e1, (False, False), False)
+            attempts_in(ring.ravel(), box, up, n_attempts, False, source, scratch)
             spins_after, unequal_after = _ring_sums(ring)
             changes[k, q, 0], changes[k, q, 1] = spins_after - spins, unequal_after - unequal
             for i in range(e0):

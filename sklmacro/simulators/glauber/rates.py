@@ -1,12 +1,22 @@
-"""Heat-bath rates of spins on a lattice, by the sum of their neighbours."""
+"""Heat-bath rates of spins on a lattice, by the sum of their neighbours; and what attempts cost.
+
+Costs, in nanoseconds, say when to continue without rejections.
+"""
 
 from functools import lru_cache
 
 import numpy as np
+from numba import njit
 from scipy.special import expit
 
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.simulators.machine.random_words import probability_words
+
+ATTEMPT = 2.0  # a spin drawn anew
+EVENT = 40.0  # a flip from the lists of spins of equal rate
+LISTING = 10.0  # putting a site into the lists
+LARGE = 4_000_000.0  # sites whose lists and tables of neighbours take some 500 MB
+CALL = 20_000.0  # leaving the kernel and entering another
 
 
 @lru_cache(maxsize=64)
@@ -26,3 +36,10 @@ def rate_tables(
     for table in (rates, up):
         table.flags.writeable = False
     return rates, up
+
+
+@njit(nogil=True)
+def attempts_cost_more(n_sites: int, n_attempts: float, n_events: float) -> bool:
+    """Say whether `n_attempts` cost more than the `n_events` that they bring, listed first."""
+    listing = LISTING * n_sites * (1.0 + n_sites / LARGE)
+    return ATTEMPT * n_attempts > EVENT * n_events + listing + CALL

@@ -5,7 +5,7 @@ J. Comput. Phys. 17, 10 (1975)): O(1) whatever the lattice and however cold it i
 
 Shape vocabulary::
 
-    spins, sites, table, inside    as in _glauber_tables
+    spins, sites, table, inside    as in tables
     rates  (2 z + 1, 2)            of a down and an up spin by the sum of its neighbours, -z ... z
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.simulators.machine.random_words import LOW32, TO_UNIT, below
-from sklmacro.simulators.machine.word_blocks import fill_times, fill_words
+from sklmacro.simulators.machine.word_blocks import WordSource, fill_times, fill_words
 
 BLOCK = 256  # events between two fillings of the blocks of random numbers
 _ONE = np.uint64(1)
@@ -81,17 +81,17 @@ def evolve_classes(
     table: np.ndarray,
     inside: np.ndarray,
     rates: np.ndarray,
-    n_events: int,
-    duration: float,
-    lanes: np.ndarray,
-    side: np.ndarray,
+    limits: tuple,
+    source: WordSource,
 ) -> float:
-    """Flip spins in place, `n_events` of them or until `duration`; return the elapsed time.
+    """Flip spins in place; return the elapsed time.
+
+    `limits` are the number of flips and the duration after which it ends.
 
     Each is flipped with probability r_i / R after a time of mean 1 / R. The time is that of the
     last event, infinite if nothing can happen, but no longer than `duration`.
     """
-    m, z = inside.shape
+    (m, z), (n_events, duration) = inside.shape, limits
     # Where no neighbour is missing, the sums have the parity of z and half as many values.
     step = 2
     for k in range(m):
@@ -119,8 +119,8 @@ def evolve_classes(
     while done < n_events:
         at = done % BLOCK
         if at == 0:
-            fill_times(lanes, scratch, times)
-            fill_words(lanes, words)
+            fill_times(source.lanes, scratch, times)
+            fill_words(source.lanes, words)
         u = (np.float64(words[2 * at] >> uint64(11)) + 0.5) * TO_UNIT
         if n_kinds == 10:
             total_rate, drawn = _draw_of_ten(count, pace, u)
@@ -136,7 +136,7 @@ def evolve_classes(
         product = (words[2 * at + 1] >> uint64(32)) * count[drawn]
         member = product >> uint64(32)
         if (product & LOW32) < count[drawn]:  # perhaps rejected (Lemire 2019)
-            member = _again(product, count[drawn], side)
+            member = _again(product, count[drawn], source.side)
         k = uint64(members[drawn, member])
         up = np.int64(drawn & _ONE)
         spins[uint64(sites[k])] = 1 - 2 * up

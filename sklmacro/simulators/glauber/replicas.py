@@ -7,7 +7,7 @@ sites, they are.
 Shape vocabulary::
 
     spins   (n,) uint64      bit r of a word: replica r is up at that site
-    up      (9,) uint64      words of the probability of an up spin, as in _glauber_square
+    up      (9,) uint64      words of the probability of an up spin, as in square
     words   (n,) uint64      one attempt each: the site in the upper half
     noise   (8 n,) uint64    one random byte for each attempt and replica
 
@@ -19,9 +19,18 @@ equals that of the threshold draw the other 24 bits, so that probabilities are k
 import numpy as np
 from numba import njit, uint64
 
+from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.machine.instructions import bytes_below, bytes_equal, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32, next_word
-from sklmacro.simulators.machine.word_blocks import draw_words, fill_words, whole_lanes
+from sklmacro.simulators.machine.word_blocks import (
+    WordSource,
+    draw_words,
+    fill_words,
+    round_to_lanes,
+    word_source,
+)
+from sklmacro.simulators.protocol import SimulatorProtocol
+from sklmacro.simulators.trajectories import Trajectory
 
 N_REPLICAS = 64
 BLOCK = 256
@@ -97,7 +106,7 @@ def _place(
 ) -> None:
     """Put the site into every word and its neighbours into the others, each half a word.
 
-    See `_glauber_square._place_in_ring` for the products in the place of divisions.
+    See `square._place_in_ring` for the products in the place of divisions.
     """
     rows, columns = uint64(n0) & LOW32, uint64(n1) & LOW32
     n, last = rows * columns, columns - _ONE
@@ -180,8 +189,7 @@ def evolve_replicas(
     n1: int,
     up: np.ndarray,
     n_attempts: int,
-    lanes: np.ndarray,
-    side: np.ndarray,
+    source: WordSource,
 ) -> None:
     """Draw `n_attempts` random spins of every replica anew, in place."""
     words, noise = np.empty(BLOCK, np.uint64), np.empty(8 * BLOCK, np.uint64)
@@ -192,8 +200,54 @@ def evolve_replicas(
     left = n_attempts
     while left > 0:
         size = min(left, BLOCK)
-        draw_words(lanes, side, words[: whole_lanes(size)], n0 * n1)
-        fill_words(lanes, noise[: 8 * size])
+        draw_words(source, words[: round_to_lanes(size)], n0 * n1)
+        fill_words(source.lanes, noise[: 8 * size])
         _place(words[:size], beside, above_below, n0, n1)
-        _update(spins, words[:size], beside, above_below, noise, by_number, side)
+        _update(spins, words[:size], beside, above_below, noise, by_number, source.side)
         left -= size
+
+
+class Replicas(Trajectory):
+    """Snapshots on a periodic square lattice, on their way together.
+
+    Parameters
+    ----------
+    simulator : Ising
+    X : ndarray of shape (n_replicas, n0, n1)
+        Snapshots at the start; not changed.
+    lattice : Lattice
+    rng : numpy.random.Generator
+    up : ndarray of shape (9,)
+        Words of the probability of an up spin, as in `square`.
+    """
+
+    def __init__(
+        self,
+        simulator: SimulatorProtocol,
+        X: np.ndarray,
+        lattice: Lattice,
+        rng: np.random.Generator,
+        up: np.ndarray,
+    ):
+        super().__init__(simulator, X, lattice, rng)
+        self._source, self._up = word_source(rng), up
+        self._spins = pack(np.ascontiguousarray(X).reshape(len(X), -1))
+
+    def advance(self, duration: float) -> None:
+        """Evolve all replicas."""
+        n_attempts = self.rng.poisson(duration * self.lattice.n_sites)
+        evolve_replicas(self._spins, *self.lattice.cells, self._up, n_attempts, self._source)
+
+    def record(self, observe: bool) -> np.ndarray:
+        """Return the snapshots, or their observables (n_replicas, 2)."""
+        n, n_sites = len(self.x), self.lattice.n_sites
+        if observe:
+            ups, unequal = count(self._spins, *self.lattice.cells)
+            return np.column_stack([2.0 * ups - n_sites, unequal / 2.0])[:n] / n_sites
+        X = np.empty((n, n_sites), np.int8)
+        unpack(self._spins, X)
+        return X.reshape(self.x.shape)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the spins and the states of the random streams."""
+        return {"spins": self._spins, **self._source._asdict()}

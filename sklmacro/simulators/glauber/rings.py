@@ -1,6 +1,6 @@
 """A window of the square lattice for kernels that go by tables: what it sees, and no more.
 
-The layouts are those of `_glauber_tables`, of a lattice that is the window with a ring of one cell
+The layouts are those of `tables`, of a lattice that is the window with a ring of one cell
 around it, its frozen surroundings. Neither memory nor time depends on the size of the lattice.
 """
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from sklmacro.simulators.glauber.square import load_ring, store_ring
-from sklmacro.simulators.glauber.tables import padded, places_inside
+from sklmacro.simulators.glauber.tables import pad_spins, places_inside
 
 Sides = tuple[tuple[str, str], tuple[str, str]]  # what lies before and behind each axis
 
@@ -50,7 +50,7 @@ def window_tables(
     (o0, o1), (e0, e1), (n0, n1) = origin, extent, x.shape
     ring = load_ring(x, o0, o1, e0, e1, periodic)
     sides = _sides(o0, e0, n0, periodic), _sides(o1, e1, n1, periodic)
-    return padded(ring.view(np.int8) - np.int8(1)), *_tables(extent, sides)
+    return pad_spins(ring.view(np.int8) - np.int8(1)), *_tables(extent, sides)
 
 
 def write_back(

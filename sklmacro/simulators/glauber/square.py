@@ -19,9 +19,9 @@ be mispredicted, and no arithmetic that depends on the size of the lattice.
 import numpy as np
 from numba import njit, uint8, uint64
 
-from sklmacro.simulators.glauber.cost import attempts_cost_more
+from sklmacro.simulators.glauber.rates import attempts_cost_more
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import draw_words, whole_lanes
+from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
 
 BLOCK = 512  # attempts; their words stay in the first cache
 TORUS_SITES = 1 << 16
@@ -33,12 +33,13 @@ _PLACE = np.uint64(0x7FFFFFFF)
 
 @njit(nogil=True)
 def _copy_row(
-    source: np.ndarray, i: int, j: int, target: np.ndarray, k: int, m: int, size: int, shift: int
+    source: np.ndarray, start: tuple, target: np.ndarray, to: tuple, size: int, shift: int
 ) -> None:
-    """Copy `size` cells from source[i, j] on to target[k, m] on, plus `shift`.
+    """Copy `size` cells from source[start] on to target[to] on, plus `shift`.
 
     Indices are unsigned, since numba would look for negative ones and make no vector loop.
     """
+    (i, j), (k, m) = start, to
     row, column, there, at = uint64(i), uint64(j), uint64(k), uint64(m)
     for c in range(uint64(size)):
         target[there, at + c] = source[row, column + c] + shift
@@ -58,7 +59,7 @@ def load_ring(x: np.ndarray, o0: int, o1: int, e0: int, e1: int, periodic: bool)
             b = (o1 + first - 1) % n1
             while first < last:  # a stretch of the row up to the lattice's edge
                 size = min(last - first, n1 - b)
-                _copy_row(x, a, b, ring, i, first, size, np.int8(1))
+                _copy_row(x, (a, b), ring, (i, first), size, np.int8(1))
                 first, b = first + size, 0
     return ring
 
@@ -71,9 +72,9 @@ def store_ring(ring: np.ndarray, x: np.ndarray, o0: int, o1: int) -> None:
     head = min(e1, n1 - o1)
     for i in range(e0):
         a = o0 + i - (n0 if o0 + i >= n0 else 0)
-        _copy_row(ring, i + 1, 1, x, a, o1, head, np.uint8(255))
+        _copy_row(ring, (i + 1, 1), x, (a, o1), head, np.uint8(255))
         if head < e1:
-            _copy_row(ring, i + 1, head + 1, x, a, 0, e1 - head, np.uint8(255))
+            _copy_row(ring, (i + 1, head + 1), x, (a, 0), e1 - head, np.uint8(255))
 
 
 @njit(nogil=True)
@@ -122,8 +123,8 @@ def _place_in_ring(words: np.ndarray, e0: int, e1: int) -> None:
 
 
 @njit(nogil=True)
-def _place_on_torus(words: np.ndarray, around: np.ndarray, e0: int, e1: int) -> None:
-    """Put the site into the upper half of every word, and its four neighbours into `around`."""
+def _place_on_torus(words: np.ndarray, neighbours: np.ndarray, e0: int, e1: int) -> None:
+    """Put the site into the upper half of every word, and its four neighbours into `neighbours`."""
     rows, columns = uint64(e0) & LOW32, uint64(e1) & LOW32
     n, last = rows * columns, columns - _ONE
     for k in range(words.shape[0]):
@@ -136,7 +137,7 @@ def _place_on_torus(words: np.ndarray, around: np.ndarray, e0: int, e1: int) -> 
         right = site + _ONE - (columns if j == last else _ZERO)
         above = site - columns + (n if i == _ZERO else _ZERO)
         below = site + columns - (n if site + columns >= n else _ZERO)
-        around[k] = left | (right << uint64(16)) | (above << uint64(32)) | (below << uint64(48))
+        neighbours[k] = left | (right << uint64(16)) | (above << uint64(32)) | (below << uint64(48))
         words[k] = (site << uint64(32)) | (word & LOW32)
 
 
@@ -194,9 +195,11 @@ def _update_ring_counting(
 
 
 @njit(nogil=True)
-def _update_torus(flat: np.ndarray, words: np.ndarray, around: np.ndarray, up: np.ndarray) -> None:
+def _update_torus(
+    flat: np.ndarray, words: np.ndarray, neighbours: np.ndarray, up: np.ndarray
+) -> None:
     for k in range(words.shape[0]):
-        word, four = words[k], around[k]
+        word, four = words[k], neighbours[k]
         total = uint64(flat[four & _LOW16]) + uint64(flat[(four >> uint64(16)) & _LOW16])
         total += uint64(flat[(four >> uint64(32)) & _LOW16]) + uint64(flat[four >> uint64(48)])
         flat[word >> uint64(32)] = uint8(_TWO * uint64((word & LOW32) < up[total]))
@@ -204,11 +207,11 @@ def _update_torus(flat: np.ndarray, words: np.ndarray, around: np.ndarray, up: n
 
 @njit(nogil=True)
 def _update_torus_counting(
-    flat: np.ndarray, words: np.ndarray, around: np.ndarray, up: np.ndarray
+    flat: np.ndarray, words: np.ndarray, neighbours: np.ndarray, up: np.ndarray
 ) -> np.int64:
     changes = _ZERO
     for k in range(words.shape[0]):
-        word, four = words[k], around[k]
+        word, four = words[k], neighbours[k]
         total = uint64(flat[four & _LOW16]) + uint64(flat[(four >> uint64(16)) & _LOW16])
         total += uint64(flat[(four >> uint64(32)) & _LOW16]) + uint64(flat[four >> uint64(48)])
         cell = _TWO * uint64((word & LOW32) < up[total])
@@ -218,9 +221,9 @@ def _update_torus_counting(
 
 
 @njit(nogil=True)
-def _place(words: np.ndarray, around: np.ndarray, e0: int, e1: int, torus: bool) -> None:
+def _place(words: np.ndarray, neighbours: np.ndarray, e0: int, e1: int, torus: bool) -> None:
     if torus:
-        _place_on_torus(words, around, e0, e1)
+        _place_on_torus(words, neighbours, e0, e1)
     else:
         _place_in_ring(words, e0, e1)
 
@@ -228,28 +231,27 @@ def _place(words: np.ndarray, around: np.ndarray, e0: int, e1: int, torus: bool)
 @njit(nogil=True)
 def attempts_in(
     flat: np.ndarray,
-    e0: int,
-    e1: int,
-    wrap: tuple,
-    torus: bool,
+    box: tuple,
     up: np.ndarray,
     n_attempts: int,
     counting: bool,
-    lanes: np.ndarray,
-    side: np.ndarray,
-    words: np.ndarray,
-    around: np.ndarray,
+    source: WordSource,
+    scratch: tuple,
 ) -> int:
-    """Do `n_attempts` attempts; return the number of flips if `counting`, else 0."""
+    """Do `n_attempts` attempts; return the number of flips if `counting`, else 0.
+
+    `box` is (e0, e1, wrap, torus), `scratch` two arrays (BLOCK,) of words.
+    """
+    (e0, e1, wrap, torus), (words, neighbours) = box, scratch
     flips, left = 0, n_attempts
     while left > 0:
         size = min(left, words.shape[0])
-        draw_words(lanes, side, words[: whole_lanes(size)], e0 * e1)
-        _place(words[:size], around, e0, e1, torus)
+        draw_words(source, words[: round_to_lanes(size)], e0 * e1)
+        _place(words[:size], neighbours, e0, e1, torus)
         if torus and counting:
-            flips += _update_torus_counting(flat, words[:size], around, up)
+            flips += _update_torus_counting(flat, words[:size], neighbours, up)
         elif torus:
-            _update_torus(flat, words[:size], around, up)
+            _update_torus(flat, words[:size], neighbours, up)
         elif counting:
             flips += _update_ring_counting(flat, words[:size], up, e0, e1, wrap)
         else:
@@ -260,17 +262,7 @@ def attempts_in(
 
 @njit(nogil=True)
 def _events(
-    flat: np.ndarray,
-    e0: int,
-    e1: int,
-    wrap: tuple,
-    torus: bool,
-    up: np.ndarray,
-    n_events: int,
-    lanes: np.ndarray,
-    side: np.ndarray,
-    words: np.ndarray,
-    around: np.ndarray,
+    flat: np.ndarray, box: tuple, up: np.ndarray, n_events: int, source: WordSource, scratch: tuple
 ) -> tuple[int, int]:
     """Flip up to `n_events` spins; return the numbers of flips and of attempts.
 
@@ -278,19 +270,20 @@ def _events(
     ends early where rejection-free events would be faster; that is judged by what has happened, not
     by what will, and leaves the law as it is.
     """
+    (e0, e1, wrap, torus), (words, neighbours) = box, scratch
     flips, attempts, at, size = 0, 0, 0, 0
     while flips < n_events:
         if at == size:
             missing = n_events - flips
             if attempts_cost_more(e0 * e1, missing * (attempts + 1) / (flips + 1), missing):
                 break
-            size = min(whole_lanes(8 * missing), words.shape[0])
-            draw_words(lanes, side, words[:size], e0 * e1)
-            _place(words[:size], around, e0, e1, torus)
+            size = min(round_to_lanes(8 * missing), words.shape[0])
+            draw_words(source, words[:size], e0 * e1)
+            _place(words[:size], neighbours, e0, e1, torus)
             at = 0
         end = min(at + n_events - flips, size)
         if torus:
-            flips += _update_torus_counting(flat, words[at:end], around[at:end], up)
+            flips += _update_torus_counting(flat, words[at:end], neighbours[at:end], up)
         else:
             flips += _update_ring_counting(flat, words[at:end], up, e0, e1, wrap)
         attempts += end - at
@@ -302,62 +295,53 @@ def _events(
 def evolve_square(
     x: np.ndarray,
     origins: np.ndarray,
-    e0: int,
-    e1: int,
+    extent: tuple,
     periodic: bool,
     up: np.ndarray,
-    probe: np.ndarray,
-    rest: np.ndarray,
-    n_events: int,
-    lanes: np.ndarray,
-    side: np.ndarray,
+    plan: tuple,
+    source: WordSource,
 ) -> tuple[int, int, int]:
     """Evolve windows of the spins x one after the other, in place, until one should be left.
 
-    By attempts if `n_events` is negative: `probe[w]`, whose flips are counted, then `rest[w]`.
+    `plan` is (probe, rest, n_events). Window w evolves by `n_events` flips, or if that is negative
+    by attempts: `probe[w]` of them, whose flips are counted, then `rest[w]`.
 
     Returns
     -------
     done : int
         Windows that are ready. The next one, if any, has had its probe, or some of its events, and
-        goes on faster without rejections.
+        continues faster without rejections.
     flips, attempts : int
         Those of the window that was evolved last.
     """
+    (e0, e1), (probe, rest, n_events) = extent, plan
     wrap = (periodic and e0 == x.shape[0], periodic and e1 == x.shape[1])
     torus = wrap[0] and wrap[1] and x.size <= TORUS_SITES
-    words, around = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    box, scratch = (e0, e1, wrap, torus), (np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64))
     flips, attempts = 0, 0
     for w in range(origins.shape[0]):
         o0, o1 = origins[w, 0], origins[w, 1]
         if torus:
             cells = np.empty(x.shape, np.uint8)
             for i in range(x.shape[0]):
-                _copy_row(x, i, 0, cells, i, 0, x.shape[1], np.int8(1))
+                _copy_row(x, (i, 0), cells, (i, 0), x.shape[1], np.int8(1))
         else:
             cells = load_ring(x, o0, o1, e0, e1, periodic)
         flat = cells.ravel()
         if n_events >= 0:
-            flips, attempts = _events(
-                flat, e0, e1, wrap, torus, up, n_events, lanes, side, words, around
-            )
+            flips, attempts = _events(flat, box, up, n_events, source, scratch)
             ready = flips == n_events
         else:
             attempts, left = probe[w], rest[w]
             counting = left > 0
-            flips = attempts_in(
-                flat, e0, e1, wrap, torus, up, attempts, counting, lanes, side, words, around
-            )
+            flips = attempts_in(flat, box, up, attempts, counting, source, scratch)
             expected = left * (flips + 1) / (attempts + 1)
             ready = not (counting and attempts_cost_more(e0 * e1, left, expected))
             if ready:
-                counting = False
-                attempts_in(
-                    flat, e0, e1, wrap, torus, up, left, counting, lanes, side, words, around
-                )
+                attempts_in(flat, box, up, left, False, source, scratch)
         if torus:
             for i in range(x.shape[0]):
-                _copy_row(cells, i, 0, x, i, 0, x.shape[1], np.uint8(255))
+                _copy_row(cells, (i, 0), x, (i, 0), x.shape[1], np.uint8(255))
         else:
             store_ring(cells, x, o0, o1)
         if not ready:

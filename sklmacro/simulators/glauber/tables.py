@@ -17,9 +17,9 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.simulators.glauber.cost import attempts_cost_more
+from sklmacro.simulators.glauber.rates import attempts_cost_more
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import draw_words, whole_lanes
+from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
 
 BLOCK = 512
 _ONE = np.uint64(1)
@@ -52,7 +52,7 @@ def places_inside(sites: np.ndarray, table: np.ndarray) -> np.ndarray:
     return places[table[sites]]
 
 
-def padded(x: np.ndarray) -> np.ndarray:
+def pad_spins(x: np.ndarray) -> np.ndarray:
     """Return a snapshot x of n spins as `spins` (n + 1,), a copy."""
     spins = np.zeros(x.size + 1, np.int8)
     spins[:-1] = x.ravel()
@@ -95,15 +95,14 @@ def _attempts(
     table: np.ndarray,
     up: np.ndarray,
     n_attempts: int,
-    lanes: np.ndarray,
-    side: np.ndarray,
+    source: WordSource,
     words: np.ndarray,
 ) -> int:
     """Do `n_attempts` attempts; return the number of flips."""
     flips, left = 0, n_attempts
     while left > 0:
         size = min(left, words.shape[0])
-        draw_words(lanes, side, words[: whole_lanes(size)], sites.shape[0])
+        draw_words(source, words[: round_to_lanes(size)], sites.shape[0])
         flips += _update(spins, sites, table, up, words[:size])
         left -= size
     return flips
@@ -116,11 +115,10 @@ def _events(
     table: np.ndarray,
     up: np.ndarray,
     n_events: int,
-    lanes: np.ndarray,
-    side: np.ndarray,
+    source: WordSource,
     words: np.ndarray,
 ) -> tuple[int, int]:
-    """Flip up to `n_events` spins, as `_glauber_square._events`; return flips and attempts."""
+    """Flip up to `n_events` spins, as `square._events`; return flips and attempts."""
     flips, attempts, at, size = 0, 0, 0, 0
     while flips < n_events:
         missing = n_events - flips
@@ -128,8 +126,8 @@ def _events(
             tries = missing * (attempts + 1) / (flips + 1)
             if attempts_cost_more(sites.shape[0], tries, missing):
                 break
-            at, size = 0, min(whole_lanes(8 * missing), words.shape[0])
-            draw_words(lanes, side, words[:size], sites.shape[0])
+            at, size = 0, min(round_to_lanes(8 * missing), words.shape[0])
+            draw_words(source, words[:size], sites.shape[0])
         end = min(at + missing, size)
         flips += _update(spins, sites, table, up, words[at:end])
         attempts += end - at
@@ -143,20 +141,21 @@ def evolve_tables(
     sites: np.ndarray,
     table: np.ndarray,
     up: np.ndarray,
-    probe: int,
-    rest: int,
-    n_events: int,
-    lanes: np.ndarray,
-    side: np.ndarray,
+    plan: tuple,
+    source: WordSource,
 ) -> tuple[bool, int, int]:
-    """Evolve a window in place, as `evolve_square` does; return if it is ready, flips, attempts."""
+    """Evolve a window in place, as `evolve_square` does; return if it is ready, flips, attempts.
+
+    `plan` is (probe, rest, n_events), of this window.
+    """
+    probe, rest, n_events = plan
     words = np.empty(BLOCK, np.uint64)
     if n_events >= 0:
-        flips, attempts = _events(spins, sites, table, up, n_events, lanes, side, words)
+        flips, attempts = _events(spins, sites, table, up, n_events, source, words)
         return flips == n_events, flips, attempts
-    flips = _attempts(spins, sites, table, up, probe, lanes, side, words)
+    flips = _attempts(spins, sites, table, up, probe, source, words)
     expected = rest * (flips + 1) / (probe + 1)
     if rest > 0 and attempts_cost_more(sites.shape[0], rest, expected):
         return False, flips, probe
-    _attempts(spins, sites, table, up, rest, lanes, side, words)
+    _attempts(spins, sites, table, up, rest, source, words)
     return True, flips, probe

@@ -75,7 +75,7 @@ bytes_equal = _compare_bytes("==")
 
 
 @intrinsic
-def borrowed(typing_context: Any, value: Any) -> tuple[Any, Any]:
+def borrow(typing_context: Any, value: Any) -> tuple[Any, Any]:
     """Return an array, or a tuple of arrays and tuples, without its count of references.
 
     numba counts references to every array that a kernel takes apart or passes on, each time by an
@@ -88,7 +88,7 @@ def borrowed(typing_context: Any, value: Any) -> tuple[Any, Any]:
             array = context.make_array(kind)(context, builder, item)
             array.meminfo = ir.Constant(array.meminfo.type, None)
             array.parent = ir.Constant(array.parent.type, None)
-            return array._getvalue()
+            return array._getvalue()  # noqa: SLF001 - as numba's own intrinsics do
         if isinstance(kind, types.BaseTuple):
             for i, part in enumerate(kind):
                 old = builder.extract_value(item, i)

@@ -4,6 +4,7 @@ Shape vocabulary::
 
     lanes   (4, 8) uint64     state: four words of each of eight independent streams
     side    (4,) uint64       state of one more stream, for the rare words that are drawn again
+                              (a `WordSource` is both)
     words   (n,) uint64       n a multiple of 8; word k comes from lane k % 8
     times   (n,) float64      standard exponential waiting times
 
@@ -12,7 +13,7 @@ step of a vector. The vectors are those of LLVM, which cuts them to what the mac
 are the same on every machine.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -32,13 +33,21 @@ _SQRT2 = float(np.sqrt(2.0))
 _ONE, _TOP = np.uint64(1), np.uint64(1 << 63)
 
 
-def block_lanes(rng: np.random.Generator) -> np.ndarray:
-    """Return the state (4, 8) of eight streams drawn from `rng`."""
-    return rng.bit_generator.random_raw(4 * N_LANES).reshape(4, N_LANES)
+class WordSource(NamedTuple):
+    """Where kernels draw their random words; stepped in place."""
+
+    lanes: np.ndarray
+    side: np.ndarray
+
+
+def word_source(rng: np.random.Generator) -> WordSource:
+    """Return a source whose streams are drawn from `rng`."""
+    lanes = rng.bit_generator.random_raw(4 * N_LANES).reshape(4, N_LANES)
+    return WordSource(lanes, rng.bit_generator.random_raw(4))
 
 
 @njit(inline="always")
-def whole_lanes(n: int) -> int:
+def round_to_lanes(n: int) -> int:
     """Return the size of a block that holds at least `n` words."""
     return (n + N_LANES - 1) // N_LANES * N_LANES
 
@@ -102,11 +111,11 @@ def _any_rejected(words: np.ndarray, n: int) -> bool:
 
 
 @njit(nogil=True)
-def draw_words(lanes: np.ndarray, side: np.ndarray, words: np.ndarray, n: int) -> None:
+def draw_words(source: WordSource, words: np.ndarray, n: int) -> None:
     """Fill `words` so that `(word >> 32) * n >> 32` is uniform on 0 ... n - 1."""
-    fill_words(lanes, words)
+    fill_words(source.lanes, words)
     if (n & (n - 1)) != 0 and _any_rejected(words, n):
-        _replace_rejected(words, n, side)
+        _replace_rejected(words, n, source.side)
 
 
 @njit(nogil=True, error_model="numpy")

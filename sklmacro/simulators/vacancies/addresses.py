@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, uint64
 
-from sklmacro.lattice.lattice import Lattice, surroundings_of
+from sklmacro.lattice.lattice import Lattice, offsets_within
 
 BEYOND = -(2**60)  # an address beyond an open edge is negative whatever is added to it
 
@@ -76,8 +76,8 @@ def _reach(lattice: Lattice, radius: float) -> np.ndarray:
 
 
 def _steps(lattice: Lattice, radius: float) -> np.ndarray:
-    """Return the offsets (n_basis, m, 4) of `surroundings_of`, padded to three axes."""
-    offsets = surroundings_of(lattice.kind, radius)
+    """Return the offsets (n_basis, m, 4) of `offsets_within`, padded to three axes."""
+    offsets = offsets_within(lattice.kind, radius)
     steps = np.zeros((*offsets.shape[:2], 4), np.int64)
     steps[..., -offsets.shape[2] :] = offsets
     return steps
@@ -154,7 +154,7 @@ def read(
 
 @njit(nogil=True, inline="always")
 def gather(
-    x: np.ndarray, site: int, cell: np.ndarray, where: Map, around: Shell, out: np.ndarray
+    x: np.ndarray, site: int, cell: np.ndarray, where: Map, halo: Shell, out: np.ndarray
 ) -> None:
     """Read all sites of a shell around a site of the flat snapshot x."""
-    read(x, site, cell, where, around.steps[cell[3]], around.flat[cell[3]], out)
+    read(x, site, cell, where, halo.steps[cell[3]], halo.flat[cell[3]], out)

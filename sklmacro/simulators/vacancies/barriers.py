@@ -10,7 +10,7 @@ Shape vocabulary::
     barriers      (m, z)                eV; the order of jumps is that of the displacements
 
 Environments and jumps are listed in lexicographic order of the displacements, see
-`sklmacro.lattice.lattice.surroundings_of`. Barriers do not depend on the temperature.
+`sklmacro.lattice.lattice.offsets_within`. Barriers do not depend on the temperature.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro._base.checks import check_choice, check_finite, check_numbers, check_real
-from sklmacro.lattice.lattice import KINDS, nearest_distance, surroundings_of
+from sklmacro.lattice.lattice import KINDS, nearest_distance, offsets_within
 from sklmacro.simulators.machine.vectors import CHAINS, SHORT, sum_rows
 
 
@@ -77,12 +77,12 @@ class BarrierModel:
     @property
     def offsets(self) -> np.ndarray:
         """Sites around each basis site, int (n_basis, n_sites, ndim + 1)."""
-        return surroundings_of(self.kind, self.radius)
+        return offsets_within(self.kind, self.radius)
 
     @cached_property
     def jumps(self) -> np.ndarray:
         """Where the z nearest sites stand in an environment, int (n_basis, z)."""
-        return positions_in(self.offsets, surroundings_of(self.kind, nearest_distance(self.kind)))
+        return positions_in(self.offsets, offsets_within(self.kind, nearest_distance(self.kind)))
 
     def __sklearn_clone__(self) -> "BarrierModel":
         return self  # a model is never changed, so that clones of a simulator can share it
@@ -95,7 +95,7 @@ def positions_in(offsets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def left_behind(kind: str, radius: float) -> np.ndarray:
+def sites_out_of_reach(kind: str, radius: float) -> np.ndarray:
     """Return which sites around a vacancy are too far away once it has jumped.
 
     Returns
@@ -103,12 +103,12 @@ def left_behind(kind: str, radius: float) -> np.ndarray:
     behind : ndarray of int, shape (n_basis, z, q)
         Their places in the environment, for each jump; filled up by repeating one of them.
     """
-    around, shell = surroundings_of(kind, radius), surroundings_of(kind, nearest_distance(kind))
+    halo, shell = offsets_within(kind, radius), offsets_within(kind, nearest_distance(kind))
     lists = []
     for b, steps in enumerate(shell):
         for step in steps:
-            moved = around[b] - np.append(step[:-1], 0)  # seen from the new place
-            near = np.append(around[step[-1]], [np.append(np.zeros_like(step[:-1]), step[-1])], 0)
+            moved = halo[b] - np.append(step[:-1], 0)  # seen from the new place
+            near = np.append(halo[step[-1]], [np.append(np.zeros_like(step[:-1]), step[-1])], 0)
             lists.append(np.flatnonzero(~(moved[:, np.newaxis] == near).all(axis=2).any(axis=1)))
     longest = max(map(len, lists))
     behind = np.array([np.resize(one, longest) for one in lists])
@@ -288,18 +288,18 @@ def pairwise_barriers(kind: str, energies: Any, saddle: Any) -> ClusterBarriers:
             "pass a number."
         )
     reach = nearest_distance(check_choice(kind, "kind", KINDS))
-    around, shell = surroundings_of(kind, 2 * reach), surroundings_of(kind, reach)
-    jumps = positions_in(around, shell)
-    table = np.zeros((*around.shape[:2], n + 1, shell.shape[1], n))
+    halo, shell = offsets_within(kind, 2 * reach), offsets_within(kind, reach)
+    jumps = positions_in(halo, shell)
+    table = np.zeros((*halo.shape[:2], n + 1, shell.shape[1], n))
     bond = (V[:, 1:] - V[:, :1]) / 2  # (x, a): half of what a in the place of a vacancy gains
-    for b in range(len(around)):
+    for b in range(len(halo)):
         for d, step in enumerate(shell[b]):
             for offset in np.setdiff1d(np.arange(shell.shape[1]), d):  # next to the vacancy
                 table[b, jumps[b, offset], :, d] += bond
             for other in shell[step[-1]]:  # next to the atom before it jumps
                 seen = np.append(step[:-1] + other[:-1], other[-1])
                 if seen[:-1].any() or seen[-1] != b:  # all but the vacancy
-                    k = np.flatnonzero((around[b] == seen).all(axis=1))
+                    k = np.flatnonzero((halo[b] == seen).all(axis=1))
                     table[b, k, :, d] -= bond
             table[b, jumps[b, d], :, d] += E0
     return ClusterBarriers(kind, 2 * reach, table)

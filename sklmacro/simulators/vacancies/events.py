@@ -8,7 +8,7 @@ pair of the two sites themselves, and so does that of the pairs (c, a).
 import numpy as np
 
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.simulators.glauber.tables import neighbour_table, padded
+from sklmacro.simulators.glauber.tables import neighbour_table, pad_spins
 from sklmacro.simulators.vacancies.barriers import BarrierModel
 from sklmacro.simulators.vacancies.kernel import Scale
 
@@ -35,7 +35,7 @@ def vacancy_jumps(
     pairs : ndarray of shape (n, n_species + 1, n_species + 1)
         Changes of the numbers of ordered nearest-neighbour pairs.
     """
-    flat, table = padded(x), neighbour_table(lattice)
+    flat, table = pad_spins(x), neighbour_table(lattice)
     barriers = model.evaluate(environments, basis) if len(sites) else np.empty((0, table.shape[1]))
     v, d = np.nonzero(flat[table[sites]])  # a jump needs an atom to jump
     rates = scale.attempt * np.exp(-scale.beta * barriers[v, d])

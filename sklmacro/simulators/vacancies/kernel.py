@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, uint64
 
-from sklmacro.simulators.machine.instructions import borrowed
+from sklmacro.simulators.machine.instructions import borrow
 from sklmacro.simulators.machine.random_words import uniform
 from sklmacro.simulators.vacancies.addresses import Map, Shell, address, gather, move, read
 from sklmacro.simulators.vacancies.hash_table import enter, find, leave
@@ -67,8 +67,8 @@ class Walk(NamedTuple):
     environment: np.ndarray  # (8 w,) int8, what is around the vacancy at hand, and ones
     environment_words: np.ndarray  # (w,) the same memory
     left: np.ndarray  # (4,) the cell that a vacancy has left
-    left_behind: np.ndarray  # (q,) int8, what was around there and is not around the new place
-    behind: Shell  # as `around`, of those too far away after jump d from b: row b z + d
+    departed: np.ndarray  # (q,) int8, what was around there and is not around the new place
+    behind: Shell  # as `halo`, of those too far away after jump d from b: row b z + d
 
 
 class Scale(NamedTuple):
@@ -153,11 +153,11 @@ def _draw(walk: Walk, state: np.ndarray) -> tuple[int, int]:
 
 
 @njit(nogil=True)
-def _note(
-    mover: int, cell: np.ndarray, x: np.ndarray, where: Map, around: Shell, walk: Walk
+def _mark_pending(
+    mover: int, cell: np.ndarray, x: np.ndarray, where: Map, halo: Shell, walk: Walk
 ) -> None:
     """Make the vacancies around a place pending, except the one that moved."""
-    steps = around.steps[cell[3]]
+    steps = halo.steps[cell[3]]
     for e in range(steps.shape[1]):
         other = address(steps, e, cell, where)
         if other >= 0 and x[other] == 0:
@@ -181,29 +181,29 @@ def _any_zero(words: np.ndarray) -> bool:
 
 
 @njit(nogil=True, inline="always")
-def _note_all(
+def _mark_all_pending(
     v: int,
     d: int,
     here: int,
     x: np.ndarray,
     where: Map,
-    around: Shell,
+    halo: Shell,
     walk: Walk,
 ) -> None:
     """Make pending what sees one of the two sites of a jump: mostly nothing but the one that moved.
 
     What is around the old place, `here`, and not around the new one has been left behind.
     """
-    left, behind = walk.left, walk.left_behind
+    left, behind = walk.left, walk.departed
     if _any_zero(walk.environment_words):
-        _note(v, walk.cells[v], x, where, around, walk)
+        _mark_pending(v, walk.cells[v], x, where, halo, walk)
     row = left[3] * walk.rates.shape[1] + d
     read(x, here, left, where, walk.behind.steps[row], walk.behind.flat[row], behind)
     vacant = False
     for e in range(behind.shape[0]):
         vacant |= behind[e] == 0
     if vacant:
-        _note(v, left, x, where, around, walk)
+        _mark_pending(v, left, x, where, halo, walk)
 
 
 @njit(nogil=True, inline="always")
@@ -234,7 +234,7 @@ def _jump(x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk)
 def run(
     x: np.ndarray,
     where: Map,
-    around: Shell,
+    halo: Shell,
     nearest: Shell,
     evaluate: Callable,
     params: Any,
@@ -252,15 +252,15 @@ def run(
     asked about stand in `walk.kept`. The clock is infinite if nothing can happen and events are
     counted.
     """
-    x, where, around, nearest = borrowed((x, where, around, nearest))
-    params, walk, state = borrowed((params, walk, state))
-    environment, words = walk.environment[: around.steps.shape[2]], walk.environment_words
+    x, where, halo, nearest = borrow((x, where, halo, nearest))
+    params, walk, state = borrow((params, walk, state))
+    environment, words = walk.environment[: halo.steps.shape[2]], walk.environment_words
     gathered = False  # whether `environment` holds what is around the first pending vacancy
     while True:
         for p in range(0 if known else walk.counters[0]):
             v = walk.pending[p]
             if not gathered:
-                gather(x, walk.sites[v], walk.cells[v], where, around, environment)
+                gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
             gathered = False
             if not _recall(v, words, walk):
                 if evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
@@ -291,7 +291,7 @@ def run(
         here, before = walk.sites[v], walk.seen[v, walk.now[v]]
         atom = before[walk.jumps[walk.cells[v, 3], d]]
         _jump(x, v, d, where, nearest, walk)
-        gather(x, walk.sites[v], walk.cells[v], where, around, environment)
+        gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
         gathered = True
         # Each counts the pair of the two sites as one of two such atoms: that cancels.
         _count_pairs(atom, 1, before, walk.left[3], walk)
@@ -299,16 +299,16 @@ def run(
         walk.counters[2] += 1
         walk.pending[0], walk.counters[0] = v, 1
         if walk.counters[3] > 1:
-            _note_all(v, d, here, x, where, around, walk)
+            _mark_all_pending(v, d, here, x, where, halo, walk)
 
 
 @njit(nogil=True)
 def gather_all(
-    x: np.ndarray, where: Map, around: Shell, walk: Walk, environments: np.ndarray
+    x: np.ndarray, where: Map, halo: Shell, walk: Walk, environments: np.ndarray
 ) -> None:
     """Read the surroundings (n_vacancies, m) of all vacancies."""
     for v in range(walk.sites.shape[0]):
-        gather(x, walk.sites[v], walk.cells[v], where, around, environments[v])
+        gather(x, walk.sites[v], walk.cells[v], where, halo, environments[v])
 
 
 @njit(nogil=True)

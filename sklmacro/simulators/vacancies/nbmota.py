@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklmacro.lattice.lattice import surroundings_of
+from sklmacro.lattice.lattice import offsets_within
 from sklmacro.simulators.vacancies.barriers import ClusterBarriers
 
 RADIUS = 7.5 / 3.24  # cutoff over lattice constant, both in Angstrom
@@ -46,7 +46,7 @@ class Orbits(NamedTuple):
 @lru_cache(maxsize=1)
 def orbits() -> Orbits:
     """Return the orbits under permutations of the axes, which keep (1, 1, 1)."""
-    offsets = surroundings_of("bcc", RADIUS)[0]
+    offsets = offsets_within("bcc", RADIUS)[0]
     place = 2 * offsets[:, :3] + offsets[:, 3:]
     points = [tuple(p) for p in place.tolist()]
     number = {p: k for k, p in enumerate(points)}

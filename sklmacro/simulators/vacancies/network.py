@@ -223,7 +223,7 @@ def _check_weights(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for part in _LAYER_PARTS:
             shapes[f"layer{i}_{part}"] = (width,)
         shapes[f"layer{i}_weight"] = (BOX**3 if i == 0 else width, width)
-    found = {}
+    arrays = {}
     for name, shape in shapes.items():
         array = np.asarray(weights.get(name, "nothing"))
         fits = array.shape == shape and array.dtype.kind == "f"
@@ -233,5 +233,5 @@ def _check_weights(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
                 f"Expected weights with an array {name} of finite floats of shape {shape}, but got "
                 f"{came}; pass the arrays of a network of four hidden layers of {width}."
             )
-        found[name] = array
-    return found
+        arrays[name] = array
+    return arrays

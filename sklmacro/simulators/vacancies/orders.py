@@ -23,7 +23,7 @@ def normalisation(flat: np.ndarray, n_species: int, z: int) -> tuple[np.ndarray,
     return weight, z * counts / max(counts.sum(), 1)
 
 
-def ordered(pairs: np.ndarray, weight: np.ndarray, of: np.ndarray) -> np.ndarray:
+def order_sums(pairs: np.ndarray, weight: np.ndarray, of: np.ndarray) -> np.ndarray:
     """Return (n / N_a) times the numbers of ordered pairs (a, b), for each row (a, b) of `of`."""
     a, b = np.transpose(of)
     return weight[a] * pairs[..., a + 1, b + 1]

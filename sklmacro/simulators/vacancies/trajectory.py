@@ -6,7 +6,7 @@ import numpy as np
 
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.machine.random_words import random_words
-from sklmacro.simulators.protocol import Hooks
+from sklmacro.simulators.protocol import Duration, SimulatorProtocol
 from sklmacro.simulators.trajectories import Trajectory
 from sklmacro.simulators.vacancies.walk import VacancyWalk
 
@@ -29,7 +29,7 @@ class VacancyTrajectory(Trajectory):
 
     def __init__(
         self,
-        simulator: Hooks,
+        simulator: SimulatorProtocol,
         x: np.ndarray,
         lattice: Lattice,
         rng: np.random.Generator,
@@ -37,12 +37,12 @@ class VacancyTrajectory(Trajectory):
         order: Callable[[np.ndarray], np.ndarray],
     ):
         super().__init__(simulator, x, lattice, rng)
-        self._walk, self._order, self._words = walk, order, random_words(rng)
-        self._first = simulator._means(x, lattice)
+        self._walk, self._order, self._rng_state = walk, order, random_words(rng)
+        self._first = simulator.site_means(x, lattice)
 
     def advance(self, duration: float) -> None:
         """Let the vacancies jump."""
-        self._walk.run(duration, None, self._words)
+        self._walk.run(Duration(duration), self._rng_state)
 
     def record(self, observe: bool) -> np.ndarray:
         """Return the snapshot, or its observables, which follow from the jumps."""
@@ -52,4 +52,4 @@ class VacancyTrajectory(Trajectory):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the snapshot, the vacancies, and the state of their random stream."""
-        return {"x": self.x, "words": self._words, **self._walk.arrays()}
+        return {"x": self.x, "rng_state": self._rng_state, **self._walk.arrays()}

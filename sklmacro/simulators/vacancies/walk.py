@@ -8,8 +8,9 @@ import numpy as np
 
 from sklmacro.lattice.lattice import Lattice, nearest_distance
 from sklmacro.lattice.windows import Window
+from sklmacro.simulators.protocol import Span
 from sklmacro.simulators.vacancies.addresses import Map, Shell, address_map, shell
-from sklmacro.simulators.vacancies.barriers import BarrierModel, left_behind
+from sklmacro.simulators.vacancies.barriers import BarrierModel, sites_out_of_reach
 from sklmacro.simulators.vacancies.kernel import (
     ASK,
     Scale,
@@ -33,14 +34,14 @@ CHANGING = (
 @lru_cache(maxsize=64)
 def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, Shell]:
     """Return the addresses of a lattice, the sites within a radius, the nearest, those behind."""
-    around = shell(lattice, radius, radius)
+    halo = shell(lattice, radius, radius)
     nearest = shell(lattice, nearest_distance(lattice.kind), radius)
-    chosen = left_behind(lattice.kind, radius)  # (n_basis, z, q)
-    steps = [s[:, one] for s, rows in zip(around.steps, chosen, strict=True) for one in rows]
-    flat = [f[one] for f, rows in zip(around.flat, chosen, strict=True) for one in rows]
+    chosen = sites_out_of_reach(lattice.kind, radius)  # (n_basis, z, q)
+    steps = [s[:, one] for s, rows in zip(halo.steps, chosen, strict=True) for one in rows]
+    flat = [f[one] for f, rows in zip(halo.flat, chosen, strict=True) for one in rows]
     return (
         address_map(lattice, radius),
-        around,
+        halo,
         nearest,
         Shell(np.ascontiguousarray(steps), np.ascontiguousarray(flat)),
     )
@@ -71,7 +72,7 @@ class VacancyWalk:
         n_species: int,
     ):
         self._flat, self._model, self._scale = x.reshape(-1), model, scale
-        self._where, self._around, self._nearest, behind = _geometry(lattice, model.radius)
+        self._where, self._halo, self._nearest, behind = _geometry(lattice, model.radius)
         sites = _vacant_sites(self._flat, n_species)
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
@@ -99,7 +100,7 @@ class VacancyWalk:
             environment=environment,
             environment_words=environment.view(np.uint64),
             left=np.empty(4, np.int64),
-            left_behind=np.empty(behind.steps.shape[2], np.int8),
+            departed=np.empty(behind.steps.shape[2], np.int8),
             behind=behind,
         )
         settle(self._walk, self._where)
@@ -127,29 +128,28 @@ class VacancyWalk:
         return self._walk.pairs + self._walk.pairs.T
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that jumps change, but for the snapshot; written to, the walk goes on there.
+        """Return all that jumps change, but for the snapshot; written to, the walk continues there.
 
         The order of the vacancies is among it, and the barriers that they remember: both show in
         what comes next, the latter where a model in Python evaluates many together.
         """
         return {name: getattr(self._walk, name) for name in CHANGING}
 
-    def run(self, duration: float | None, n_events: int | None, words: np.ndarray) -> float:
-        """Let the vacancies jump for a time or a number of events; return the time that passed.
+    def run(self, span: Span, rng_state: np.ndarray) -> float:
+        """Let the vacancies jump; return the time that passed.
 
-        It is infinite if nothing can happen and events are counted. `words` is the random stream.
+        It is infinite if nothing can happen and events are counted. `rng_state` (4,) is stepped.
         """
         self._walk.clock[0], self._walk.counters[2] = 0.0, 0
-        self._finish(run, duration, n_events, words)
+        self._finish(run, span, rng_state)
         return float(self._walk.clock[0])
 
     def visit(
         self,
         origins: np.ndarray,
         extent: tuple[int, ...],
-        duration: float | None,
-        n_events: int | None,
-        words: np.ndarray,
+        span: Span,
+        rng_state: np.ndarray,
         *,
         apart: bool,
     ) -> Tour:
@@ -171,47 +171,40 @@ class VacancyWalk:
             elapsed=np.empty(m),
             pairs=np.empty((m, *walk.pairs.shape), np.int64),
         )
-        self._finish(run_windows, duration, n_events, words, tour)
+        self._finish(run_windows, span, rng_state, tour)
         return tour._replace(pairs=tour.pairs + tour.pairs.swapaxes(1, 2))
 
-    def _finish(
-        self,
-        kernel: Callable,
-        duration: float | None,
-        n_events: int | None,
-        words: np.ndarray,
-        *rest: Any,
-    ) -> None:
+    def _finish(self, kernel: Callable, span: Span, rng_state: np.ndarray, *rest: Any) -> None:
         """Call a kernel until it is done, and evaluate barriers where it asks for them."""
-        if duration is not None and self._scale.mean_times:
+        if span.time is not None and self._scale.mean_times:
             raise ValueError(
                 f"Expected a number of events with waiting_times='mean', but got a duration of "
-                f"{duration:g}, which would cut the last waiting time off each time; count events "
+                f"{span.time:g}, which would cut the last waiting time off each time; count events "
                 "(n_events, relax_events), or take waiting_times='random'."
             )
         walk = self._walk
         evaluate, params = self._model.compiled()
-        until = np.inf if duration is None else float(duration)
-        most = np.iinfo(np.int64).max if n_events is None else n_events
+        until = np.inf if span.time is None else span.time
+        most = np.iinfo(np.int64).max if span.number is None else span.number
         known = False
         while (
             kernel(
-                self._flat, self._where, self._around, self._nearest, evaluate, params,
-                self._scale, walk, known, until, most, words, *rest,
+                self._flat, self._where, self._halo, self._nearest, evaluate, params,
+                self._scale, walk, known, until, most, rng_state, *rest,
             )
             == ASK
         ):  # fmt: skip
             asked = walk.asked[: walk.counters[1]]
             present = asked, walk.now[asked]
-            environments = walk.seen[present][:, : self._around.steps.shape[2]]
+            environments = walk.seen[present][:, : self._halo.steps.shape[2]]
             walk.kept[present] = self._model.evaluate(environments, walk.cells[asked, 3])
             known = True
 
     def environments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
         walk = self._walk
-        environments = np.empty((self.n_vacancies, self._around.steps.shape[2]), np.int8)
-        gather_all(self._flat, self._where, self._around, walk, environments)
+        environments = np.empty((self.n_vacancies, self._halo.steps.shape[2]), np.int8)
+        gather_all(self._flat, self._where, self._halo, walk, environments)
         return environments, walk.cells[:, 3]
 
 

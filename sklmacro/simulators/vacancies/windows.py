@@ -87,7 +87,7 @@ def _copy_box(
 def run_windows(
     x: np.ndarray,
     where: Map,
-    around: Shell,
+    halo: Shell,
     nearest: Shell,
     evaluate: Callable,
     params: Any,
@@ -101,7 +101,7 @@ def run_windows(
 ) -> int:
     """Let vacancies jump in the windows that are left; the arguments are those of `run`.
 
-    It returns ASK where `run` does, and goes on in the same window.
+    It returns ASK where `run` does, and continues in the same window.
     """
     apart = tour.patches.shape[0] > 0
     while tour.at[0] < tour.origins.shape[0]:
@@ -113,7 +113,7 @@ def run_windows(
                 _copy_box(x, where, origin, tour.extent, tour.before, False)
                 walk.pairs[:] = 0
         reason = run(
-            x, where, around, nearest, evaluate, params, scale, walk, known, duration, n_events,
+            x, where, halo, nearest, evaluate, params, scale, walk, known, duration, n_events,
             state,
         )  # fmt: skip
         if reason == ASK:
