@@ -14,8 +14,10 @@ from sklearn.pipeline import Pipeline
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     SDEEnsemble,
 )
@@ -29,6 +31,7 @@ distributed = pytest.importorskip("distributed")
 from tests import mortal  # noqa: E402
 
 CHAIN = LinearChain()
+RELAX = LocalRelax(duration=0.1)
 SMALL = CHAIN.sample_initial(200, 6, random_state=0)
 GROUPS = np.repeat(np.arange(20), 10)
 SPLITS = list(GroupKFold(3).split(SMALL, groups=GROUPS))
@@ -36,11 +39,11 @@ PAIRS, _, _ = exact_pairs(n=200)
 
 
 def evolve(seed):
-    return PartialEvolutionSampler(CHAIN, patch=6, n_patches_evolved=2, random_state=seed)
+    return PartialEvolutionSampler(CHAIN, patch=Patches(6, n_evolved=2), random_state=seed)
 
 
 def sampler(seed=0):
-    upsampler = HierarchicalUpsampler(CHAIN, relax_duration=0.1, n_repeats=2, random_state=seed)
+    upsampler = HierarchicalUpsampler(CHAIN, relaxation=RELAX, n_repeats=2, random_state=seed)
     pairs = evolve(seed).fit_transform(upsampler.fit_transform(SMALL))
     return sha256(*[pairs[name] for name in pairs.dtype.names])
 
@@ -53,7 +56,7 @@ def ensemble(seed=0):
 
 def search(seed=0):
     steps = [
-        ("upsample", HierarchicalUpsampler(CHAIN, relax_duration=0.1, random_state=seed)),
+        ("upsample", HierarchicalUpsampler(CHAIN, relaxation=RELAX, random_state=seed)),
         ("evolve", evolve(seed)),
         ("closure", PatchAutoencoder(CHAIN, n_closure=0)),
         ("sde", PatchSDERegressor(drift_model="linear", diffusion_model="constant")),

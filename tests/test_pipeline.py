@@ -17,9 +17,11 @@ from threadpoolctl import ThreadpoolController
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
 )
 from sklmacro._base.workers import single_threaded
@@ -49,7 +51,12 @@ def pipeline(simulator=ISING, memory=None, **closure):
     closure = {"n_closure": 0, "max_epochs": 2, "hidden": (8,), "random_state": 2} | closure
     return Pipeline(
         [
-            ("upsample", HierarchicalUpsampler(simulator, relax_duration=0.5, random_state=0)),
+            (
+                "upsample",
+                HierarchicalUpsampler(
+                    simulator, relaxation=LocalRelax(duration=0.5), random_state=0
+                ),
+            ),
             ("evolve", PartialEvolutionSampler(simulator, patch=8, dt=0.5, random_state=1)),
             ("closure", PatchAutoencoder(simulator, **closure)),
             (
@@ -173,12 +180,12 @@ SIMULATORS = {
 def test_samples_do_not_depend_on_the_workers(name):
     simulator, cells, patch = SIMULATORS[name]
     X = simulator.sample_initial(7, cells, random_state=0)
-    options = {"random_state": 3, "relax_duration": 0.1, "n_repeats": 2}
+    options = {"random_state": 3, "relaxation": LocalRelax(duration=0.1), "n_repeats": 2}
     runs = []
     for n_jobs in (1, 2, 4):
         up = HierarchicalUpsampler(simulator, n_jobs=n_jobs, **options).fit_transform(X)
         sampler = PartialEvolutionSampler(
-            simulator, patch=patch, dt=0.1, n_patches_evolved=2, n_jobs=n_jobs, random_state=4
+            simulator, patch=Patches(patch, n_evolved=2), dt=0.1, n_jobs=n_jobs, random_state=4
         )
         runs.append((up, sampler.fit_transform(up)))
     for up, pairs in runs[1:]:
@@ -221,7 +228,7 @@ def test_inputs_are_only_read(name, held, tmp_path):
     simulator, cells, patch = SIMULATORS[name]
     X = simulator.sample_initial(12, cells, random_state=0)
     steps = [
-        HierarchicalUpsampler(simulator, relax_duration=0.1, random_state=0),
+        HierarchicalUpsampler(simulator, relaxation=LocalRelax(duration=0.1), random_state=0),
         PartialEvolutionSampler(simulator, patch=patch, dt=0.1, random_state=0),
         PatchAutoencoder(simulator, n_closure=1, max_epochs=1, hidden=(4,), random_state=0),
         PatchSDERegressor(drift_model="linear", diffusion_model="constant"),

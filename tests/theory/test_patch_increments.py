@@ -1,11 +1,11 @@
-"""Increments of patches: their definitions, Eqs. 3, 9, 10 and 12, and their sum, Eq. 15."""
+"""Increments of patches: their definitions, Eqs. 3 and 9 to 12, and their sum, Eq. 15."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklmacro import PartialEvolutionSampler
+from sklmacro import PartialEvolutionSampler, Patches
 from sklmacro.simulators import Ising
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -18,7 +18,7 @@ def test_magnetisation_increments_add_up_over_patches(seed):
     """Eq. 15, with every patch evolved from the same snapshot."""
     X = ISING.sample_initial(3, (8, 12), random_state=seed)
     sampler = PartialEvolutionSampler(
-        ISING, patch=4, dt=1.0, n_patches_evolved=6, random_state=seed
+        ISING, patch=Patches(4, n_evolved=6), dt=1.0, random_state=seed
     )
     pairs = sampler.fit_transform(X)
     for pair in pairs:
@@ -29,15 +29,12 @@ def test_magnetisation_increments_add_up_over_patches(seed):
         assert pair["d_obs"][0] == pytest.approx(change[0, 0], abs=1e-12)
 
 
-@given(seed=SEEDS, boundary=st.sampled_from(["ghost", "buffer"]))
+@given(seed=SEEDS, boundary=st.sampled_from(["ghost", 1]))
 @settings(max_examples=20)
 def test_one_patch_changes_the_whole_by_its_increment_over_K(seed, boundary):
     """The change of all observables, walls across the edge included, is d_obs / K."""
     X = ISING.sample_initial(2, 12, random_state=seed)
-    options = {"buffer": 1} if boundary == "buffer" else {}
-    sampler = PartialEvolutionSampler(
-        ISING, patch=4, dt=1.0, boundary=boundary, random_state=seed, **options
-    )
+    sampler = PartialEvolutionSampler(ISING, patch=4, dt=1.0, boundary=boundary, random_state=seed)
     for pair in sampler.fit_transform(X):
         after = pair["x"].copy()
         window = sampler.grid_.lattice.window(tuple(pair["origin"][0].tolist()), (4, 4))
@@ -70,7 +67,7 @@ def test_increments_are_their_definitions(encoders, name, n_evolved):
     simulator = encoder.simulator_
     X = simulator.sample_initial(10, 8 if name == "spins" else 12, random_state=1)
     pairs = PartialEvolutionSampler(
-        simulator, patch=4, dt=0.5, n_patches_evolved=n_evolved, random_state=2
+        simulator, patch=Patches(4, n_evolved=n_evolved), dt=0.5, random_state=2
     ).fit_transform(X)
     site = 1 if name == "spins" else 2  # observables that are means over sites: all but walls
     columns = [*range(site), -2, -1]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 
-from sklmacro import PartialEvolutionSampler
+from sklmacro import PartialEvolutionSampler, Patches
 from sklmacro.likelihood import transition_log_likelihood
 from sklmacro.simulators import LinearChain
 from tests.problems import exact_pairs
@@ -53,7 +53,7 @@ def test_variance_of_p_patches_is_K_over_p():
     variance = {}
     for p in (1, 2, 3, 6):
         sampler = PartialEvolutionSampler(
-            chain, patch=4, dt=dt, n_patches_evolved=p, random_state=p
+            chain, patch=Patches(4, n_evolved=p), dt=dt, random_state=p
         )
         pairs = sampler.fit_transform(X)
         assert set(pairs["n_evolved"]) == {p}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklmacro import PartialEvolutionSampler
+from sklmacro import PartialEvolutionSampler, Patches
 from sklmacro.experiments._truth.exact_laws import chain_differences
 from sklmacro.simulators import LinearChain
 from tests.theory.torus import SHORT, slope
@@ -28,7 +28,8 @@ def test_chain_differences_are_those_of_evolved_patches():
     """Without noise, from the state of rest, by the sampler itself."""
     chain, t = LinearChain(sigma=0.0), 0.5
     rest = chain.transition(20, 1e5)[1][np.newaxis]
-    sampler = PartialEvolutionSampler(chain, patch=5, dt=t, n_patches_evolved=4, random_state=0)
+    patch = Patches(5, n_evolved=4)
+    sampler = PartialEvolutionSampler(chain, patch=patch, dt=t, random_state=0)
     expected = abs(sampler.fit_transform(rest)["d_obs"][0, 0]) / t  # the lattice stays
     found = chain_differences(chain, 20, 5, [t])
     assert found["mu difference"][0] == pytest.approx(expected, rel=1e-9)

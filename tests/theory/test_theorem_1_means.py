@@ -44,7 +44,7 @@ def test_coupled_kernel_is_its_slow_twin(seed):
     patch_of = np.empty(24, np.int64)
     for k, sites in enumerate(patches_of(grid)):
         patch_of[sites] = k
-    counts, up = np.array([30, 0, 50]), ISING._rates()[:, 0].copy()
+    counts, up = np.array([30, 0, 50]), ISING.rates()[:, 0].copy()
     sites, u = rng.integers(24, size=80), rng.random(80)
     joint, apart = np.zeros((3, 2)), np.zeros((3, 4, 2))
     evolve_coupled(

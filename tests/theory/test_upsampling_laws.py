@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklmacro import HierarchicalUpsampler
+from sklmacro import HierarchicalUpsampler, LocalRelax
 from sklmacro.simulators import CurieWeiss, Ising, PredatorPrey
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -23,7 +23,7 @@ def test_replicated_spins_keep_their_magnetisation(cells, factor, n_iter, seed):
     for simulator in (ISING, CurieWeiss()):
         X = simulator.sample_initial(2, cells, random_state=seed)
         up = HierarchicalUpsampler(
-            simulator, factor=factor, n_iter=n_iter, relax_duration=None, method="replicate"
+            simulator, factor=factor, n_iter=n_iter, relaxation=None, method="replicate"
         )
         large = up.fit_transform(X)
         assert large.shape[1:] == up.lattice_.cells
@@ -37,7 +37,7 @@ def test_means_of_fields_are_kept(cells, factor, seed):
     X = np.random.default_rng(seed).normal(size=(2, cells, 2))
     for method in ("replicate", "tile"):
         up = HierarchicalUpsampler(
-            simulator, factor=factor, relax_duration=None, method=method
+            simulator, factor=factor, relaxation=None, method=method
         ).fit_transform(X)
         assert np.allclose(simulator.observe(up), simulator.observe(X))
 
@@ -47,7 +47,7 @@ def test_means_of_fields_are_kept(cells, factor, seed):
 def test_tiled_spins_keep_all_observables(cells, seed):
     """Composition and, on a periodic lattice, walls."""
     X = ISING.sample_initial(2, cells, random_state=seed)
-    options = {"factor": 2, "relax_duration": None}
+    options = {"factor": 2, "relaxation": None}
     tiled = HierarchicalUpsampler(ISING, method="tile", **options).fit_transform(X)
     assert np.allclose(ISING.observe(tiled), ISING.observe(X))
     blocks = HierarchicalUpsampler(ISING, method="replicate", **options).fit_transform(X)
@@ -59,11 +59,13 @@ def test_relaxation_puts_the_walls_back():
     """Replicated critical spins have half the walls; LocalRelax restores equilibrium."""
     hot = Ising(temperature=3.5)
     X, _ = hot.advance(hot.sample_initial(60, 8, random_state=0), duration=30.0, random_state=1)
-    large = HierarchicalUpsampler(hot, relax_duration=6.0, random_state=2).fit_transform(X)
+    large = HierarchicalUpsampler(
+        hot, relaxation=LocalRelax(duration=6.0), random_state=2
+    ).fit_transform(X)
     start = hot.sample_initial(60, 16, random_state=3)
     truth, _ = hot.advance(start, duration=30.0, random_state=4)
     walls, expected = hot.observe(large)[:, 1], hot.observe(truth)[:, 1]
     error = np.hypot(walls.std(), expected.std()) / np.sqrt(60)
     assert abs(walls.mean() - expected.mean()) < 5 * error
-    raw = HierarchicalUpsampler(hot, relax_duration=None).fit_transform(X)
+    raw = HierarchicalUpsampler(hot, relaxation=None).fit_transform(X)
     assert abs(hot.observe(raw)[:, 1].mean() - expected.mean()) > 20 * error
