@@ -20,8 +20,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from sklearn.base import clone
 
-from sklmacro import OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble
+from sklmacro import MLP, OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, Training
 from sklmacro.checkpoint.checkpoint import PARTIAL, Checkpoint
 from sklmacro.experiments import EXPERIMENTS, run_experiment
 from sklmacro.simulators import Ising, PredatorPrey
@@ -29,7 +30,9 @@ from sklmacro.training import epochs
 from tests.problems import exact_pairs
 
 N_KILLS = 5
-OPTIONS = {"hidden": (6,), "max_epochs": 9, "batch_size": 32, "random_state": 0}
+TRAINING = Training(max_epochs=9, batch_size=32)
+OPTIONS = {"hidden": (6,), "training": TRAINING, "random_state": 0}
+MLP_OPTIONS = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}
 
 
 def sha256(*arrays):
@@ -49,7 +52,8 @@ def sde(model, **options):
 
     def fit(folder):
         pairs, _, _ = exact_pairs(n=200)
-        fitted = model(**OPTIONS, **options, checkpoint_dir=folder).fit(pairs)
+        own = OPTIONS if model is OnsagerSDE else MLP_OPTIONS
+        fitted = model(**own, **options, checkpoint_dir=folder).fit(pairs)
         z = pairs["z"]
         whole = of_net(fitted.model_.net, fitted.history_)
         return f"{whole} {sha256(fitted.drift(z), fitted.diffusion(z))}"
@@ -59,7 +63,7 @@ def sde(model, **options):
 
 def ensemble(folder):
     pairs, _, _ = exact_pairs(n=200)
-    member = PatchSDERegressor(**OPTIONS, diffusion_model="diagonal")
+    member = PatchSDERegressor(**MLP_OPTIONS, diffusion_model="diagonal")
     fitted = SDEEnsemble(member, n_members=2, random_state=0, checkpoint_dir=folder).fit(pairs)
     return " ".join(of_net(member.model_.net, member.history_) for member in fitted.members_)
 
@@ -69,8 +73,9 @@ def closure(simulator, size, patch):
 
     def fit(folder):
         X = simulator.sample_initial(30, size, random_state=0)
+        training = clone(TRAINING).set_params(validation_fraction=0.2)
         found = PatchAutoencoder(
-            simulator, patch=patch, validation_fraction=0.2, **OPTIONS, checkpoint_dir=folder
+            simulator, patch=patch, **OPTIONS | {"training": training}, checkpoint_dir=folder
         ).fit(X)
         return f"{of_net(found.codec_.net, found.history_)} {sha256(found.transform(X))}"
 
@@ -201,5 +206,5 @@ def reported(module, folder):
 
 
 if __name__ == "__main__":
-    epochs.KEEP_SECONDS = 0.0
+    epochs.SAVE_SECONDS = 0.0
     report(WORKS, killed, sys.argv[1])

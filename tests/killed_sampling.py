@@ -13,7 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, StreamedPairs
+from sklmacro import (
+    HierarchicalUpsampler,
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    StreamedPairs,
+    Training,
+)
 from sklmacro.checkpoint import rows as _rows
 from sklmacro.simulators import (
     Alloy,
@@ -76,7 +82,9 @@ def streamed():
     return StreamedPairs(
         HierarchicalUpsampler(Ising(2.3), relax_duration=0.5, random_state=0),
         PartialEvolutionSampler(Ising(2.3), patch=8, n_joint=6, random_state=0),
-        PatchAutoencoder(Ising(2.3), n_closure=1, hidden=(8,), max_epochs=2, random_state=0),
+        PatchAutoencoder(
+            Ising(2.3), n_closure=1, hidden=(8,), training=Training(max_epochs=2), random_state=0
+        ),
         batch_size=2,
     )
 

@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, HalvingGridSearchC
 from sklearn.pipeline import Pipeline
 
 from sklmacro import (
+    MLP,
     Checkpointed,
     HierarchicalUpsampler,
     OnsagerSDE,
@@ -21,6 +22,7 @@ from sklmacro import (
     PatchSDERegressor,
     SDEEnsemble,
     StreamedPairs,
+    Training,
 )
 from sklmacro.persistence import search as checkpointed
 from sklmacro.scoring import PathScorer, ReferencePaths
@@ -28,7 +30,9 @@ from sklmacro.simulators import Ising
 from tests.killed import killed, report, sha256
 from tests.problems import exact_pairs
 
-NET = {"hidden": (6,), "max_epochs": 2, "batch_size": 64, "random_state": 0}
+TRAINING = Training(max_epochs=2, batch_size=64)
+NET = {"hidden": (6,), "training": TRAINING, "random_state": 0}
+MLP_NET = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}
 CLOSED = {"drift_model": "linear", "diffusion_model": "constant", "random_state": 0}
 ISING = Ising(2.5)
 SMALL = ISING.sample_initial(24, 8, random_state=0)
@@ -110,11 +114,11 @@ def of_snapshots():
 
 WORKS = {
     "grid": searched(
-        GridSearchCV, partial(PatchSDERegressor, **NET), {"lam": [1.0, 3.0]}, of_pairs
+        GridSearchCV, partial(PatchSDERegressor, **MLP_NET), {"lam": [1.0, 3.0]}, of_pairs
     ),
     "halving": searched(
-        HalvingGridSearchCV, partial(OnsagerSDE, **NET), {"lr": [0.01, 0.03, 0.1]}, of_pairs,
-        factor=2, min_resources=40, random_state=0, refit=False,
+        HalvingGridSearchCV, partial(OnsagerSDE, **NET), {"training__lr": [0.01, 0.03, 0.1]},
+        of_pairs, factor=2, min_resources=40, random_state=0, refit=False,
     ),
     "pipeline": searched(
         GridSearchCV, pipeline, {"sde__lam": ["K", 1.0]}, of_snapshots, scoring=path_scorer

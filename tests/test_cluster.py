@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
     LocalRelax,
     PartialEvolutionSampler,
@@ -20,6 +21,7 @@ from sklmacro import (
     Patches,
     PatchSDERegressor,
     SDEEnsemble,
+    Training,
 )
 from sklmacro.checkpoint import rows as _rows
 from sklmacro.simulators import LinearChain
@@ -49,7 +51,9 @@ def sampler(seed=0):
 
 
 def ensemble(seed=0):
-    nets = PatchSDERegressor(hidden=(6,), max_epochs=3, parity=(-1, 1))
+    nets = PatchSDERegressor(
+        drift_model=MLP(hidden=(6,), training=Training(max_epochs=3)), parity=(-1, 1)
+    )
     members = SDEEnsemble(nets, n_members=6, random_state=seed).fit(PAIRS).members_
     return " ".join(of_net(member.model_.net, member.history_) for member in members)
 

@@ -9,29 +9,31 @@ from numpy.lib.recfunctions import structured_to_unstructured
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
     SDEEnsemble,
+    Training,
 )
 from sklmacro.simulators import LinearChain
 
 ESTIMATORS = [
     HierarchicalUpsampler(),
     PartialEvolutionSampler(),
-    PatchAutoencoder(max_epochs=3),
-    PatchSDERegressor(max_epochs=3),
-    OnsagerSDE(max_epochs=3),
-    SDEEnsemble(PatchSDERegressor(max_epochs=2), n_members=2),
+    PatchAutoencoder(training=Training(max_epochs=3)),
+    PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=3))),
+    OnsagerSDE(training=Training(max_epochs=3)),
+    SDEEnsemble(PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=2))), n_members=2),
 ]
 MORE_ESTIMATORS = [
     HierarchicalUpsampler(LinearChain(), n_iter=2, n_repeats=1, method="linear"),
     PatchAutoencoder(n_closure=0),
     PatchSDERegressor(drift_model="linear", diffusion_model="diagonal"),
     PatchSDERegressor(drift_model="polynomial", diffusion_model="constant"),
-    OnsagerSDE(max_epochs=2, forcing=False, diffusion_model="constant"),
+    OnsagerSDE(training=Training(max_epochs=2), forcing=False, diffusion_model="constant"),
     SDEEnsemble(PatchSDERegressor(drift_model="linear", diffusion_model="constant")),
 ]
 

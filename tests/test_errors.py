@@ -6,6 +6,7 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
     LocalRelax,
     OnsagerSDE,
@@ -13,6 +14,8 @@ from sklmacro import (
     PatchAutoencoder,
     Patches,
     PatchSDERegressor,
+    Polynomial,
+    Training,
 )
 from sklmacro.lattice import Lattice, PatchGrid
 from sklmacro.pairs import latent_pairs
@@ -28,6 +31,7 @@ Z = np.random.default_rng(0).normal(size=(20, 2))
 LATENT_PAIRS = latent_pairs(Z, -Z, 0.1, n_patches=4)
 SQUARE = Lattice("square", (8, 8))
 TIMES = np.linspace(0, 1, 3)
+SHORT = Training(max_epochs=1)
 LINEAR = {"drift_model": "linear", "diffusion_model": "constant"}
 
 
@@ -46,6 +50,10 @@ def evolve(X=SPINS, simulator=ISING, groups=None, **params):
 def encode(X=SPINS, simulator=ISING, **params):
     params = {"n_closure": 0} | params
     return PatchAutoencoder(simulator, **params).fit(X)
+
+
+def trained(**training):
+    return MLP(training=Training(**training))
 
 
 def sde(X=LATENT_PAIRS, y=None, **params):
@@ -244,13 +252,13 @@ OWN = {
     "hidden no sequence": (lambda: encode(hidden=64), "hidden to be a sequence of .*got 64"),
     "hidden 0": (lambda: encode(hidden=(8, 0)), "hidden .* at least 1, but got 0"),
     "validation of everything": (
-        lambda: encode(validation_fraction=1.0),
+        lambda: encode(training=Training(validation_fraction=1.0)),
         "validation_fraction <= 0.9, but got 1.0",
     ),
-    "no epochs": (lambda: encode(max_epochs=0), "max_epochs .* at least 1"),
+    "no epochs": (lambda: encode(training=Training(max_epochs=0)), "max_epochs .* at least 1"),
     "autoencoder patch": (lambda: encode(patch=5), "tile the lattice"),
     "another patch than in fit": (
-        lambda: encode(n_closure=1, patch=8, max_epochs=1).transform(SNAPSHOT_PAIRS),
+        lambda: encode(n_closure=1, patch=8, training=SHORT).transform(SNAPSHOT_PAIRS),
         r"evolved patches of \(8, 8\) cells, as in fit, but got \(4, 4\)",
     ),
     "decode without a decoder": (
@@ -258,11 +266,11 @@ OWN = {
         "closure variables to decode, but got n_closure=0",
     ),
     "decode another dimension": (
-        lambda: encode(n_closure=1, max_epochs=1).inverse_transform(np.zeros((2, 2))),
+        lambda: encode(n_closure=1, training=SHORT).inverse_transform(np.zeros((2, 2))),
         r"macrostates of shape \(n_samples, 3\), but got \(2, 2\)",
     ),
     "decode NaN": (
-        lambda: encode(n_closure=1, max_epochs=1).inverse_transform(np.full((2, 3), np.nan)),
+        lambda: encode(n_closure=1, training=SHORT).inverse_transform(np.full((2, 3), np.nan)),
         "finite macrostates, but got 6",
     ),
     # SDEs: data
@@ -315,11 +323,14 @@ OWN = {
         "diffusion_model to be one of 'full', 'diagonal', 'constant', but got 'scalar'",
     ),
     "unknown drift": (lambda: sde(drift_model="net"), "drift_model to be one of"),
-    "degree 0": (lambda: sde(drift_model="polynomial", degree=0), "degree .* at least 1"),
+    "degree 0": (lambda: sde(drift_model=Polynomial(degree=0)), "degree .* at least 1"),
     "SDE dt 0": (lambda: sde(Z, -Z, dt=0.0), "0 < dt, but got 0.0"),
-    "SDE hidden": (lambda: sde(hidden="64"), "hidden to be a sequence .*but got '64'"),
-    "SDE batch": (lambda: sde(batch_size=2.5), "batch_size .*but got 2.5"),
-    "weight decay below 0": (lambda: sde(weight_decay=-1.0), "0 <= weight_decay, but got -1.0"),
+    "SDE hidden": (lambda: sde(drift_model=MLP("64")), "hidden to be a sequence .*but got '64'"),
+    "SDE batch": (lambda: sde(drift_model=trained(batch_size=2.5)), "batch_size .*but got 2.5"),
+    "weight decay below 0": (
+        lambda: sde(drift_model=trained(weight_decay=-1.0)),
+        "0 <= weight_decay, but got -1.0",
+    ),
     "bounds reversed": (lambda: sde(bounds=[(1.0, -1.0)]), "low < high .*but got .*1.0, -1.0"),
     "bounds of one number": (lambda: sde(bounds=[1.0]), "low < high .*but got .1.0."),
     "bounds no list": (lambda: sde(bounds=3), "low < high .*but got 3"),
@@ -430,7 +441,7 @@ def test_the_inputs_above_are_fine_without_the_flaw():
     relax(n_passes=2, patch=4, stride=4, boundary=1)
     evolve(patch=Patches(4, n_evolved=4), context=["temperature"], groups=np.arange(6))
     evolve(FIELDS, PredatorPrey())
-    encode(n_closure=1, max_epochs=1).inverse_transform(np.zeros((2, 3)))
+    encode(n_closure=1, training=SHORT).inverse_transform(np.zeros((2, 3)))
     sde(bounds=[(-1, 1)] * 2).simulate(Z[0], 3, 0.1)
     sde(Z, -Z).predict(Z)
     conditioned().drift(Z, [1.0])

@@ -23,6 +23,7 @@ from sklmacro import (
     PatchAutoencoder,
     Patches,
     PatchSDERegressor,
+    Training,
 )
 from sklmacro._base.workers import single_threaded
 from sklmacro.scoring import WORST_SCORE, PathScorer, ReferencePaths
@@ -48,7 +49,8 @@ def reference():
 
 
 def pipeline(simulator=ISING, memory=None, **closure):
-    closure = {"n_closure": 0, "max_epochs": 2, "hidden": (8,), "random_state": 2} | closure
+    training = Training(max_epochs=2)
+    closure = {"n_closure": 0, "training": training, "hidden": (8,), "random_state": 2} | closure
     return Pipeline(
         [
             (
@@ -133,8 +135,8 @@ def test_candidates_of_different_dimension_compare(small, reference):
 def test_a_threaded_search_is_the_same(small, reference):
     """Threads share torch's global generator and the thread count of BLAS."""
     grid = {"closure__n_closure": [1, 2]}
-    pipe = pipeline(max_epochs=3)
-    pipe.set_params(sde=OnsagerSDE(max_epochs=2, hidden=(8,), random_state=3))
+    pipe = pipeline(training=Training(max_epochs=3))
+    pipe.set_params(sde=OnsagerSDE(training=Training(max_epochs=2), hidden=(8,), random_state=3))
     serial = search(pipe, grid, reference, refit=False).fit(small, groups=GROUPS)
     with parallel_config("threading", n_jobs=4):
         threaded = search(pipe, grid, reference, refit=False).fit(small, groups=GROUPS)
@@ -197,7 +199,9 @@ def test_samples_do_not_depend_on_the_workers(name):
 
 def test_fits_in_threads_are_the_fits_one_by_one():
     z = np.random.default_rng(0).normal(size=(64, 2))
-    models = [OnsagerSDE(max_epochs=2, hidden=(8,), random_state=k) for k in range(8)]
+    models = [
+        OnsagerSDE(training=Training(max_epochs=2), hidden=(8,), random_state=k) for k in range(8)
+    ]
 
     def drift(model):
         return clone(model).fit(z, -z).drift(z)
@@ -230,7 +234,9 @@ def test_inputs_are_only_read(name, held, tmp_path):
     steps = [
         HierarchicalUpsampler(simulator, relaxation=LocalRelax(duration=0.1), random_state=0),
         PartialEvolutionSampler(simulator, patch=patch, dt=0.1, random_state=0),
-        PatchAutoencoder(simulator, n_closure=1, max_epochs=1, hidden=(4,), random_state=0),
+        PatchAutoencoder(
+            simulator, n_closure=1, training=Training(max_epochs=1), hidden=(4,), random_state=0
+        ),
         PatchSDERegressor(drift_model="linear", diffusion_model="constant"),
     ]
     for step in steps:

@@ -39,13 +39,11 @@ pairs = sampler.fit_transform(large)
 predicted, errors = {}, {}
 for n_closure in (0, 1, 2, 3):
     closure = skm.PatchAutoencoder(
-        spde, n_closure=n_closure, hidden=(), lr=5e-3, max_epochs=15, max_patches=8000,
-        random_state=0,
+        spde, n_closure=n_closure, hidden=(), training=skm.Training(lr=5e-3, max_epochs=15),
+        max_patches=8000, random_state=0,
     )  # fmt: skip
     latent = closure.fit_transform(pairs)
-    sde = skm.PatchSDERegressor(drift_model="polynomial", degree=2, diffusion_model="constant").fit(
-        latent
-    )
+    sde = skm.PatchSDERegressor(drift_model="polynomial", diffusion_model="constant").fit(latent)
     paths = sde.simulate(closure.transform(starts), 1500, 0.01, n_paths=100, store_every=25,
                          random_state=2)[..., :2]  # fmt: skip
     predicted[n_closure] = paths.reshape(2, 100, *paths.shape[1:])

@@ -40,7 +40,7 @@ for name, options in {
 }.items():
     sampler = skm.PartialEvolutionSampler(model, patch=8, random_state=0, **options)
     pairs = skm.PatchAutoencoder(model, n_closure=0).fit_transform(sampler.fit_transform(X))
-    fits[name] = skm.PatchSDERegressor(drift_model="polynomial", degree=6).fit(pairs)
+    fits[name] = skm.PatchSDERegressor(drift_model=skm.Polynomial(degree=6)).fit(pairs)
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 axes[0].plot(grid, field - grid, "k", lw=3, alpha=0.3, label="exact")

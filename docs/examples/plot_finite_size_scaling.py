@@ -63,7 +63,7 @@ for L in sizes:
         )
         states = further.fit_transform(states)
         found.append(moments_of(states, np.arange(300)))
-    sde = skm.PatchSDERegressor(drift_model="polynomial", degree=9, parity=(-1,))
+    sde = skm.PatchSDERegressor(drift_model=skm.Polynomial(degree=9), parity=(-1,))
     ensemble = skm.SDEEnsemble(sde, n_members=12, random_state=0).fit(np.concatenate(found))
     values = [mean_magnetisation(member) for member in ensemble.members_]
     learned.append((np.mean(values), np.std(values, ddof=1)))

@@ -32,7 +32,7 @@ model = make_pipeline(
     skm.PartialEvolutionSampler(ising, patch=16, moments=True, n_patches_evolved=16),
     skm.PatchAutoencoder(ising, n_closure=0),
     skm.PatchSDERegressor(
-        drift_model="polynomial", degree="auto", bounds=ising.observable_bounds, random_state=0
+        drift_model=skm.Polynomial(degree="auto"), bounds=ising.observable_bounds, random_state=0
     ),
 ).fit(small)  # fmt: skip
 sde = model[-1]

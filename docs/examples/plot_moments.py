@@ -30,7 +30,7 @@ def pairs_of(rows, **options):
 
 
 def fit(pairs):
-    return skm.PatchSDERegressor(drift_model="polynomial", degree=3).fit(pairs)
+    return skm.PatchSDERegressor(drift_model=skm.Polynomial(degree=3)).fit(pairs)
 
 
 whole = fit(pairs_of(X, moments=True, n_patches_evolved=4))

@@ -88,7 +88,7 @@ model = make_pipeline(
     skm.PartialEvolutionSampler(contact, patch=12, moments=True, n_patches_evolved=16),
     skm.PatchAutoencoder(contact, n_closure=0),
     skm.PatchSDERegressor(
-        drift_model="polynomial", degree=4, bounds=contact.observable_bounds, random_state=0
+        drift_model=skm.Polynomial(degree=4), bounds=contact.observable_bounds, random_state=0
     ),
 ).fit(small)  # fmt: skip
 

@@ -184,15 +184,16 @@ def _material(estimator: BaseEstimator) -> dict[str, Any]:
     """Return the parameters of an estimator that its results depend on, but for the seed."""
     settings = _effective(estimator)
     settings.pop("random_state", None)
-    if hasattr(estimator, "device"):
-        settings["device"] = str(estimator.device).partition(":")[0]
     return settings
 
 
 def _effective(estimator: BaseEstimator) -> dict[str, Any]:
-    """Return the parameters of an estimator but those of `WITHOUT_EFFECT`."""
+    """Return the parameters of an estimator but those of `WITHOUT_EFFECT`; the kind of device."""
     params = estimator.get_params(deep=False)
-    return {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
+    effective = {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
+    if "device" in params:
+        effective["device"] = str(params["device"]).partition(":")[0]
+    return effective
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, Polynomial
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Experiment, Run
 from sklmacro.experiments._spins import protocol as _spins
@@ -244,7 +244,7 @@ def _learn(
     increments = "naive" if option.naive else "patch"
     closure = PatchAutoencoder(SIMULATOR, n_closure=0, increments=increments)
     sde = PatchSDERegressor(
-        drift_model="polynomial", degree=settings.degree, lam=option.lam, random_state=seed,
+        drift_model=Polynomial(settings.degree), lam=option.lam, random_state=seed,
         bounds=SIMULATOR.observable_bounds,
     )  # fmt: skip
     pairs = closure.fit_transform(sampler.fit_transform(X))

@@ -29,6 +29,8 @@ from sklmacro import (
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
+    Polynomial,
+    Training,
 )
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Experiment, Run
@@ -115,7 +117,7 @@ class _Learned:
             )  # fmt: skip
             self.closure = PatchAutoencoder(
                 spde, n_closure=settings.n_closure, hidden=(),
-                max_epochs=settings.closure_epochs, lr=5e-3, **common,
+                training=Training(max_epochs=settings.closure_epochs, lr=5e-3), **common,
             )  # fmt: skip
             X, groups = (part[::p] for part in snapshots)
             pairs = sampler.fit(X).transform(X, groups)
@@ -143,8 +145,7 @@ def _predict(
     """Return paths of the observables (9, n_paths, n_times, 2); theory says K for `lam`."""
     with run.stage("fit and simulate the SDE"):
         sde = PatchSDERegressor(
-            drift_model="polynomial",
-            degree=settings.degree,
+            drift_model=Polynomial(settings.degree),
             diffusion_model="constant",
             lam=lam / learned.p,
         ).fit(learned.latent)

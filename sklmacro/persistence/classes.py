@@ -16,11 +16,21 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
-from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift, EquivariantOnsagerDrift
-from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
+from sklmacro.sde.linear import Linear
+from sklmacro.sde.mlp import MLP
+from sklmacro.sde.nets import (
+    CholeskyDiffusion,
+    EquivariantDiffusion,
+    EquivariantDrift,
+    EquivariantOnsagerDrift,
+    MLPDrift,
+    OnsagerDrift,
+    SDENet,
+)
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
-from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.simulators import (
     Alloy,
@@ -33,6 +43,7 @@ from sklmacro.simulators import (
     LinearChain,
     PredatorPrey,
 )
+from sklmacro.training.training import Training
 
 CLASSES: dict[str, type] = {
     cls.__name__: cls
@@ -58,6 +69,10 @@ CLASSES: dict[str, type] = {
         Periodic,
         Duration,
         EventCount,
+        Training,
+        MLP,
+        Linear,
+        Polynomial,
         # Simulators and barriers
         Alloy,
         CurieWeiss,

@@ -22,7 +22,7 @@ from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.simulators import Simulator
 
 
@@ -62,7 +62,7 @@ def _(sampler: PartialEvolutionSampler) -> None:
 
 @_check_together.register
 def _(closure: PatchAutoencoder) -> None:
-    closure._validate_parameters()
+    closure.check_parameters()
     _check_simulator(closure.simulator_, closure.grid_.lattice)
     _check("n_latent_", closure.n_latent_, closure.simulator_.n_observables + closure.n_closure)
     if closure.n_closure:
@@ -71,11 +71,11 @@ def _(closure: PatchAutoencoder) -> None:
 
 @_check_together.register
 def _(sde: PatchSDE) -> None:
-    sde._validate_parameters()
+    sde.check_parameters()
     n_in, d = sde.n_features_in_, sde.n_state_
     _check_least("n_state_", d, 1)
     _check_least("n_features_in_", n_in, d)
-    if sde._flat_output:
+    if sde.flat_output:
         _check("n_state_ of plain increments", d, 1)
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")

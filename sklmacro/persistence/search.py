@@ -90,9 +90,10 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     >>> sde = PatchSDERegressor(drift_model="polynomial", dt=0.1, random_state=0)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     kept = Checkpointed(sde, folder)
-    ...     search = GridSearchCV(kept, {"estimator__degree": [1, 3, 5]}, cv=3).fit(z, dz)
+    ...     grid = {"estimator__drift_model__degree": [1, 3, 5]}
+    ...     search = GridSearchCV(kept, grid, cv=3).fit(z, dz)
     >>> search.best_params_
-    {'estimator__degree': 1}
+    {'estimator__drift_model__degree': 1}
     """
 
     estimator_: BaseEstimator

@@ -62,12 +62,12 @@ class DriftDisplay(Display):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklmacro import PatchSDERegressor
+    >>> from sklmacro import PatchSDERegressor, Polynomial
     >>> from sklmacro.plots import DriftDisplay
     >>> rng = np.random.default_rng(0)
     >>> z = rng.uniform(-1, 1, (5000, 2))
     >>> dz = 0.1 * (z - z**3) + 0.1 * rng.standard_normal(z.shape)
-    >>> sde = PatchSDERegressor(drift_model="polynomial", degree=3, dt=0.1).fit(z, dz)
+    >>> sde = PatchSDERegressor(drift_model=Polynomial(degree=3), dt=0.1).fit(z, dz)
     >>> display = DriftDisplay.from_estimator(sde, z, labels=["x", "y"])
     >>> display.drift.shape, display.axes_[0].get_ylabel()
     ((51, 51, 2), 'y')

@@ -34,12 +34,13 @@ class TrainingDisplay(Display):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklmacro import PatchSDERegressor
+    >>> from sklmacro import MLP, PatchSDERegressor, Training
     >>> from sklmacro.plots import TrainingDisplay
     >>> rng = np.random.default_rng(0)
     >>> z = rng.uniform(-1, 1, (500, 1))
     >>> dz = -0.1 * z + 0.1 * rng.standard_normal(z.shape)
-    >>> sde = PatchSDERegressor(hidden=(8,), max_epochs=10, random_state=0).fit(z, dz)
+    >>> net = MLP(hidden=(8,), training=Training(max_epochs=10))
+    >>> sde = PatchSDERegressor(drift_model=net, random_state=0).fit(z, dz)
     >>> display = TrainingDisplay.from_estimator(sde)
     >>> len(display.valid_lines_[0].get_xdata()), display.axes_[0].get_xlabel()
     (10, 'epoch')

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 
-from sklmacro import PatchSDERegressor
+from sklmacro import MLP, PatchSDERegressor, Training
 from sklmacro._base import checks as _validation
 from sklmacro.checkpoint.checkpoint import Checkpoint, described, digest, resumable, write_whole
 from sklmacro.simulators import Ising
@@ -114,9 +114,13 @@ def test_of_work_within_work_the_outermost_is_named(tmp_path, caplog):
 
 
 def test_what_has_no_effect_is_not_described():
-    sde = PatchSDERegressor(verbose=True, checkpoint_dir="here", device="cuda")
-    assert described(sde) == described(PatchSDERegressor())
-    assert described(sde) != described(PatchSDERegressor(lr=0.1))
+    sde = PatchSDERegressor(
+        verbose=True, checkpoint_dir="here", drift_model=MLP(training=Training(device="cpu:1"))
+    )
+    assert described(sde) == described(PatchSDERegressor(drift_model=MLP(training=Training())))
+    assert described(sde) != described(
+        PatchSDERegressor(drift_model=MLP(training=Training(lr=0.1)))
+    )
 
 
 def test_what_cannot_be_described_is_refused():

@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro import OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble
+from sklmacro import MLP, OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, Training
 from sklmacro.simulators import PredatorPrey
 from sklmacro.training import epochs
 from tests.problems import exact_pairs
 
 PAIRS, _, _ = exact_pairs(n=120)
-NET = PatchSDERegressor(hidden=(4,), max_epochs=4, batch_size=40, random_state=0)
+NET = PatchSDERegressor(
+    drift_model=MLP(hidden=(4,), training=Training(max_epochs=4, batch_size=40)), random_state=0
+)
 
 
 @pytest.fixture
 def interrupted(monkeypatch):
     """Ctrl-C at the end of the second epoch that a process trains, kept before; until undone."""
-    ends, keep = [], epochs.Keeper.on_epoch_end
+    ends, keep = [], epochs.SavedState.on_epoch_end
 
     def on_epoch_end(self, net, **kwargs):
         keep(self, net, **kwargs)
@@ -27,8 +29,8 @@ def interrupted(monkeypatch):
         if len(ends) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(epochs, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(epochs.Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs.SavedState, "on_epoch_end", on_epoch_end)
 
 
 def test_an_interrupt_is_passed_on_and_says_where_to_go_on(interrupted, tmp_path, caplog):
@@ -70,10 +72,10 @@ def test_what_the_result_does_not_depend_on_may_change(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"max_epochs": 5}, "max_epochs=4, not 5"),
-        ({"lr": 0.1}, "lr='0.002', not '0.1'"),
+        ({"drift_model__training__max_epochs": 5}, "max_epochs=4, not 5"),
+        ({"drift_model__training__lr": 0.1}, "lr='0.002', not '0.1'"),
         ({"random_state": 1}, "entropy='0', not '1'"),
-        ({"device": "meta"}, "device='cpu', not 'meta'"),
+        ({"drift_model__training__device": "meta"}, "device='cpu', not 'meta'"),
     ],
 )
 def test_other_parameters_are_refused_and_named(tmp_path, changes, named):
@@ -94,7 +96,7 @@ def test_other_data_are_refused_and_named(tmp_path):
 def test_another_estimator_is_refused_and_named(tmp_path):
     clone(NET).set_params(checkpoint_dir=tmp_path).fit(PAIRS)
     with pytest.raises(ValueError, match="work='fit PatchSDERegressor', not 'fit OnsagerSDE'"):
-        OnsagerSDE(max_epochs=4, checkpoint_dir=tmp_path).fit(PAIRS)
+        OnsagerSDE(training=Training(max_epochs=4), checkpoint_dir=tmp_path).fit(PAIRS)
 
 
 def test_members_do_not_share_the_folder_of_the_sde(tmp_path):
@@ -109,5 +111,6 @@ def test_nothing_is_kept_where_nothing_is_trained(tmp_path):
     spde = PredatorPrey()
     X = spde.sample_initial(20, 20, random_state=0)
     PatchAutoencoder(spde, n_closure=0, checkpoint_dir=tmp_path).fit(X)
-    PatchSDERegressor(drift_model="linear", checkpoint_dir=tmp_path).fit(PAIRS)
+    with pytest.warns(UserWarning, match="for checkpoint_dir to have an effect"):
+        PatchSDERegressor(drift_model="linear", checkpoint_dir=tmp_path).fit(PAIRS)
     assert not any(tmp_path.iterdir())

@@ -10,10 +10,12 @@ from sklearn.pipeline import Pipeline
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
     StreamedPairs,
+    Training,
 )
 from sklmacro.closure import streaming
 from sklmacro.simulators import Ising
@@ -23,10 +25,15 @@ ISING = Ising(2.3)
 X = ISING.sample_initial(20, 8, random_state=0)
 OTHERS = ISING.sample_initial(30, 16, random_state=1)
 GROUPS = np.arange(20) // 2
-UPSAMPLER = HierarchicalUpsampler(ISING, relax_duration=0.2, random_state=0)
+UPSAMPLER = HierarchicalUpsampler(ISING, relaxation=LocalRelax(duration=0.2), random_state=0)
 SAMPLER = PartialEvolutionSampler(ISING, patch=8, dt=0.5, random_state=1)
 CLOSURE = PatchAutoencoder(
-    ISING, patch=8, n_closure=1, hidden=(8,), max_epochs=2, batch_size=64, random_state=2
+    ISING,
+    patch=8,
+    n_closure=1,
+    hidden=(8,),
+    training=Training(max_epochs=2, batch_size=64),
+    random_state=2,
 )
 
 

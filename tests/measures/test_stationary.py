@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import solve_banded
 from scipy.stats import binom, chi2
 
-from sklmacro import PatchSDERegressor
+from sklmacro import PatchSDERegressor, Polynomial
 from sklmacro.pairs import latent_pairs
 from sklmacro.scoring import (
     autocorrelation_time,
@@ -199,7 +199,7 @@ def test_density_of_one_component_is_that_of_fokker_planck():
 def test_density_of_a_fitted_sde_and_what_it_refuses():
     z = np.random.default_rng(0).normal(size=(500, 1))
     pairs = latent_pairs(z, -z, 1.0, cov=np.full((500, 1, 1), 2.0))
-    sde = PatchSDERegressor(drift_model="polynomial", degree=3).fit(pairs)
+    sde = PatchSDERegressor(drift_model=Polynomial(degree=3)).fit(pairs)
     grid = np.linspace(-2, 2, 401)
     normal = np.exp(-(grid**2) / 2)
     np.testing.assert_allclose(

@@ -29,7 +29,7 @@ from tests.fitted import (
     FIELDS,
     FITS,
     SIMULATORS,
-    SMALL,
+    SMALL_MLP,
     Flips,
     Z,
     fitted,
@@ -180,7 +180,9 @@ class Scaler(TransformerMixin, BaseEstimator):
 
 
 def test_classes_of_ones_own_are_named_to_load_them(tmp_path):
-    pipe = Pipeline([("scale", Scaler(2.0)), ("sde", skm.PatchSDERegressor(**SMALL))]).fit(Z, DZ)
+    pipe = Pipeline([("scale", Scaler(2.0)), ("sde", skm.PatchSDERegressor(**SMALL_MLP))]).fit(
+        Z, DZ
+    )
     with pytest.raises(ValueError, match=r"a 'Scaler'; .*allow=\(Scaler,\)\), else do not trust"):
         round_trip(pipe, tmp_path)
     assert same(pipe.predict(Z), round_trip(pipe, tmp_path, allow=[Scaler]).predict(Z))

@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from sklmacro import (
+    MLP,
     Checkpointed,
     HierarchicalUpsampler,
     OnsagerSDE,
@@ -28,13 +29,14 @@ from sklmacro import (
     PatchSDERegressor,
     SDEEnsemble,
     StreamedPairs,
+    Training,
 )
 from sklmacro.persistence import search as checkpointed
 from sklmacro.sde.base import PatchSDE
 from tests import killed_search
 from tests.fitted import DZ, PAIRS, SPINS, Flips, Z, sde
 from tests.killed import reported
-from tests.killed_search import CLOSED, GROUPS, NET, SMALL, steps, streamed
+from tests.killed_search import CLOSED, GROUPS, MLP_NET, NET, SMALL, steps, streamed
 
 LINEAR = PatchSDERegressor(**CLOSED)
 
@@ -75,9 +77,9 @@ def test_a_search_finds_the_same_with_a_folder_and_taken_up(name, tmp_path, n_fi
 
 @pytest.mark.parametrize("search", [GridSearchCV, HalvingGridSearchCV])
 def test_processes_share_a_folder(search, tmp_path):
-    grid = {"estimator__lr": [0.01, 0.03, 0.1]}
+    grid = {"estimator__drift_model__training__lr": [0.01, 0.03, 0.1]}
     halving = {"min_resources": 20, "random_state": 0} if search is HalvingGridSearchCV else {}
-    net = PatchSDERegressor(**NET)
+    net = PatchSDERegressor(**MLP_NET)
 
     def found(folder, n_jobs):
         kept = Checkpointed(net, folder)
@@ -99,7 +101,7 @@ def test_processes_share_a_folder(search, tmp_path):
 
 
 def test_processes_may_do_the_same_fit_at_once(tmp_path):
-    kept = Checkpointed(PatchSDERegressor(**NET), tmp_path)
+    kept = Checkpointed(PatchSDERegressor(**MLP_NET), tmp_path)
     found = Parallel(n_jobs=2)(delayed(clone(kept).fit)(PAIRS) for _ in range(4))
     assert len({one.drift(Z).tobytes() for one in found}) == 1
     assert len(files(tmp_path)) == len([*tmp_path.iterdir()]) == 1
@@ -169,8 +171,8 @@ def test_other_settings_and_data_are_fitted(changes, X, y, tmp_path, n_fits):
 
 
 def test_other_classes_are_fitted(tmp_path):
-    net = {"random_state": 0, "max_epochs": 2}
-    for one in (PatchSDERegressor(**net), OnsagerSDE(**net), make_pipeline(OnsagerSDE(**net))):
+    net = {"random_state": 0, "training": Training(max_epochs=2)}
+    for one in (PatchSDERegressor(**MLP_NET), OnsagerSDE(**net), make_pipeline(OnsagerSDE(**net))):
         Checkpointed(one, tmp_path).fit(PAIRS)
     assert [name.partition("-")[0] for name in files(tmp_path)] == [
         "OnsagerSDE", "PatchSDERegressor", "Pipeline",
@@ -215,7 +217,7 @@ def test_fitted_parts_count(tmp_path):
 
 def test_settings_without_effect_are_shared_and_in_force(tmp_path, n_fits):
     def kept(**changes):
-        inner = SDEEnsemble(clone(LINEAR), n_members=2, random_state=0)
+        inner = SDEEnsemble(PatchSDERegressor(**MLP_NET), n_members=2, random_state=0)
         pipe = make_pipeline(FunctionTransformer(), inner)
         return Checkpointed(pipe.set_params(**changes), tmp_path).fit(PAIRS).estimator_
 
@@ -225,7 +227,7 @@ def test_settings_without_effect_are_shared_and_in_force(tmp_path, n_fits):
     assert changed.memory == str(tmp_path)
     assert changed[-1].n_jobs == 2
     assert changed[-1].sde.verbose is True
-    kept(sdeensemble__sde__device="cpu:0")
+    kept(sdeensemble__sde__drift_model__training__device="cpu:0")
     assert n_fits() == 2
     kept(sdeensemble__n_members=3)
     assert n_fits() == 5
@@ -325,8 +327,8 @@ def test_a_fit_that_fails_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     "estimator",
     [
-        PatchSDERegressor(max_epochs=2, random_state=0),
-        PatchAutoencoder(max_epochs=2, random_state=0),
+        PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=2)), random_state=0),
+        PatchAutoencoder(training=Training(max_epochs=2), random_state=0),
         HierarchicalUpsampler(random_state=0),
     ],
 )

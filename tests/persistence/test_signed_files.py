@@ -164,8 +164,8 @@ SIGNED = {
     "an unknown argument": ("linear", argument(SDE, command="rm -rf"), DECLARED),
     "an argument of another type": (
         "linear",
-        argument(SDE, hidden="64"),
-        "hidden of PatchSDERegressor to be Sequence.int., but got '64'",
+        argument(SDE, parity="64"),
+        r"parity of PatchSDERegressor to be Sequence\[int\] \| None, but got '64'",
     ),
     "an object for a number": ("linear", argument(SDE, dt={"object": 0}), "dt of .* to be float"),
     "a lattice for a simulator": (
@@ -280,10 +280,10 @@ SIGNED = {
         "out of bounds|out of range",
     ),
     "another number of components": ("mlp, full", argument("CholeskyDiffusion", n_out=1), "shapes"),
-    "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 1}), "of drift"),
+    "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 3}), "of drift"),
     "a net for a model": (
         "mlp, full",
-        state(SDE, model_={"object": 0}),
+        state(SDE, model_={"object": 2}),
         r"model_ of .* to be PolynomialSDE \| NeuralSDE",
     ),
     "scales of another shape": (

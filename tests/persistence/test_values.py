@@ -170,8 +170,8 @@ REFUSED = {
     "arguments without names": (lambda: Starred(1, 2), "with named arguments only"),
     "arguments that are not kept": (lambda: Forgetful(1), "but got no value; assign"),
     "a parameter of another type": (
-        lambda: skm.PatchSDERegressor(hidden="64"),
-        "hidden of PatchSDERegressor to be Sequence.int., but got '64'; change it by set_params",
+        lambda: skm.PatchSDERegressor(drift_model=skm.MLP(hidden="64")),
+        "hidden of MLP to be Sequence.int., but got '64'; change it by set_params",
     ),
     "a simulator that is none": (
         lambda: skm.PatchAutoencoder(simulator=skm.PatchSDERegressor()),

@@ -18,12 +18,14 @@ from sklearn.pipeline import make_pipeline
 
 import sklmacro.plots
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
     SDEEnsemble,
+    Training,
 )
 from sklmacro.plots import (
     DriftDisplay,
@@ -77,7 +79,9 @@ def ensemble():
 @pytest.fixture(scope="module")
 def onsager():
     _, z, dz = linear(2)
-    return OnsagerSDE(hidden=(4,), max_epochs=3, dt=0.1, random_state=0).fit(z, dz), z
+    return OnsagerSDE(hidden=(4,), training=Training(max_epochs=3), dt=0.1, random_state=0).fit(
+        z, dz
+    ), z
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +90,12 @@ def pipeline():
     X = chain.sample_initial(60, 8, random_state=0)
     return make_pipeline(
         PartialEvolutionSampler(chain, patch=4, dt=0.5, random_state=0),
-        PatchAutoencoder(chain, n_closure=1, hidden=(4,), max_epochs=2, random_state=0),
-        PatchSDERegressor(hidden=(4,), max_epochs=3, random_state=0),
+        PatchAutoencoder(
+            chain, n_closure=1, hidden=(4,), training=Training(max_epochs=2), random_state=0
+        ),
+        PatchSDERegressor(
+            drift_model=MLP(hidden=(4,), training=Training(max_epochs=3)), random_state=0
+        ),
     ).fit(X), X
 
 
@@ -564,7 +572,7 @@ def test_losses_are_those_of_the_history(onsager, pipeline):
 
 def test_an_ensemble_has_a_line_for_each_member():
     _, z, dz = linear(1)
-    net = PatchSDERegressor(hidden=(2,), max_epochs=2, dt=0.1)
+    net = PatchSDERegressor(drift_model=MLP(hidden=(2,), training=Training(max_epochs=2)), dt=0.1)
     model = SDEEnsemble(net, n_members=3, random_state=0).fit(z, dz)
     display = TrainingDisplay.from_estimator(model)
     assert len(display.valid_lines_) == len(display.best_) == 3

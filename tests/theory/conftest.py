@@ -2,7 +2,7 @@
 
 import pytest
 
-from sklmacro import PatchAutoencoder
+from sklmacro import PatchAutoencoder, Training
 from sklmacro.simulators import Ising, PredatorPrey
 
 
@@ -15,6 +15,8 @@ def encoders():
         ("fields", PredatorPrey(), 12),
     ]:
         X = simulator.sample_initial(30, cells, random_state=0)
-        encoder = PatchAutoencoder(simulator, patch=4, max_epochs=2, hidden=(8,), random_state=0)
+        encoder = PatchAutoencoder(
+            simulator, patch=4, training=Training(max_epochs=2), hidden=(8,), random_state=0
+        )
         fitted[name] = encoder.fit(X)
     return fitted

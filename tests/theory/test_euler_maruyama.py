@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro.sde.rollout import advance_by_calls
+from sklmacro.sde.rollout import Steps, advance_by_calls
 from tests import naive
 from tests.naive import FAIL, PASS
 from tests.problems import exact_pairs
@@ -44,9 +44,9 @@ def mean_errors(coefficients, solution, n_steps, n_paths=1000, z0=1.0):
     dB = np.random.default_rng(0).normal(scale=finest**-0.5, size=(n_paths, finest, 1))
     expected, errors = solution(z0, dB[..., 0]), []
     for n in n_steps:
-        z, low, paths = np.full((n_paths, 1), z0), np.array([-np.inf]), np.empty((n_paths, 2, 1))
+        z, paths = np.full((n_paths, 1), z0), np.empty((n_paths, 2, 1))
         noise = dB.reshape(n_paths, n, -1, 1).sum(axis=2)
-        advance_by_calls(coefficients)(z, noise, 1 / n, low, -low, 0, n, paths)
+        advance_by_calls(coefficients)(z, noise, Steps.of(1 / n, (), 1, n), 0, paths)
         errors.append(np.abs(paths[:, 1, 0] - expected).mean())
     return errors
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro import PatchSDERegressor
+from sklmacro import PatchSDERegressor, Polynomial
 from tests.problems import exact_pairs
 from tests.theory.sdes import SDES
 
 CLOSED = {
     "linear": {"drift_model": "linear", "diffusion_model": "constant"},
-    "polynomial": {"drift_model": "polynomial", "diffusion_model": "constant", "degree": 3},
+    "polynomial": {"drift_model": Polynomial(3), "diffusion_model": "constant"},
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklmacro import OnsagerSDE
+from sklmacro import OnsagerSDE, Training
 from sklmacro.pairs import latent_pairs
 
 
@@ -19,7 +19,10 @@ def onsager():
     pairs = latent_pairs(z, dz, 0.1, context=c)
     return {
         forcing: OnsagerSDE(
-            forcing=forcing, max_epochs=8, batch_size=64, hidden=(16,), lr=1e-2, random_state=1
+            forcing=forcing,
+            training=Training(max_epochs=8, batch_size=64, lr=1e-2),
+            hidden=(16,),
+            random_state=1,
         ).fit(pairs)
         for forcing in (True, False)
     }

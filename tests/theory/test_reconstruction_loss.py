@@ -7,7 +7,7 @@ loss is the cross-entropy: with the mean spin m, -log((1 + m s) / 2).
 import numpy as np
 import pytest
 
-from sklmacro import PatchAutoencoder
+from sklmacro import PatchAutoencoder, Training
 from sklmacro.simulators import Ising, PredatorPrey
 
 
@@ -30,10 +30,10 @@ def test_reconstruction_loss_is_eq_2(simulator, loss, encoder):
     """The loss of the epoch that is kept, from what transform and inverse_transform give."""
     X = simulator.sample_initial(40, 4, random_state=0)
     X = simulator.advance(X, duration=1.0, random_state=1)[0]
+    training = Training(max_epochs=5, batch_size=8, lr=1e-2, validation_fraction=0.0)
     model = PatchAutoencoder(
-        simulator, encoder=encoder, n_closure=2, max_epochs=5, hidden=(8,), lr=1e-2,
-        batch_size=8, validation_fraction=0.0, random_state=0,
-    ).fit(X)  # fmt: skip
+        simulator, encoder=encoder, n_closure=2, training=training, hidden=(8,), random_state=0
+    ).fit(X)
     z = model.transform(X)
     kept = min(epoch["valid_loss"] for epoch in model.history_)
     assert loss(X, model.inverse_transform(z)) == pytest.approx(kept, rel=1e-5)

@@ -28,6 +28,7 @@ from sklmacro import (
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
+    Polynomial,
     SDEEnsemble,
 )
 from sklmacro._base.streams import Stage, stream
@@ -181,7 +182,7 @@ def fit_ensemble(
     """Return the ensemble fitted to latent pairs of M."""
     assert ising.parity is not None
     sde = PatchSDERegressor(
-        drift_model="polynomial", degree=learning.degree, parity=ising.parity[:1],
+        drift_model=Polynomial(learning.degree), parity=ising.parity[:1],
         bounds=ising.observable_bounds[:1], lam=lam,
     )  # fmt: skip
     return SDEEnsemble(sde, n_members=learning.n_members, random_state=seed).fit(pairs)

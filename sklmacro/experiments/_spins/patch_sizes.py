@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sklmacro import PartialEvolutionSampler, PatchSDERegressor
+from sklmacro import PartialEvolutionSampler, PatchSDERegressor, Polynomial, Training
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Run
 from sklmacro.experiments._spins import protocol as _spins
@@ -209,7 +209,7 @@ def _learn(
     """Return the three models."""
     steps = _spins.pipeline(simulator, _of_side(settings, side), seed, run)
     polynomial = PatchSDERegressor(
-        drift_model="polynomial", degree=settings.degree, bounds=simulator.observable_bounds,
+        drift_model=Polynomial(settings.degree), bounds=simulator.observable_bounds,
         random_state=seed,
     )  # fmt: skip
     with run.stage(f"{side}^2: moments"):
@@ -254,7 +254,8 @@ def _with_closures(
         latent = closure.fit_transform(pairs)
     with run.stage("closures: fit"):
         epochs = settings.n_closure_epochs
-        sde = steps["sde"].set_params(max_epochs=epochs, patience=epochs).fit(latent)
+        training = Training(lr=learning.lr, max_epochs=epochs, patience=epochs)
+        sde = steps["sde"].set_params(drift_model__training=training).fit(latent)
     with run.stage("closures: predict and compare"):
         return judge.errors_with_closures(
             simulator, closure, sde, settings.path_dt, seed, n_jobs=run.n_jobs

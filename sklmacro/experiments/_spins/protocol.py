@@ -19,10 +19,12 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
+    Training,
 )
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Run
@@ -66,6 +68,7 @@ class Settings:
 
 def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> Pipeline:
     """Return the four steps from small snapshots to the SDE."""
+    training = Training(lr=settings.lr, max_epochs=settings.epochs, patience=settings.epochs)
     common: dict[str, Any] = {"random_state": seed, "verbose": run.verbose}
     return Pipeline(
         [
@@ -87,15 +90,15 @@ def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> P
             (
                 "closure",
                 PatchAutoencoder(
-                    simulator, n_closure=settings.n_closure, max_epochs=settings.closure_epochs,
-                    **common,
+                    simulator, n_closure=settings.n_closure,
+                    training=Training(max_epochs=settings.closure_epochs), **common,
                 ),
             ),
             (
                 "sde",
                 PatchSDERegressor(
-                    hidden=settings.hidden, lr=settings.lr, max_epochs=settings.epochs,
-                    patience=settings.epochs, bounds=simulator.observable_bounds, **common,
+                    drift_model=MLP(settings.hidden, training=training),
+                    bounds=simulator.observable_bounds, **common,
                 ),
             ),
         ]
