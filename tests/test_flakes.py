@@ -21,7 +21,7 @@ def drawn(seed):
         words = np.random.SeedSequence(seed, spawn_key=(Stage.EVOLVE, 5)).generate_state(
             8, np.uint64
         )
-        np.testing.assert_array_equal(np.r_[streams.words[1], streams.keys[1]], words)
+        np.testing.assert_array_equal(np.r_[streams.states[1], streams.keys[1]], words)
         assert streams[1].random() == stream(seed, Stage.EVOLVE, 5).random()
         found += [stream(seed, Stage.EVOLVE, k).random() for k in (0, 5)]
     return found
