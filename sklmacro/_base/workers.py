@@ -4,14 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from tqdm.auto import tqdm
 
 WORTH_A_THREAD = 1.5e-4  # seconds; below it two threads are slower than one
@@ -202,6 +202,12 @@ def _alone(task: Callable[[], Any]) -> Any:
 _process_state = threading.RLock()
 
 
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of this process; to look for them takes longer than a small fit."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Run linear algebra and torch on one thread, so that sums have one order on every machine.
@@ -217,7 +223,7 @@ def single_threaded() -> Iterator[None]:
         torch_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            with threadpool_limits(limits=1):
+            with _thread_pools().limit(limits=1):
                 yield
         finally:
             torch.set_num_threads(torch_threads)
