@@ -21,7 +21,7 @@ class Foreign(NamedTuple):
 
 
 def _bit_generator(state: Any) -> BitGenerator:
-    """Return a bit generator that goes on from `state`."""
+    """Return a bit generator that continues from `state`."""
     for part in (state, state["state"]):
         for name, largest in LARGEST_PLACES.items():
             if not 0 <= part.get(name, 0) <= largest:

@@ -157,7 +157,7 @@ def test_ctrl_c_names_the_command_that_goes_on(tmp_path, capsys, monkeypatch):
     command = ["run", "linear-chain", "--out", out, "--checkpoint-dir", pieces]
     assert main(command) == 130
     said = (
-        f"interrupted; go on by: sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
+        f"interrupted; resume with: sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
     )
     assert said in capsys.readouterr().err
     monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", {"linear-chain": CHAIN})

@@ -2,10 +2,10 @@
 
 One setting for all sizes and temperatures, with no lam, no number of epochs and no regulariser:
 
-1. Equilibrium snapshots of the small system are upsampled, and LocalRelax goes on until the domain
+1. Equilibrium snapshots of the small system are upsampled, and LocalRelax continues until the domain
    walls are at rest; where that is not enough, for a burn-in. To replicate blocks of 2x2 is to
    double the correlation length, which waves as long as the lattice forget last.
-2. LocalRelax goes on for more passes of short visits, with the exact moments of the increments of
+2. LocalRelax continues for more passes of short visits, with the exact moments of the increments of
    all patches taken after each. The drift of M is so weak here, next to its fluctuations from
    snapshot to snapshot, that it takes many states; those along a relaxation cost the least.
 3. Drift and diffusion are polynomials with the symmetry M -> -M, fitted to bootstrap samples of the

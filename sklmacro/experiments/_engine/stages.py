@@ -127,7 +127,7 @@ class Run:
         self._names.add(name)
 
     def _load(self, name: str) -> dict[str, Any] | None:
-        """Read a piece from the checkpoint, and have the clock go on by its time."""
+        """Read a piece from the checkpoint, and add its time to the clock."""
         piece = None if self.checkpoint is None else self.checkpoint.load(name)
         if piece is not None:
             logger.info("    %s: from the checkpoint", name)
