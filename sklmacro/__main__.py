@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--barriers", metavar="FILE", help="weights of a barrier network, for nbmota")
     run.add_argument(
         "--checkpoint-dir", metavar="DIR",
-        help="folder in which parts of the result are saved; the same command resumes from there",
+        help="folder in which pieces of the result are saved; the same command resumes there",
     )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="show no progress")
     return parser

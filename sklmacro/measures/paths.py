@@ -234,14 +234,13 @@ class ReferencePaths:
         rows = {"x0": np.asarray(self.x0)}
         if self.context is not None:
             rows["context"] = np.asarray(self.context, float)
-        for name, array in rows.items():
+        for name, array in (rows | {"paths": paths}).items():
             if array.ndim < 2 or len(array) != len(paths):
                 raise ValueError(
                     f"Expected {name} with one row for each of the {len(paths)} paths, but got "
                     f"shape {array.shape}; repeat a row that several paths share."
                 )
             object.__setattr__(self, name, check_finite(array, name))
-        object.__setattr__(self, "paths", check_finite(paths, "paths"))
         object.__setattr__(self, "times", times)
 
     def __repr__(self) -> str:

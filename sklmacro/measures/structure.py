@@ -114,7 +114,7 @@ def structure(simulator: Simulator, X: np.ndarray, *, parity: bool = False) -> S
         means.append(a[..., 0].real.T / lattice.n_sites)
         both = [(a[i].conj() * a[j]).real / lattice.n_sites for i, j in which]
         power.append(np.stack([(average @ p.T)[seen].T for p in both], axis=1))
-        alike = [p for p, (i, j) in zip(both, which, strict=True) if i == j]
+        alike = (p for p, (i, j) in zip(both, which, strict=True) if i == j)
         lowest.append(np.stack([p[:, first].mean(axis=1) for p in alike], axis=1))
     k = np.bincount(shell, number.ravel())[seen] / content[seen]
     pairs = tuple(f"{names[i]}-{names[j]}" for i, j in which)

@@ -48,14 +48,9 @@ class LamSearchDisplay(Display):
     >>> from sklearn.model_selection import GridSearchCV
     >>> from sklmacro import PatchSDERegressor
     >>> from sklmacro.plots import LamSearchDisplay
-    >>> from sklmacro.scoring import PathScorer, ReferencePaths
-    >>> rng = np.random.default_rng(0)
-    >>> z = rng.uniform(-1, 1, (1000, 1))
-    >>> dz = -0.1 * z + 0.4 * rng.standard_normal(z.shape)  # of one patch of K = 16
+    >>> z, dz = np.random.default_rng(0).normal(size=(2, 1000, 1))
     >>> sde = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
-    >>> paths = 0.9 ** np.arange(9) + 0.1 * rng.standard_normal((20, 9)).cumsum(axis=1)
-    >>> scorer = PathScorer(ReferencePaths(np.ones((20, 1)), paths[:, :, None], np.arange(9)))
-    >>> search = GridSearchCV(sde, {"lam": [4.0, 16.0, 64.0]}, scoring=scorer, cv=2).fit(z, dz)
+    >>> search = GridSearchCV(sde, {"lam": [4.0, 16.0, 64.0]}, cv=2).fit(z, dz)
     >>> display = LamSearchDisplay.from_estimator(search, K=16)
     >>> display.lam.tolist(), display.scores.shape
     ([4.0, 16.0, 64.0], (3, 2))
