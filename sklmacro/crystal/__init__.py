@@ -2,7 +2,8 @@
 
 Snapshots (*site_shape) enter and `ase.Atoms` leave, or files with one frame for each snapshot of a
 batch (n_samples, *site_shape); and back. Positions are a (R + b) in Angstrom, with the lattice
-constant a, the cell R and the place b in it of a site of `sklmacro.lattice.Lattice`.
+constant a, the cell R and the place b in it of a site of `sklmacro.lattice.Lattice`. Every function
+raises ImportError where ASE is not installed.
 """
 
 from sklmacro.crystal.atoms import from_atoms, to_atoms

@@ -80,8 +80,6 @@ def to_atoms(
     ------
     ValueError
         If x does not have the shape of a snapshot, or holds a state that `species` lacks.
-    ImportError
-        If ASE is not installed.
 
     Examples
     --------
@@ -166,8 +164,6 @@ def from_atoms(
         If the box is not a whole number of unit cells; if an atom, the first one is named, is of
         an unknown species, too far from every site or on a site that another one has taken; or if
         a site has no atom and no state is a vacancy.
-    ImportError
-        If ASE is not installed.
 
     Examples
     --------

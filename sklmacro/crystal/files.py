@@ -110,8 +110,6 @@ def write_snapshots(
     ValueError
         If X is empty, a snapshot has the wrong shape or a state that `species` lacks, or the
         format is unknown or cannot hold the states.
-    ImportError
-        If ASE is not installed.
 
     Examples
     --------
@@ -179,8 +177,6 @@ def read_snapshots(
         short, does not fit the lattice (see `from_atoms`) or has other cells than the first; or if
         the format is unknown. Atoms are counted from 0 in the order of the frame's lines, lines
         from 1.
-    ImportError
-        If ASE is not installed.
 
     Examples
     --------

@@ -77,10 +77,7 @@ def mmd2_at_times(
     values = np.empty(n_times)
     for t in range(n_times):
         for k in range(d):
-            for i in range(n):
-                X[k, i] = P[i, t, k] / divisor[k]
-            for j in range(m):
-                Y[k, j] = Q[j, t, k] / divisor[k]
+            X[k], Y[k] = P[:, t, k] / divisor[k], Q[:, t, k] / divisor[k]
         within_x = 2 * kernel_sum(X, X, rates, doubling, True)
         within_y = 2 * kernel_sum(Y, Y, rates, doubling, True)
         across = kernel_sum(X, Y, rates, doubling, False) / (n * m)
