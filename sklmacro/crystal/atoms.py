@@ -185,7 +185,7 @@ def from_atoms(
             "instance (0, 0, 0)."
         )
     unit = lattice_constant * _unit_cell(kind)
-    lattice = Lattice(kind, _cells(atoms, kind, unit, lattice_constant, cells))
+    lattice = Lattice(kind, _cells(atoms, kind, lattice_constant, cells))
     places = _nearest_sites(atoms.positions - shift, lattice, unit, atoms.pbc)
     states = _states(atoms, lattice, symbols, places, tolerance, lattice_constant)
     site = places[0]
@@ -207,15 +207,9 @@ def from_atoms(
     return x.reshape(lattice.site_shape)
 
 
-def _cells(
-    atoms: "Atoms",
-    kind: str,
-    unit: np.ndarray,
-    lattice_constant: float,
-    cells: int | Sequence[int] | None,
-) -> tuple[int, ...]:
+def _cells(atoms: "Atoms", kind: str, lattice_constant: float, cells: Any) -> tuple[int, ...]:
     """Return the cells along each axis of the lattice; refuse a box that is not made of them."""
-    ndim = n_axes(kind)
+    unit, ndim = lattice_constant * _unit_cell(kind), n_axes(kind)
     edges = np.asarray(atoms.cell)[:ndim]
     edges = np.where(np.isfinite(edges), edges, 0.0)
     multiples = edges @ np.linalg.inv(unit)  # of the unit cell's edges

@@ -144,7 +144,7 @@ class ScalingDisplay(Display):
 
     def _plot_collapse(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> float:
         """Draw y L^p over (T - Tc) L^(1/nu), and return the power p."""
-        theory = {key: self._required(key) for key in ("Tc", "nu", "exponent")}
+        theory = {key: self._require(key) for key in ("Tc", "nu", "exponent")}
         power = theory["exponent"]
         x, scaled = collapse(points.T, points.L, points.y, **theory)
         error = None if points.error is None else points.error * points.L**-power
@@ -188,7 +188,7 @@ class ScalingDisplay(Display):
             ax.yaxis.set_major_formatter(ScalarFormatter())
             ax.yaxis.set_minor_locator(NullLocator())
 
-    def _required(self, key: str) -> float:
+    def _require(self, key: str) -> float:
         value = getattr(self, key)
         if value is None:
             raise ValueError(

@@ -119,7 +119,7 @@ def scaling_points(noise=0.0):
     return T, L, y * (1 + noise * np.random.default_rng(0).standard_normal(len(y)))
 
 
-def compared():
+def comparison():
     return fidelity(ISING, *spins(), parity=True)
 
 
@@ -138,7 +138,7 @@ MADE = {
     "scaling": (lambda: ScalingDisplay(*scaling_points(), Tc=2.269), 1),
     "training": (lambda: TrainingDisplay({"a": [history()], "b": [history()] * 2}), 2),
     "plateau": (lambda: PlateauDisplay(plateau(), dt=0.3), 2),
-    "fidelity": (lambda: FidelityDisplay(compared()), 2),
+    "fidelity": (lambda: FidelityDisplay(comparison()), 2),
 }
 
 
@@ -614,7 +614,7 @@ def test_zero_has_a_place_on_the_axis_of_dt_where_there_is_one():
 
 
 def test_all_differences_are_drawn_in_standard_errors():
-    result = compared()
+    result = comparison()
     display = FidelityDisplay(result).plot()
     left, right = display.axes_
     names = [*result.quantities, "xi spin, of all"]
@@ -635,8 +635,8 @@ def test_all_differences_are_drawn_in_standard_errors():
 def test_snapshots_are_compared_as_fidelity_does():
     X, reference = spins()
     display = FidelityDisplay.from_snapshots(ISING, X, reference, parity=True)
-    assert str(display.fidelity) == str(compared())
-    assert str(FidelityDisplay.from_snapshots(ISING, X, reference).fidelity) != str(compared())
+    assert str(display.fidelity) == str(comparison())
+    assert str(FidelityDisplay.from_snapshots(ISING, X, reference).fidelity) != str(comparison())
 
 
 def test_an_upsampler_is_compared_at_the_size_that_it_makes():
