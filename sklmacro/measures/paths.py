@@ -43,17 +43,13 @@ def mmd2(
     scale: float | np.ndarray | None = None,
     biased: bool = False,
 ) -> float:
-    """Return the squared maximum mean discrepancy between two samples.
+    """Return the squared maximum mean discrepancy between two samples, at most 2.
 
     Parameters
     ----------
     X, Y : ndarray of shape (n, d) and (m, d)
         Samples of the two laws.
     widths, scale, biased : as in :func:`mmd2_paths`
-
-    Returns
-    -------
-    value : float, at most 2
 
     Examples
     --------
@@ -117,7 +113,7 @@ def mean_mmd2(P: np.ndarray, Q: np.ndarray, **options: Any) -> float:
 
 
 def mean_path_error(P: np.ndarray, Q: np.ndarray) -> float:
-    """Return the relative error of the mean path, over all components together.
+    """Return the relative error of the mean path, over all components together, 0 if perfect.
 
     It is ``sum_t |mean P - mean Q|^2 / sum_t |mean Q|^2``, the means taken over paths. Paths from
     several initial states are better compared state by state, lest their means cancel.
@@ -125,11 +121,6 @@ def mean_path_error(P: np.ndarray, Q: np.ndarray) -> float:
     Parameters
     ----------
     P, Q : as in :func:`mmd2_paths`
-
-    Returns
-    -------
-    error : float
-        0 for a perfect mean path.
     """
     P, Q = _check_pair(P, Q, PATH_AXES)
     truth = Q.mean(axis=0)

@@ -189,7 +189,7 @@ def reversal_time(paths: Any, dt: float, *, threshold: float = 0.3) -> Estimate:
 
 
 def autocorrelation_time(paths: Any, dt: float) -> float:
-    """Return the integrated autocorrelation time dt (1/2 + sum_k C(k dt) / C(0)).
+    """Return the integrated autocorrelation time dt (1/2 + sum_k C(k dt) / C(0)), in dt's unit.
 
     It is about the decay time of an exponential correlation; a path of length t has the accuracy of
     t / (2 time) independent values. The sum ends at `WINDOW` times itself, where its noise would
@@ -199,11 +199,6 @@ def autocorrelation_time(paths: Any, dt: float) -> float:
     ----------
     paths, dt
         As in `reversal_time`; the paths are in the stationary state and have one mean.
-
-    Returns
-    -------
-    time : float
-        In the unit of `dt`.
 
     Raises
     ------
