@@ -22,8 +22,8 @@ from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Ghost
-from sklmacro.sampling.evolver import PatchEvolver
 from sklmacro.sampling.pairs import patch_cells
+from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators import Simulator
 from sklmacro.simulators.protocol import Duration
 

@@ -23,7 +23,7 @@ from sklmacro._base.workers import map_batches, numbered
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, as_boundary
-from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators import Simulator, resolve_simulator
 
 NEGLIGIBLE = 1e-2  # spread, over the largest, of a combination of observables left out of z

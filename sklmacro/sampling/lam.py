@@ -34,7 +34,7 @@ from sklmacro._base.workers import numbered
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.patches import PatchGrid
-from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators.protocol import EventCount, Evolution
 
 N_REPLICAS = 4  # evolutions of each snapshot

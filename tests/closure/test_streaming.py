@@ -85,9 +85,9 @@ def test_a_frozen_closure_is_not_trained(monkeypatch):
 def test_only_one_pair_is_made_to_fit_a_frozen_closure(monkeypatch):
     made, pairs = [], StreamedPairs._pairs
 
-    def counting(self, X, numbers, *rest):
-        made.extend(numbers)
-        return pairs(self, X, numbers, *rest)
+    def counting(self, starts, *rest):
+        made.extend(starts)
+        return pairs(self, starts, *rest)
 
     monkeypatch.setattr(StreamedPairs, "_pairs", counting)
     streamed(FITTED).fit(X)
@@ -226,7 +226,7 @@ def test_maps_are_not_copied(mapped, monkeypatch):
     seen, pairs = [], StreamedPairs._pairs
 
     def spying(self, starts, *rest):
-        seen.extend(np.shares_memory(x, mapped) for x, _ in starts)
+        seen.extend(np.shares_memory(start.x, mapped) for start in starts)
         return pairs(self, starts, *rest)
 
     monkeypatch.setattr(StreamedPairs, "_pairs", spying)
@@ -248,9 +248,9 @@ def test_the_file_of_an_upsampler_within_is_not_written(tmp_path):
 def test_a_batch_fills_no_more_than_its_bytes(monkeypatch):
     sizes, large = [], StreamedPairs._large
 
-    def counting(self, X, numbers, entropy):
-        sizes.append(len(numbers))
-        return large(self, X, numbers, entropy)
+    def counting(self, starts, entropy):
+        sizes.append(len(starts))
+        return large(self, starts, entropy)
 
     monkeypatch.setattr(StreamedPairs, "_large", counting)
     monkeypatch.setattr(streaming, "BATCH_BYTES", 4 * 16 * 16)
