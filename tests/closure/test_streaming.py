@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
@@ -23,7 +24,7 @@ ISING = Ising(2.3)
 X = ISING.sample_initial(20, 8, random_state=0)
 OTHERS = ISING.sample_initial(30, 16, random_state=1)
 GROUPS = np.arange(20) // 2
-UPSAMPLER = HierarchicalUpsampler(ISING, relax_duration=0.2, random_state=0)
+UPSAMPLER = HierarchicalUpsampler(ISING, relaxation=LocalRelax(duration=0.2), random_state=0)
 SAMPLER = PartialEvolutionSampler(ISING, patch=8, dt=0.5, random_state=1)
 CLOSURE = PatchAutoencoder(
     ISING, patch=8, n_closure=1, hidden=(8,), max_epochs=2, batch_size=64, random_state=2
@@ -57,7 +58,7 @@ def test_pairs_are_those_of_the_three_steps(closure, batch_size):
 
 
 def test_lam_is_the_one_of_the_sampler():
-    sampler = clone(SAMPLER).set_params(n_joint=6)
+    sampler = clone(SAMPLER).set_params(patch__n_joint=6)
     streamed = StreamedPairs(UPSAMPLER, sampler, FrozenEstimator(FITTED), batch_size=3).fit(X)
     alone = clone(sampler).fit(clone(UPSAMPLER).fit_transform(X))
     assert streamed.sampler_.lam_ == alone.lam_ != alone.n_patches_
