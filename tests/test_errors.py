@@ -135,7 +135,7 @@ OWN = {
     "unknown lattice": (lambda: Lattice("honeycomb", (4,)), "kind to be one of .*'honeycomb'"),
     "unknown boundary of a lattice": (
         lambda: Lattice("chain", (4,), "closed"),
-        "boundary to be one of periodic, open, but got 'closed'",
+        "boundary to be one of 'periodic', 'open', but got 'closed'",
     ),
     "cells of other dimension": (
         lambda: Lattice("square", (4, 4, 4)),

@@ -28,12 +28,10 @@ def enlarge(
     ValueError
         If the method is unknown, or "linear" is asked of integer states.
     """
-    if method == "replicate":
-        return replicate(x, factor)
+    if method in ("replicate", "tile"):
+        return replicate(x, factor) if method == "replicate" else tile(x, factor)
     if method == "shuffle":
         return shuffle(x, factor, rng)
-    if method == "tile":
-        return tile(x, factor)
     check_choice(method, "method", METHODS)
     return interpolate(x, factor, periodic=periodic)
 

@@ -1,11 +1,8 @@
 """Lattices: boxes of unit cells, and who is next to whom.
 
-A lattice is a box of unit cells with `n_basis` sites in each cell. A snapshot gives every site a
-value, or several fields.
-
 Shape vocabulary::
 
-    cells         (n_x, n_y, ...)               unit cells along each axis
+    cells         (n_x, n_y, ...)               unit cells along each axis, of n_basis sites each
     site_shape    cells, or (*cells, n_basis) where n_basis > 1
     snapshot x    (*site_shape, *trailing)      trailing: nothing, or the fields of a site
     batch X       (n_samples, *site_shape, *trailing)
@@ -15,13 +12,14 @@ Sites and cells are numbered in C order: the last axis runs fastest.
 """
 
 import math
+import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from sklmacro._base.checks import check_cells
+from sklmacro._base.checks import check_cells, check_choice, check_integer
 from sklmacro.lattice.windows import Window
 
 
@@ -69,19 +67,25 @@ def nearest_distance(kind: str) -> float:
     return float(np.linalg.norm(step @ np.array(geometry.cell_vectors, float)))
 
 
+def _separations(kind: str, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells (n_cells, ndim) up to `reach` away, and where their sites are.
+
+    The sites are given by the displacements (n_basis, n_cells, n_basis, ndim) from each basis site.
+    """
+    geometry = _GEOMETRIES[kind]
+    vectors, basis = np.array(geometry.cell_vectors, float), np.array(geometry.basis, float)
+    ndim = len(vectors)
+    cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
+    return cells, (cells[:, None] + basis - basis[:, None, None]) @ vectors
+
+
 @lru_cache
 def _first_shell(kind: str) -> np.ndarray:
     """Offsets from each basis site to its nearest sites, (n_basis, z, ndim + 1), read-only."""
-    geometry = _GEOMETRIES[kind]
-    basis = np.array(geometry.basis, dtype=float)
-    n_basis, ndim = basis.shape
-    # Every nearest site lies in the same cell or in one that touches it.
-    cells = np.indices((3,) * ndim).reshape(ndim, -1).T - 1
-    separation = (cells[:, None] + basis - basis[:, None, None]) @ np.array(geometry.cell_vectors)
-    distance = np.linalg.norm(separation, axis=-1)  # (n_basis, 3**ndim, n_basis)
-    shortest = distance[distance > 0].min()
-    _, cell, site = np.nonzero(np.isclose(distance, shortest))
-    offsets = np.column_stack([cells[cell], site]).reshape(n_basis, -1, ndim + 1)
+    cells, separation = _separations(kind, 1)  # nearest sites lie in cells that touch
+    distance = np.linalg.norm(separation, axis=-1)
+    _, cell, site = np.nonzero(np.isclose(distance, distance[distance > 0].min()))
+    offsets = np.column_stack([cells[cell], site]).reshape(len(separation), -1, n_axes(kind) + 1)
     offsets.flags.writeable = False
     return offsets
 
@@ -108,18 +112,14 @@ def offsets_within(kind: str, radius: float) -> np.ndarray:
     ValueError
         If no site lies within the radius.
     """
-    geometry = _GEOMETRIES[kind]
-    vectors, basis = np.array(geometry.cell_vectors, float), np.array(geometry.basis, float)
-    n_basis, ndim = basis.shape
     # A cell further away than this has no site within the radius, whatever its own shape.
-    reach = math.ceil(radius * np.linalg.norm(np.linalg.inv(vectors), axis=0).max()) + 1
-    cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
-    separation = (cells[:, None] + basis - basis[:, None, None]) @ vectors
-    distance = np.linalg.norm(separation, axis=-1)  # (n_basis, n_cells, n_basis)
+    widths = np.linalg.norm(np.linalg.inv(np.array(_GEOMETRIES[kind].cell_vectors, float)), axis=0)
+    cells, separation = _separations(kind, math.ceil(radius * widths.max()) + 1)
+    distance = np.linalg.norm(separation, axis=-1)
     offsets_of: list[np.ndarray] = []
-    for b in range(n_basis):
-        cell, site = np.nonzero((distance[b] > 1e-9) & (distance[b] <= radius + 1e-9))
-        order = np.lexsort(separation[b, cell, site].round(6).T[::-1])
+    for own, distances in zip(separation, distance, strict=True):
+        cell, site = np.nonzero((distances > 1e-9) & (distances <= radius + 1e-9))
+        order = np.lexsort(own[cell, site].round(6).T[::-1])
         offsets_of.append(np.column_stack([cells[cell], site])[order])
     if not len(offsets_of[0]):
         raise ValueError(
@@ -131,16 +131,13 @@ def offsets_within(kind: str, radius: float) -> np.ndarray:
     return offsets
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def integers(
     name: str, values: Iterable[int], length: int, minimum: int | None = None
 ) -> tuple[int, ...]:
     """Return `values` as a tuple of `length` plain ints, or say what is wrong with them."""
     items = tuple(values) if isinstance(values, Iterable) else ()
-    fits = len(items) == length and all(map(_is_integer, items))
+    fits = len(items) == length and not any(isinstance(v, bool | np.bool_) for v in items)
+    fits = fits and all(isinstance(v, numbers.Integral) for v in items)
     if not fits or (minimum is not None and min(items) < minimum):
         bound = "" if minimum is None else f" of at least {minimum}"
         raise ValueError(
@@ -166,7 +163,7 @@ def _grow(
     lattice: "Lattice", origin: tuple[int, ...], extent: tuple[int, ...], width: int
 ) -> Window:
     origin, extent = lattice.box(origin, extent)
-    check_width(width)
+    check_integer(width, "width", low=0, remedy="pass 0 for no margin")
     spans = []
     for o, e, n in zip(origin, extent, lattice.cells, strict=True):
         start, stop = o - width, o + e + width
@@ -176,15 +173,6 @@ def _grow(
             start, stop = 0, n
         spans.append((start % n, stop - start))
     return Window(tuple(start for start, _ in spans), tuple(size for _, size in spans))
-
-
-def check_width(width: int) -> None:
-    """Raise ValueError unless `width` is an integer of at least 0."""
-    if not _is_integer(width) or width < 0:
-        raise ValueError(
-            f"Expected width to be an integer of at least 0, but got {width!r}; "
-            "pass 0 for no margin."
-        )
 
 
 @dataclass(frozen=True)
@@ -222,12 +210,8 @@ class Lattice:
     boundary: str = "periodic"
 
     def __post_init__(self) -> None:
-        for name, choices in (("kind", KINDS), ("boundary", _BOUNDARIES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"Expected {name} to be one of {', '.join(choices)}, "
-                    f"but got {getattr(self, name)!r}; pass one of these names."
-                )
+        check_choice(self.kind, "kind", KINDS)
+        check_choice(self.boundary, "boundary", _BOUNDARIES)
         name = f"cells of a {self.kind} lattice"
         object.__setattr__(self, "cells", integers(name, self.cells, self.ndim, minimum=1))
 
@@ -276,13 +260,10 @@ class Lattice:
         return _first_shell(self.kind)
 
     def neighbors(self) -> np.ndarray:
-        """List the nearest neighbours of every site.
+        """Return the nearest neighbours of every site, int64 (n_sites, z).
 
-        Returns
-        -------
-        ndarray of int64, (n_sites, z)
-            Flat site numbers, in the order of `neighbor_offsets`; -1 where an open boundary cuts.
-            A periodic axis of one or two cells can name the same neighbour twice.
+        They are flat site numbers, in the order of `neighbor_offsets`; -1 where an open boundary
+        cuts. A periodic axis of one or two cells can name the same neighbour twice.
         """
         offsets = self.neighbor_offsets
         axes = [

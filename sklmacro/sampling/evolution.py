@@ -19,14 +19,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
 from sklmacro._base.roles import Roles
-from sklmacro._base.streams import resolve_entropy
+from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
 from sklmacro.checkpoint.mapped import check_out, mapped
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.boundary import Boundary, Ghost, as_boundary
-from sklmacro.sampling.lam import check_joint, estimate_lam, joint_rows
+from sklmacro.sampling.lam import check_joint, estimate_lam
 from sklmacro.sampling.pairs import check_groups, snapshot_pair_dtype
 from sklmacro.sampling.patches import Patches, PatchEvolver, as_patches
 from sklmacro.sampling.symmetry import Augmentation
@@ -214,10 +214,10 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         if plan is None or not plan.patches.n_joint:
             return
         n_joint, n_evolved = plan.patches.n_joint, plan.patches.n_evolved
-        check_joint(n_joint, n_samples, self.simulator_.n_observables, self.moments)
+        check_joint(n_joint, n_samples, self.simulator_.n_observables)
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "fit", **data)
-            X = take(joint_rows(n_joint, n_samples, entropy))
+            X = take(stream(entropy, Stage.SPLIT).permutation(n_samples)[:n_joint])
             self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
                 plan.evolver, X, plan.grid, n_evolved, entropy, checkpoint,
                 n_jobs=self.n_jobs, verbose=self.verbose,
@@ -339,6 +339,11 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
                     "Expected a time dt and boundary='ghost' with moments=True, but got "
                     f"dt={self.dt!r} and boundary={self.boundary!r}; nothing is evolved for "
                     "moments, so leave both at their defaults, or set moments=False."
+                )
+            if patches.n_joint:
+                raise ValueError(
+                    "Expected n_joint=0 with moments=True, but got n_joint="
+                    f"{patches.n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
                 )
         self._context()
         dtype = snapshot_pair_dtype(

@@ -315,9 +315,9 @@ def test_nothing_writes_into_a_read_only_snapshot():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"kind to be one of chain, .*, diamond, but got 'kagome'"):
+    with pytest.raises(ValueError, match=r"kind to be one of 'chain', .*, 'diamond', but got 'kagome'"):
         Lattice("kagome", (4, 4))
-    with pytest.raises(ValueError, match="boundary to be one of periodic, open, but got 'closed'"):
+    with pytest.raises(ValueError, match="boundary to be one of 'periodic', 'open', but got"):
         Lattice("square", (4, 4), "closed")
 
 
