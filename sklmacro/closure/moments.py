@@ -52,16 +52,14 @@ def latent_moments(
     ----------
     pairs : structured ndarray of shape (n_samples,)
         Snapshot pairs of moments.
-    simulator : Simulator
-        The one that the pairs come from.
-    codec : PatchCodec
-        Encoder of patches of the pairs' size.
+    simulator, codec
+        The simulator that they come from, and an encoder of patches of their size.
     n_closure : int
         Number c of closures.
     n_drawn : int or None
-        Events, or directions, drawn for each patch; None takes all.
+        Events, or directions, drawn for each patch, by a stream for each pair; None takes all.
     entropy : int
-        Of the streams that they are drawn from, one for each pair.
+        Of the streams.
 
     Returns
     -------

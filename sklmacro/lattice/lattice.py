@@ -12,10 +12,10 @@ Sites and cells are numbered in C order: the last axis runs fastest.
 """
 
 import math
-import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ from sklmacro._base.checks import check_cells, check_choice, check_integer
 from sklmacro.lattice.windows import Window
 
 
-@dataclass(frozen=True)
-class _Geometry:
+class _Geometry(NamedTuple):
     """Unit cell of a lattice: edge vectors as rows, and its sites in fractions of the edges."""
 
     cell_vectors: tuple[tuple[float, ...], ...]
@@ -92,14 +91,7 @@ def _first_shell(kind: str) -> np.ndarray:
 
 @lru_cache
 def offsets_within(kind: str, radius: float) -> np.ndarray:
-    """Return the offsets to all sites within a distance of each basis site.
-
-    Parameters
-    ----------
-    kind : str
-        Kind of lattice.
-    radius : float
-        Distance in lattice constants, inclusive.
+    """Return the offsets to all sites within a radius, in lattice constants, of each basis site.
 
     Returns
     -------
@@ -129,22 +121,6 @@ def offsets_within(kind: str, radius: float) -> np.ndarray:
     offsets = np.stack(offsets_of)
     offsets.flags.writeable = False
     return offsets
-
-
-def integers(
-    name: str, values: Iterable[int], length: int, minimum: int | None = None
-) -> tuple[int, ...]:
-    """Return `values` as a tuple of `length` plain ints, or say what is wrong with them."""
-    items = tuple(values) if isinstance(values, Iterable) else ()
-    fits = len(items) == length and not any(isinstance(v, bool | np.bool_) for v in items)
-    fits = fits and all(isinstance(v, numbers.Integral) for v in items)
-    if not fits or (minimum is not None and min(items) < minimum):
-        bound = "" if minimum is None else f" of at least {minimum}"
-        raise ValueError(
-            f"Expected {name} to be one integer{bound} per axis, {length} in all, "
-            f"but got {values!r}; pass a tuple such as {(8,) * length}."
-        )
-    return tuple(int(v) for v in items)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -184,7 +160,7 @@ class Lattice:
     kind : {"chain", "square", "cubic", "bcc", "fcc", "hcp", "diamond"}
         Crystal structure. bcc, fcc and diamond have the conventional cubic cell of 2, 4 and 8
         sites, hcp the primitive hexagonal cell of 2 sites with c/a = sqrt(8/3).
-    cells : tuple of int, (ndim,)
+    cells : int or tuple of int, (ndim,)
         Number of unit cells along each axis.
     boundary : {"periodic", "open"}, default="periodic"
         What lies beyond the last cell: the first cell again, or nothing. On an open lattice
@@ -193,7 +169,7 @@ class Lattice:
     Raises
     ------
     ValueError
-        If `kind` or `boundary` is unknown, or `cells` is not one positive integer per axis.
+        If `kind` or `boundary` is unknown, or `cells` are not positive integers.
 
     Examples
     --------
@@ -212,8 +188,8 @@ class Lattice:
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", KINDS)
         check_choice(self.boundary, "boundary", _BOUNDARIES)
-        name = f"cells of a {self.kind} lattice"
-        object.__setattr__(self, "cells", integers(name, self.cells, self.ndim, minimum=1))
+        cells = check_cells(self.cells, f"cells of a {self.kind} lattice", self.ndim)
+        object.__setattr__(self, "cells", cells)
 
     @property
     def ndim(self) -> int:
@@ -337,22 +313,21 @@ class Lattice:
         """
         return _grow(self, tuple(origin), tuple(cells), width)
 
-    def box(
-        self, origin: tuple[int, ...], cells: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def box(self, origin: Sequence[int], cells: Sequence[int]) -> Window:
         """Return a checked box of cells; on a periodic lattice its origin is wrapped inside."""
-        origin = integers("origin", origin, self.ndim)
-        cells = integers("cells", cells, self.ndim, minimum=1)
+        origin = check_cells(origin, "origin", self.ndim, low=None)
+        cells = check_cells(cells, "cells", self.ndim)
         if any(c > n for c, n in zip(cells, self.cells, strict=True)):
             raise ValueError(
                 f"Expected a box of at most {self.cells} cells, the whole lattice, "
                 f"but got {cells}; take a smaller box."
             )
         if self.boundary == "periodic":
-            return tuple(o % n for o, n in zip(origin, self.cells, strict=True)), cells
+            origin = tuple(o % n for o, n in zip(origin, self.cells, strict=True))
+            return Window(origin, cells)
         if any(o < 0 or o + c > n for o, c, n in zip(origin, cells, self.cells, strict=True)):
             raise ValueError(
                 f"Expected a box inside the open lattice of {self.cells} cells, but got {cells} "
                 f"cells from origin {origin}; move the origin or take a smaller box."
             )
-        return origin, cells
+        return Window(origin, cells)

@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sklmacro._base.checks import check_integer
-from sklmacro.lattice.lattice import Lattice, integers
+from sklmacro._base.checks import check_cells, check_integer
+from sklmacro.lattice.lattice import Lattice
 
 MOST_CELLS_TO_DIVIDE = 10_000  # of which an error lists the divisors
 
@@ -79,7 +79,7 @@ class PatchGrid:
 
     def __post_init__(self) -> None:
         whole = self.lattice.cells
-        cells = integers("cells of a patch", self.cells, self.lattice.ndim, minimum=1)
+        cells = check_cells(self.cells, "cells of a patch", self.lattice.ndim)
         object.__setattr__(self, "cells", cells)
         sizes = enumerate(zip(whole, cells, strict=True))
         if remedies := [f"axis {k} takes {_divisors(n)} cells" for k, (n, c) in sizes if n % c]:
@@ -122,12 +122,7 @@ class PatchGrid:
         return self.patch_lattice.site_shape
 
     def split(self, X: np.ndarray) -> np.ndarray:
-        """Cut snapshots into patches.
-
-        Parameters
-        ----------
-        X : ndarray, (n_samples, *site_shape, *trailing)
-            Snapshots.
+        """Cut snapshots X (n_samples, *site_shape, *trailing) into patches.
 
         Returns
         -------
@@ -144,12 +139,7 @@ class PatchGrid:
         return boxes.reshape(n_samples, self.n_patches, *self.cells, *rest)
 
     def join(self, patches: np.ndarray) -> np.ndarray:
-        """Put patches together into snapshots: the inverse of `split`.
-
-        Parameters
-        ----------
-        patches : ndarray, (n_samples, n_patches, *patch_shape, *trailing)
-            Patches in the order of `origins`.
+        """Put patches (n_samples, n_patches, *patch_shape, *trailing) together; undoes `split`.
 
         Returns
         -------
@@ -165,12 +155,7 @@ class PatchGrid:
         return boxes.reshape(n_samples, *self.lattice.cells, *rest)
 
     def tile(self, patch: np.ndarray) -> np.ndarray:
-        """Repeat one patch over the whole grid.
-
-        Parameters
-        ----------
-        patch : ndarray, (n_samples, *patch_shape, *trailing)
-            One patch for each snapshot.
+        """Repeat one patch (n_samples, *patch_shape, *trailing) over the grid of each snapshot.
 
         Returns
         -------

@@ -255,19 +255,9 @@ def flat_interval(
 ) -> tuple[float, float] | None:
     """Return the first and last time of the widest run, by their ratio, in which curves are flat.
 
-    Parameters
-    ----------
-    times : ndarray of shape (n_times,)
-    curves : ndarray of shape (n_curves, n_times, q)
-    left_out : ndarray of shape (n, n_curves, n_times, q)
-        The curves without each sample in turn.
-    tolerance : float
-        Largest relative difference.
-
-    Returns
-    -------
-    interval : tuple of (float, float) or None
-        None if all runs have a single time.
+    It is None if all runs have a single time. `curves` are (n_curves, n_times, q), and `left_out`
+    (n, n_curves, n_times, q) those without each sample in turn; `tolerance` is the largest relative
+    difference.
     """
     pairs = list(combinations(range(len(times)), 2))
     differ = []

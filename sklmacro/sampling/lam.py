@@ -23,7 +23,7 @@ no more up to some 45 patches in two and 380 in three dimensions, and it neglect
 hardly depends on K, so that a lattice of 3 or 4 patches along each axis tells it for a larger one.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -38,22 +38,6 @@ from sklmacro.simulators.protocol import EventCount, Evolution
 
 N_REPLICAS = 4  # evolutions of each snapshot
 N_SETS = 4  # sets of p patches of each snapshot, which cost little beside the whole lattice
-
-
-class EstimatedLam(NamedTuple):
-    """Estimate of lam.
-
-    Attributes
-    ----------
-    lam, error : float
-        Mean over the observables, and its standard error.
-    of_observables : ndarray of shape (n_observables,)
-        NaN for one that did not change.
-    """
-
-    lam: float
-    error: float
-    of_observables: np.ndarray
 
 
 def check_joint(n_joint: int, n_samples: int, n_observables: int) -> None:
@@ -74,7 +58,7 @@ def estimate_lam(
     entropy: int,
     checkpoint: Checkpoint | None = None,
     **workers: Any,
-) -> EstimatedLam:
+) -> tuple[float, float, np.ndarray]:
     """Estimate lam from evolutions of snapshots X; the error is that of the jackknife.
 
     Parameters
@@ -83,21 +67,18 @@ def estimate_lam(
         Of one patch; the whole lattice evolves for as long, or for K times the events.
     X : ndarray of shape (n_samples, *snapshot shape)
         Checked snapshots, more than the observables by 2 at least; not changed.
-    grid : PatchGrid
-        Patches of the lattice.
-    n_evolved : int
-        Number p of patches.
-    entropy : int
-        Entropy of the random streams.
-    checkpoint : Checkpoint, default=None
-        Where finished evolutions are saved.
-    **workers
-        `n_jobs` and `verbose`, as for `fill_rows`.
+    grid, n_evolved
+        Patches of the lattice, and the number p of those that evolve.
+    entropy, checkpoint, **workers
+        Of the streams, where finished evolutions are saved, and as for `fill_rows`.
 
     Returns
     -------
-    estimate : EstimatedLam
-        Freed of the ratio's bias of the first order by the jackknife.
+    lam, error : float
+        Mean over the observables, freed of the ratio's bias of the first order by the jackknife,
+        and its standard error.
+    of_observables : ndarray of shape (n_observables,)
+        Each observable's own; NaN for one that did not change.
 
     Raises
     ------
@@ -135,8 +116,8 @@ def estimate_lam(
     return ratio_of_variances(simulator.observe(X), rows["increments"])
 
 
-def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> EstimatedLam:
-    """Return lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q)."""
+def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Estimate lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q)."""
     n = len(increments)
     design = np.column_stack([np.ones(n), (z - z.mean(axis=0)) / (z.std(axis=0) + 1e-300)])
     left, size, _ = np.linalg.svd(design, full_matrices=False)
@@ -163,4 +144,4 @@ def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> EstimatedLam:
     of_observables = np.full(len(changed), np.nan)
     of_observables[changed] = n * lam_of(totals) - (n - 1) * left_out.mean(axis=0)
     error = jackknife_error(left_out.mean(axis=1))
-    return EstimatedLam(float(of_observables[changed].mean()), float(error), of_observables)
+    return float(of_observables[changed].mean()), float(error), of_observables

@@ -75,9 +75,8 @@ class Patches(BaseEstimator):
         ValueError
             If they do not, or a parameter does not fit.
         """
-        whole = self.cells is None
-        cells = lattice.cells if whole else check_cells(self.cells, "patch", lattice.ndim)
-        grid = PatchGrid(lattice, cells)
+        cells = lattice.cells if self.cells is None else self.cells
+        grid = PatchGrid(lattice, check_cells(cells, "patch", lattice.ndim))
         p = check_integer(self.n_evolved, "n_evolved", low=1)
         if p > grid.n_patches:
             raise ValueError(
@@ -164,11 +163,7 @@ class PatchEvolver:
     ) -> tuple[np.ndarray, float, np.ndarray]:
         """Evolve one patch of a snapshot `x`, which comes back as it was.
 
-        Returns
-        -------
-        patch : ndarray of the patch's shape
-        elapsed : float
-        d_obs : ndarray of shape (n_observables,)
+        It returns the evolved patch, the elapsed time and d_obs (n_observables,).
         """
         x, lattice, window, region = place = self._place(x, window)
         cells = lattice.mesh(*region)
@@ -181,12 +176,9 @@ class PatchEvolver:
     def follow(
         self, x: np.ndarray, window: Window, steps: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Evolve one patch through durations `steps`; x is changed.
+        """Evolve one patch through durations `steps` (n_steps,); x is changed.
 
-        Returns
-        -------
-        d_obs : ndarray of shape (n_steps, n_observables)
-            Increments of the patch's observables since the start.
+        It returns d_obs (n_steps, n_observables) since the start.
         """
         spans = map(Duration, steps.tolist())
         changes = [change for _, change in self._advance(self._place(x, window), spans, rng)]
@@ -197,11 +189,7 @@ class PatchEvolver:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Evolve p patches of each snapshot, each by itself; X is not changed (Eq. 3).
 
-        Returns
-        -------
-        patches : ndarray of shape (n, p, *patch shape)
-        elapsed : ndarray of shape (n, p)
-        d_obs : ndarray of shape (n, p, n_observables)
+        It returns the patches (n, p, *patch shape), the elapsed times (n, p), and d_obs.
         """
         if isinstance(self.boundary, Ghost):
             patches, elapsed, changes = self.simulator.advance_apart(
@@ -230,12 +218,8 @@ class PatchEvolver:
         """Return the moments per time of the mean over p patches of the increment, as dt -> 0.
 
         Patches change independently as dt -> 0, so that the covariances of p of them add up, and
-        that of their mean is the mean of the covariances over p.
-
-        Returns
-        -------
-        mean : ndarray of shape (n, n_observables)
-        cov : ndarray of shape (n, n_observables, n_observables)
+        that of their mean is the mean of the covariances over p. It returns the means
+        (n, n_observables) and the covariances (n, n_observables, n_observables).
         """
         b, A = self.simulator.moments_apart(X, self.lattice, origins, self.extent)
         n_s, p = self.sites_per_patch, origins.shape[1]
@@ -286,26 +270,19 @@ class Visits:
     shortest: float
 
     @property
-    def length(self) -> float:
-        """Duration of the longest visit, or its number of events; 0 where nothing relaxes."""
+    def alike(self) -> bool:
+        """Whether patches relax, and all for one duration or number of events."""
         span = self.evolver.span
-        return span.number if span.time is None else span.time
-
-    @property
-    def vary(self) -> bool:
-        """Whether the duration of the visits is drawn for each snapshot."""
-        time = self.evolver.span.time
-        return time is not None and self.shortest < time
+        return bool(span.number) or (bool(span.time) and self.shortest == span.time)
 
     def relax(self, x: np.ndarray, n_passes: int, share: float, rng: np.random.Generator) -> None:
         """Relax a large snapshot in place; `share` says where in a range its duration lies."""
-        if not self.length:
-            return
-        evolver = self.evolver
-        if self.vary:
-            time = self.shortest * (self.length / self.shortest) ** share
+        evolver, longest = self.evolver, self.evolver.span.time
+        if longest is not None and self.shortest < longest:
+            time = self.shortest * (longest / self.shortest) ** share
             evolver = replace(evolver, span=Duration(time))
-        evolver.visit(x, self.origins(n_passes, rng), rng)
+        if evolver.span.time or evolver.span.number:
+            evolver.visit(x, self.origins(n_passes, rng), rng)
 
     def origins(self, n_passes: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the origins (n_passes * n_patches, ndim) of patches that overlap, pass by pass.

@@ -30,13 +30,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklmacro._base.checks import (
-    check_cells,
-    check_choice,
-    check_integer,
-    check_range,
-    check_real,
-)
+from sklmacro._base.checks import check_cells, check_choice, check_integer, check_range, check_real
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, stream
 from sklmacro._base.workers import numbered
@@ -165,12 +159,9 @@ class LocalRelax(Roles):
         ValueError
             If a parameter does not fit.
         """
-        patch = small.cells
-        if self.patch is not None:
-            patch = check_cells(self.patch, "patch", small.ndim)
-        stride = tuple(max(1, p // 2) for p in patch)
-        if self.stride is not None:
-            stride = check_cells(self.stride, "stride", small.ndim)
+        patch = check_cells(small.cells if self.patch is None else self.patch, "patch", small.ndim)
+        half = [max(1, p // 2) for p in patch]
+        stride = check_cells(half if self.stride is None else self.stride, "stride", small.ndim)
         if any(s > p for s, p in zip(stride, patch, strict=True)):
             raise ValueError(
                 f"Expected a stride of LocalRelax of at most the patch's {patch} cells, but got "
@@ -203,13 +194,7 @@ class LocalRelax(Roles):
 
 
 def as_relaxation(value: LocalRelax | str | None) -> LocalRelax | None:
-    """Return a relaxation; "auto" is `LocalRelax()`, None is none.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
-    """
+    """Return a relaxation; "auto" is `LocalRelax()`, None is none. Refuse all else."""
     if value is None or isinstance(value, LocalRelax):
         return value
     if isinstance(value, str) and value == "auto":
@@ -279,13 +264,8 @@ def relax_pilot(
         (x, rng) -> the larger snapshot that Upsample makes of a start or of a snapshot x.
     visits : sequence of Visits
         Those of each iteration, with one duration; their simulator has `fast_observables`.
-    rule : Convergence
-    entropy : int
-        Of the random streams; every row has one of its own for each record.
-    checkpoint : Checkpoint, default=None
-        Where the pilot's snapshots of each record are saved.
-    n_jobs : int, default=None
-        Workers over the snapshots; the result does not depend on it.
+    rule, entropy, checkpoint, n_jobs
+        When to stop, the entropy of the streams, where the pilot is saved, and the workers.
 
     Returns
     -------
@@ -345,12 +325,14 @@ def relax_pilot(
 
 
 def _warn(simulator: Simulator, last: PassRecord) -> None:
+    drift, change = (
+        ", ".join(f"{mean:.2g} +- {error:.1g}" for mean, error in zip(*means, strict=True))
+        for means in ((last.drift, last.drift_error), (last.change, last.change_error))
+    )
     warnings.warn(
         f"LocalRelax ran out of passes in iteration {last.iteration}: after {last.n_passes} of "
-        f"them the drift of {', '.join(simulator.fast_observables)} is "
-        f"{_with_errors(last.drift, last.drift_error)}, and its last change "
-        f"{_with_errors(last.change, last.change_error)}; raise "
-        "the duration or max_passes of LocalRelax.",
+        f"them the drift of {', '.join(simulator.fast_observables)} is {drift}, and its last "
+        f"change {change}; raise the duration or max_passes of LocalRelax.",
         RelaxationWarning,
         stacklevel=5,
     )
@@ -381,8 +363,3 @@ def unexplained_change(before: np.ndarray, after: np.ndarray, fast: list[int]) -
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return means (k,) over the rows of values (n, k), and their standard errors."""
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
-
-
-def _with_errors(values: np.ndarray, errors: np.ndarray) -> str:
-    pairs = zip(values, errors, strict=True)
-    return ", ".join(f"{value:.2g} +- {error:.1g}" for value, error in pairs)

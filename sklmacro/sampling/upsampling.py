@@ -340,7 +340,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         check_fast(self.simulator_)
         rule.check()
         n_pilot, visits = min(rule.n_pilot, len(X)), [v for v in plan.visits if v is not None]
-        if n_pilot < LEAST_ROWS or not all(v.length and not v.vary for v in visits):
+        if n_pilot < LEAST_ROWS or not all(v.alike for v in visits):
             raise ValueError(
                 f"Expected at least {LEAST_ROWS} snapshots and one duration, above 0, for "
                 f"n_passes='converged', but got {len(X)} and {self.part('relaxation')!r}; change "
