@@ -81,7 +81,8 @@ def latent_moments(
     b, A = np.zeros((n, n_closure)), np.zeros((n, o + n_closure, o + n_closure))
     if simulator.process == "diffusion":  # second differences need double precision
         codec = replace(codec, net=copy.deepcopy(codec.net).double())
-    probes, waiting = Probes(simulator, grid, n_drawn, codec.fields.scale), []
+    probes = Probes(simulator, grid, n_drawn, codec.fields.scale)
+    waiting: list[tuple[int, Probe]] = []
 
     def encode_waiting() -> None:
         closures = codec.encode(np.concatenate([patches for _, (patches, _) in waiting]))
@@ -111,10 +112,10 @@ def latent_moments(
 
 def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) -> None:
     """Raise ValueError unless the observables' moments of a pair are the simulator's."""
-    x, origins = pair["x"][np.newaxis], pair["origin"][np.newaxis]
-    span = Duration(float(pair["dt"]))
-    evolver = PatchEvolver(simulator, grid.lattice, grid.cells, Ghost(), span)
-    mean, cov = (part[0] * span.time for part in evolver.moments(x, origins))
+    dt = float(pair["dt"])
+    evolver = PatchEvolver(simulator, grid.lattice, grid.cells, Ghost(), Duration(dt))
+    moments = evolver.moments(pair["x"][np.newaxis], pair["origin"][np.newaxis])
+    mean, cov = (part[0] * dt for part in moments)
     spread = np.sqrt(np.trace(cov))
     if not (
         np.allclose(mean, pair["d_obs"], rtol=SAME, atol=SAME * spread)
@@ -131,14 +132,7 @@ def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) ->
 class Probes:
     """What is encoded for the moments of a patch.
 
-    Attributes
-    ----------
-    simulator : Simulator
-    grid : PatchGrid
-    n_drawn : int or None
-        Events, or directions of the noise, drawn for each patch; None takes all.
-    scale : ndarray of shape () or (n_fields,)
-        Spread of the fields.
+    `n_drawn` is as for `latent_moments`; `scale`, () or (n_fields,), is the spread of the fields.
     """
 
     simulator: Simulator

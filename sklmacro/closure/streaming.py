@@ -136,11 +136,11 @@ class StreamedPairs(SetOutput, BaseEstimator):
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", low=1)
         check_integer(self.n_train, "n_train", low=1)
-        drawn = getattr(self.closure, "n_events_encoded", None)
-        if self.sampler.moments and drawn is not None:  # their streams depend on the batch
+        n_drawn = getattr(self.closure, "n_events_encoded", None)
+        if self.sampler.moments and n_drawn is not None:  # their streams depend on the batch
             raise ValueError(
                 "Expected n_events_encoded=None for pairs of moments in batches, but got "
-                f"{drawn}; encode all events, or use the three steps one after the other."
+                f"{n_drawn}; encode all events, or use the three steps one after the other."
             )
         X = validate_data(self, X, allow_nd=True, ensure_all_finite=False)
         self.upsampler_ = None if self.upsampler is None else clone(self.upsampler).fit(X)
@@ -250,10 +250,9 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
     def _training_pairs(self, X: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return snapshot pairs to fit the closure to."""
-        trains = getattr(self.closure_, "n_closure", 1) and not isinstance(
-            self.closure_, FrozenEstimator
-        )
-        numbers, n_train = np.arange(len(groups)), self.n_train if trains else 1
+        frozen = isinstance(self.closure_, FrozenEstimator)
+        n_closure = 0 if frozen else getattr(self.closure_, "n_closure", 1)
+        numbers, n_train = np.arange(len(groups)), self.n_train if n_closure else 1
         if len(numbers) > n_train:
             rng = stream(resolve_entropy(self.sampler_.random_state), Stage.SPLIT, 1)
             numbers = np.sort(rng.choice(numbers, n_train, replace=False))

@@ -23,10 +23,7 @@ def enlarge(
 ) -> np.ndarray:
     """Return `x` made larger by one of `METHODS`; "shuffle" draws from `rng`.
 
-    Raises
-    ------
-    ValueError
-        If the method is unknown, or "linear" is asked of integer states.
+    An unknown method is refused, and "linear" for integer states.
     """
     if method in ("replicate", "tile"):
         return replicate(x, factor) if method == "replicate" else tile(x, factor)

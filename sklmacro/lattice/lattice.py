@@ -242,13 +242,10 @@ class Lattice:
         cuts. A periodic axis of one or two cells can name the same neighbour twice.
         """
         offsets = self.neighbor_offsets
-        axes = [
-            first[..., None, None] + offsets[..., axis]
-            for axis, first in enumerate(np.ogrid[tuple(slice(n) for n in self.cells)])
-        ]
-        sites = np.ravel_multi_index(
-            (*axes, offsets[..., -1]), (*self.cells, self.n_basis), mode="wrap"
-        )
+        firsts = enumerate(np.ogrid[tuple(slice(n) for n in self.cells)])
+        axes = [first[..., None, None] + offsets[..., axis] for axis, first in firsts]
+        shape = (*self.cells, self.n_basis)
+        sites = np.ravel_multi_index((*axes, offsets[..., -1]), shape, mode="wrap")
         if self.boundary == "open":
             for cell, n in zip(axes, self.cells, strict=True):
                 sites = np.where((cell < 0) | (cell >= n), -1, sites)
@@ -260,13 +257,10 @@ class Lattice:
         return (cells[:, None] + self.basis).reshape(-1, self.ndim) @ self.cell_vectors
 
     def window(self, origin: tuple[int, ...], cells: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        """Index the box of `cells` (ndim,) cells from cell `origin` (ndim,) in one snapshot.
+        """Return the index of the box of `cells` (ndim,) cells from cell `origin` (ndim,).
 
-        Returns
-        -------
-        tuple of ndarray
-            Open mesh as from `numpy.ix_`: `x[lattice.window(origin, cells)]` reads, or assigns
-            to, the box of a snapshot (*site_shape, *trailing). A periodic lattice wraps it.
+        It is an open mesh as from `numpy.ix_`: `x[lattice.window(origin, cells)]` reads, or assigns
+        to, the box of a snapshot (*site_shape, *trailing). A periodic lattice wraps it.
 
         Raises
         ------
@@ -285,13 +279,7 @@ class Lattice:
         return Window((0,) * self.ndim, self.cells)
 
     def check_window(self, window: tuple[Sequence[int], Sequence[int]]) -> Window:
-        """Return a window (origin, extent) of integers that fit the lattice.
-
-        Raises
-        ------
-        ValueError
-            If it is larger than the lattice, or sticks out of an open one.
-        """
+        """Return a window (origin, extent) of integers, checked as in `window`."""
         origin = check_cells(window[0], "window origin", self.ndim, low=0)
         extent = check_cells(window[1], "window extent", self.ndim)
         self.box(origin, extent)
@@ -300,11 +288,8 @@ class Lattice:
     def grow(self, origin: tuple[int, ...], cells: tuple[int, ...], width: int) -> Window:
         """Enlarge the box of `cells` cells from `origin` by `width` cells on every side.
 
-        Returns
-        -------
-        window : Window
-            The larger box. It ends at the edges of an open lattice. On a periodic lattice, an
-            axis on which it would meet itself becomes the whole axis, from cell 0.
+        The larger box ends at the edges of an open lattice. On a periodic lattice, an axis on which
+        it would meet itself becomes the whole axis, from cell 0.
 
         Raises
         ------

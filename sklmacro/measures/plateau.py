@@ -4,9 +4,9 @@
     diffusion_k(dt) = Var(dz_k | x) / (K dt)
 
 dz is the increment within dt of a patch's observables, or of the whole lattice's (K = 1). A short
-dt sees motion that z cannot remember, such as a vacancy that jumps straight back, and finds both
-too large; a long one sees z relax, and patches that depend on each other. In between, where the
-time scales of z and of everything else lie apart, both curves are flat: there dt belongs.
+dt overstates both, by motion that z cannot remember, such as a vacancy that jumps straight back.
+Within a long one z relaxes, and patches come to depend on each other. In between, where the time
+scales of z and of everything else lie apart, both curves are flat: there dt belongs.
 """
 
 import warnings
@@ -227,13 +227,8 @@ def regression(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the slope of each y_k (n, n_dts, q) in its own z_k, the other z (n, q) held fixed.
 
     Combinations of the observables in which the states hardly differ (`NEGLIGIBLE`) count as
-    constant: those that conservation laws bind together.
-
-    Returns
-    -------
-    slopes : ndarray of shape (n_dts, q)
-    left_out : ndarray of shape (n, n_dts, q)
-        Without each sample in turn.
+    constant: those that conservation laws bind together. The slopes are (n_dts, q); those without
+    each sample in turn, (n, n_dts, q), follow.
     """
     n = len(z)
     scale = z.std(axis=0)

@@ -70,7 +70,7 @@ def estimate_lam(
     grid, n_evolved
         Patches of the lattice, and the number p of those that evolve.
     entropy, checkpoint, **workers
-        Of the streams, where finished evolutions are saved, and as for `fill_rows`.
+        Of the streams; where finished evolutions are saved; and as for `fill_rows`.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> tuple[float, fl
     if not changed.any():
         raise ValueError(
             f"Expected observables that change, but got none in {n} joint evolutions; raise "
-            "n_joint, dt or n_events, or set n_joint=0."
+            "n_joint, dt or the number of events, or set n_joint=0."
         )
 
     def lam_of(sums: np.ndarray) -> np.ndarray:

@@ -111,19 +111,7 @@ def as_patches(value: int | Sequence[int] | Patches | None) -> Patches:
 
 @dataclass(frozen=True)
 class PatchEvolver:
-    """Evolution of patches.
-
-    Parameters
-    ----------
-    simulator : Simulator
-    lattice : Lattice
-        That of the snapshots.
-    extent : tuple of int, (ndim,)
-        Cells of a patch.
-    boundary : Ghost, Buffer or Periodic
-        What surrounds a patch while it evolves.
-    span : Duration or EventCount
-        For how long a patch evolves.
+    """Evolution, for one span, of patches of `extent` (ndim,) cells, surrounded by a boundary.
 
     Raises
     ------
@@ -255,14 +243,8 @@ class PatchEvolver:
 class Visits:
     """The visits of LocalRelax to the patches of one lattice.
 
-    Attributes
-    ----------
-    evolver : PatchEvolver
-        Of one patch, for the longest visit.
-    stride : tuple of int, (ndim,)
-        Cells between neighbouring patches.
-    shortest : float
-        Duration of the shortest visit.
+    `evolver` is of one patch, for the longest visit; `stride` (ndim,) are the cells between
+    neighbouring patches, and `shortest` is the duration of the shortest visit.
     """
 
     evolver: PatchEvolver

@@ -256,16 +256,10 @@ def relax_pilot(
 ) -> list[PassRecord]:
     """Take a pilot through Algorithm 1, relaxing it until its fast observables are at rest.
 
-    Parameters
-    ----------
-    starts : sequence of length n_pilot
-        What the first iteration enlarges.
-    upsample : callable
-        (x, rng) -> the larger snapshot that Upsample makes of a start or of a snapshot x.
-    visits : sequence of Visits
-        Those of each iteration, with one duration; their simulator has `fast_observables`.
-    rule, entropy, checkpoint, n_jobs
-        When to stop, the entropy of the streams, where the pilot is saved, and the workers.
+    The first iteration enlarges `starts` (n_pilot), the others what came out of the one before;
+    `upsample(x, rng)` enlarges one of them. `visits` has the visits of each iteration, all alike,
+    by a simulator with `fast_observables`. Every row has a random stream of its own for each
+    record, and the pilot of each record is saved in `checkpoint`.
 
     Returns
     -------

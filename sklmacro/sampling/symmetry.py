@@ -45,34 +45,19 @@ def point_group(lattice: Lattice) -> list[Element]:
 
 
 def turn(x: np.ndarray, element: Element) -> np.ndarray:
-    """Return a view of a snapshot x (*cells[, n_fields]) turned by an element of the point group.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklmacro.sampling.symmetry import turn
-    >>> turn(np.arange(4).reshape(2, 2), ((1, 0), (1,))).tolist()
-    [[2, 0], [3, 1]]
-    """
+    """Return a view of a snapshot x (*cells[, n_fields]) turned by an element of the point group."""
     axes, flipped = element
     return np.flip(x.transpose(*axes, *range(len(axes), x.ndim)), flipped)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Images of snapshots under the symmetries of a simulator.
-
-    Parameters
-    ----------
-    simulator : Simulator
-        Declares the symmetries.
-    lattice : Lattice
-        That of the snapshots.
+    """Images of snapshots of a lattice under the symmetries that a simulator declares.
 
     Raises
     ------
     ValueError
-        If the simulator declares no symmetry.
+        If it declares none.
     """
 
     simulator: Simulator

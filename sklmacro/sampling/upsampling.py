@@ -51,16 +51,7 @@ class _Plan:
 
 
 class Start(NamedTuple):
-    """What a large snapshot is made of.
-
-    Attributes
-    ----------
-    number : int
-        Of the large snapshot.
-    x : ndarray of shape (*small snapshot shape,)
-    nearby : ndarray of shape (m, *small snapshot shape) or None
-        Small snapshots close to it in time.
-    """
+    """What large snapshot `number` is made of: a small one x, and m close to it in time, if any."""
 
     number: int
     x: np.ndarray
@@ -314,25 +305,21 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         rng = stream(entropy, Stage.UPSAMPLE, number)
         share = rng.random()  # where this snapshot stands in a range of durations
         for i, visits in enumerate(plan.visits):  # Alg. 1, lines 5-6
-            x = self._enlarge(x, plan.factor, rng, None if i else nearby)
+            x = self._enlarge(x, plan, rng, None if i else nearby)
             if visits is not None:
                 visits.relax(x, self.n_passes_[i], share, rng)
         return x
 
     def _enlarge(
-        self,
-        x: np.ndarray,
-        factor: tuple[int, ...],
-        rng: np.random.Generator,
-        nearby: np.ndarray | None = None,
+        self, x: np.ndarray, plan: _Plan, rng: np.random.Generator, nearby: np.ndarray | None = None
     ) -> np.ndarray:
         """Return a larger copy of a snapshot (Upsample); `nearby` are those close to it in time."""
         if self.method == "simulator":
             options = {} if nearby is None else {"nearby": nearby}
-            x = self.simulator_.upsample(x, factor, rng, **options)
+            x = self.simulator_.upsample(x, plan.factor, rng, **options)
         else:
             periodic = self.simulator_.boundary == "periodic"
-            x = enlarge(x, factor, self.method, rng, periodic=periodic)
+            x = enlarge(x, plan.factor, self.method, rng, periodic=periodic)
         return np.ascontiguousarray(x)
 
     def _find_passes(self, X: np.ndarray, plan: _Plan, rule: Convergence) -> tuple[int, ...]:
@@ -349,7 +336,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
 
         def upsample(x: Start | np.ndarray, rng: np.random.Generator) -> np.ndarray:
             x, nearby = x[1:] if isinstance(x, Start) else (x, None)
-            return self._enlarge(x, plan.factor, rng, nearby)
+            return self._enlarge(x, plan, rng, nearby)
 
         with resumable(self.checkpoint_dir):
             checkpoint, entropy = of_method(self, "fit", X=X)
@@ -358,7 +345,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
             self.relaxation_ = relax_pilot(
                 starts, upsample, visits, rule, entropy, checkpoint, n_jobs=self.n_jobs
             )
-        # Of the records of an iteration, the last one stays.
+        # Later records of an iteration take the place of earlier ones.
         return tuple({r.iteration: r.n_passes for r in self.relaxation_}.values())
 
     @classmethod
@@ -369,5 +356,4 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64"]
         return tags

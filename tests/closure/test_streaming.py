@@ -53,8 +53,8 @@ def one_after_the_other(closure, X=X, upsampler=UPSAMPLER):
 @pytest.mark.parametrize("batch_size", [1, 3, None])
 @pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
 def test_pairs_are_those_of_the_three_steps(closure, batch_size):
-    found = streamed(closure, batch_size=batch_size).fit_transform(X, groups=GROUPS)
-    assert same(found, one_after_the_other(clone(closure) if closure is CLOSURE else closure))
+    pairs = streamed(closure, batch_size=batch_size).fit_transform(X, groups=GROUPS)
+    assert same(pairs, one_after_the_other(clone(closure) if closure is CLOSURE else closure))
 
 
 def test_lam_is_the_one_of_the_sampler():
@@ -66,9 +66,9 @@ def test_lam_is_the_one_of_the_sampler():
 
 def test_other_pairs_are_found():
     """Negative control."""
-    found = streamed(FITTED).fit_transform(X, groups=GROUPS)
-    assert not same(found, one_after_the_other(learned(OTHERS[:15])))
-    assert not same(found, streamed().fit_transform(X, groups=GROUPS))
+    pairs = streamed(FITTED).fit_transform(X, groups=GROUPS)
+    assert not same(pairs, one_after_the_other(learned(OTHERS[:15])))
+    assert not same(pairs, streamed().fit_transform(X, groups=GROUPS))
 
 
 # --- a frozen closure ----------------------------------------------------------------------------
@@ -241,8 +241,8 @@ def test_maps_are_not_copied(mapped, monkeypatch):
 
 def test_the_file_of_an_upsampler_within_is_not_written(tmp_path):
     upsampler = clone(UPSAMPLER).set_params(out=tmp_path / "large.npy")
-    found = streamed(FITTED, upsampler=upsampler).fit_transform(X)
-    assert same(found, streamed(FITTED).fit_transform(X))
+    pairs = streamed(FITTED, upsampler=upsampler).fit_transform(X)
+    assert same(pairs, streamed(FITTED).fit_transform(X))
     assert not [*tmp_path.iterdir()]
 
 
