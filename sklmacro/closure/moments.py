@@ -105,9 +105,7 @@ def latent_moments(
     if waiting:
         encode_waiting()
     dt = pairs["dt"][:, np.newaxis]
-    dz = np.hstack([pairs["d_obs"], b / p * dt])
-    cov = A / p**2 * dt[..., np.newaxis]
-    return dz, cov
+    return np.hstack([pairs["d_obs"], b / p * dt]), A / p**2 * dt[..., np.newaxis]
 
 
 def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) -> None:

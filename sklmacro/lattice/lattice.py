@@ -50,7 +50,6 @@ _GEOMETRIES = {
     ),
 }
 KINDS = tuple(_GEOMETRIES)
-_BOUNDARIES = ("periodic", "open")
 
 
 def n_axes(kind: str) -> int:
@@ -187,7 +186,7 @@ class Lattice:
 
     def __post_init__(self) -> None:
         check_choice(self.kind, "kind", KINDS)
-        check_choice(self.boundary, "boundary", _BOUNDARIES)
+        check_choice(self.boundary, "boundary", ("periodic", "open"))
         cells = check_cells(self.cells, f"cells of a {self.kind} lattice", self.ndim)
         object.__setattr__(self, "cells", cells)
 

@@ -45,7 +45,7 @@ def point_group(lattice: Lattice) -> list[Element]:
 
 
 def turn(x: np.ndarray, element: Element) -> np.ndarray:
-    """Return a view of a snapshot x (*cells[, n_fields]) turned by an element of the point group."""
+    """Return a snapshot x (*cells[, n_fields]) turned by an element of the point group: a view."""
     axes, flipped = element
     return np.flip(x.transpose(*axes, *range(len(axes), x.ndim)), flipped)
 
