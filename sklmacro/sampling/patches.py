@@ -154,10 +154,11 @@ class PatchEvolver:
         It returns the evolved patch, the elapsed time and d_obs (n_observables,).
         """
         x, lattice, window, region = place = self._place(x, window)
-        cells = lattice.mesh(*region)
+        closed = isinstance(self.boundary, Periodic)  # then x is the patch alone
+        cells, box = (..., ...) if closed else (lattice.mesh(*region), lattice.mesh(*window))
         before = x[cells]  # a copy, since the index is a mesh of arrays
         ((elapsed, change),) = self._advance(place, [self.span], rng)
-        patch = x[lattice.mesh(*window)]
+        patch = x[box]
         x[cells] = before
         return patch, elapsed, change / self.sites_per_patch
 
