@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.measure import Row, compare
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
+from sklmacro import HierarchicalUpsampler, LocalRelax, PartialEvolutionSampler, Patches
 from sklmacro.simulators import Alloy, Ising, Simulator
 
 GOAL = 1.9
@@ -27,18 +27,18 @@ class Stages:
             self.times = [50.0, 100.0, 150.0]
             self.settings = {
                 "upsample": {
-                    "factor": 4, "method": "shuffle", "relax_passes": 16,
-                    "relax_duration": (0.004, 1.0),
+                    "factor": 4, "method": "shuffle",
+                    "relaxation": LocalRelax(duration=(0.004, 1.0), n_passes=16),
                 },
-                "evolve": {"patch": 16, "dt": 0.5, "n_patches_evolved": 4},
+                "evolve": {"patch": Patches(16, n_evolved=4), "dt": 0.5},
             }  # fmt: skip
         else:  # 8^3 to 16^3 cells of two sites
             self.simulator, n_samples, small, large = (alloy := Alloy(2000.0)), 192, 8, 16
             jump = alloy.jump_time()
             self.times = [200 * jump, 400 * jump, 600 * jump]
             self.settings = {
-                "upsample": {"nearby": 10, "relax_duration": 200 * jump},
-                "evolve": {"patch": 8, "dt": 4000 * jump, "n_patches_evolved": 4},
+                "upsample": {"nearby": 10, "relaxation": LocalRelax(duration=200 * jump)},
+                "evolve": {"patch": Patches(8, n_evolved=4), "dt": 4000 * jump},
             }
         self.small = self.simulator.sample_initial(n_samples, small, random_state=0)
         self.large = self.simulator.sample_initial(n_samples, large, random_state=1)

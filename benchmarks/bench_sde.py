@@ -8,18 +8,20 @@ from torch import nn
 
 from benchmarks import baselines_sde as plain
 from benchmarks.measure import compare
-from sklmacro import OnsagerSDE, PatchSDERegressor
+from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Training
 from sklmacro.likelihood import transition_log_likelihood
-from sklmacro.sde.compiled.likelihood import FusedLikelihood
+from sklmacro.sde.compiled.likelihood import CompiledLikelihood
 from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, SDENet
-from sklmacro.training.loop import InMemoryBatches, train
+from sklmacro.training.loop import InMemoryBatches, Run, train
 
 D, HIDDEN, BATCH, N_PAIRS = 4, (64, 64), 1024, 150_000
 BATCHES = [256, 1024, 8192]
 PATHS = [(1, 3000), (50, 3000), (4096, 200)]  # n_paths, n_steps
 MODELS = {
-    "mlp": PatchSDERegressor(max_epochs=1, hidden=HIDDEN, dt=0.1, random_state=0),
-    "onsager": OnsagerSDE(max_epochs=1, hidden=HIDDEN, dt=0.1, random_state=0),
+    "mlp": PatchSDERegressor(
+        drift_model=MLP(hidden=HIDDEN, training=Training(max_epochs=1)), dt=0.1, random_state=0
+    ),
+    "onsager": OnsagerSDE(training=Training(max_epochs=1), hidden=HIDDEN, dt=0.1, random_state=0),
     "polynomial": PatchSDERegressor(drift_model="polynomial", dt=0.1),
 }
 
@@ -31,7 +33,9 @@ def batch(n, d=D):
 
 
 def likelihood(d=D):
-    return FusedLikelihood(SDENet(MLPDrift(d, d, HIDDEN), CholeskyDiffusion(d, d, HIDDEN, "full")))
+    return CompiledLikelihood(
+        SDENet(MLPDrift(d, d, HIDDEN), CholeskyDiffusion(d, d, HIDDEN, "full"))
+    )
 
 
 def training_step(n, d=D):
@@ -71,8 +75,7 @@ class Nothing(nn.Module):
 def epoch(build, arrays):
     """One epoch by `train`, all of skorch included."""
     rows = np.arange(len(arrays[0])), np.arange(BATCH)
-    options = {"seed": 0, "max_epochs": 1, "batch_size": BATCH, "lr": 2e-3, "patience": 1}
-    train(build, lambda loss, targets: loss, arrays, [], rows, **options)
+    train(build, arrays, rows, Training(max_epochs=1, batch_size=BATCH, patience=1), Run(0))
 
 
 def batches(tensors):

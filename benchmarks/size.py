@@ -23,8 +23,10 @@ import torch
 from benchmarks.measure import MIB, reset_peak, resident
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     StreamedPairs,
 )
 from sklmacro.simulators import Ising
@@ -48,12 +50,14 @@ class Row:
 
 
 def upsampler(**options: Any) -> HierarchicalUpsampler:
-    settings = {"factor": FACTOR, "relax_duration": RELAX, "relax_patch": PATCH, **options}
+    relaxation = LocalRelax(duration=RELAX, patch=PATCH)
+    settings = {"factor": FACTOR, "relaxation": relaxation, **options}
     return HierarchicalUpsampler(ISING, random_state=0, **settings)
 
 
-def sampler(**options: Any) -> PartialEvolutionSampler:
-    return PartialEvolutionSampler(ISING, patch=PATCH, dt=0.5, random_state=1, **options)
+def sampler(n_evolved: int = 1, **options: Any) -> PartialEvolutionSampler:
+    patch = Patches(PATCH, n_evolved=n_evolved)
+    return PartialEvolutionSampler(ISING, patch=patch, dt=0.5, random_state=1, **options)
 
 
 def small_snapshots(n_samples: int, side: int) -> np.ndarray:
@@ -98,11 +102,11 @@ def one_snapshot(side: int) -> list[Row]:
     Each step holds what it is given and what it makes of it.
     """
     X = small_snapshots(1, side)
-    upsample = upsampler(relax_duration=None).fit_transform
+    upsample = upsampler(relaxation=None).fit_transform
     rows = [measured(f"upsample to {side}x{side}", side**2, upsample, X)[0]]
     steps: dict[str, Callable[[Any], Any]] = {
         "upsample and relax": upsampler().fit_transform,
-        "evolve 4 patches": sampler(n_patches_evolved=4).fit_transform,
+        "evolve 4 patches": sampler(n_evolved=4).fit_transform,
         "encode": PatchAutoencoder(ISING, n_closure=0).fit_transform,
     }
     for name, step in steps.items():

@@ -1,4 +1,15 @@
-"""Learn the macroscopic stochastic dynamics of large lattice systems from small simulations."""
+"""Learn the macroscopic stochastic dynamics of large lattice systems from small simulations.
+
+The way of the data, and the packages along it::
+
+    lattice, simulators     small snapshots                   Simulator.sample_initial, .simulate
+    sampling                large snapshots (Algorithm 1)     HierarchicalUpsampler
+                            snapshot pairs (Eqs. 3, 10)       PartialEvolutionSampler
+    closure                 macrostates z, their increments   PatchAutoencoder (Eqs. 1-3)
+    sde                     drift, diffusion, paths           PatchSDERegressor (Eqs. 4-7)
+    measures, plots         how good they are                 sklmacro.scoring, sklmacro.plots
+    persistence             files and searches that resume    save, load, Checkpointed
+"""
 
 import logging
 
@@ -11,21 +22,29 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.linear import Linear
+from sklmacro.sde.mlp import MLP
 from sklmacro.sde.onsager import OnsagerSDE
+from sklmacro.sde.polynomial import Polynomial
 from sklmacro.sde.regressor import PatchSDERegressor
+from sklmacro.training.training import Training
 
 __all__ = [
+    "MLP",
     "Checkpointed",
     "Convergence",
     "HierarchicalUpsampler",
+    "Linear",
     "LocalRelax",
     "OnsagerSDE",
     "PartialEvolutionSampler",
     "PatchAutoencoder",
     "PatchSDERegressor",
     "Patches",
+    "Polynomial",
     "SDEEnsemble",
     "StreamedPairs",
+    "Training",
     "load",
     "save",
 ]

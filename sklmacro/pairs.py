@@ -3,19 +3,23 @@
 from sklmacro.sampling.pairs import (
     common_fields,
     context_of,
+    has_moments,
     is_latent_pairs,
     is_snapshot_pairs,
     latent_pair_dtype,
     latent_pairs,
+    patch_cells,
     snapshot_pair_dtype,
 )
 
 __all__ = [
     "common_fields",
     "context_of",
+    "has_moments",
     "is_latent_pairs",
     "is_snapshot_pairs",
     "latent_pair_dtype",
     "latent_pairs",
+    "patch_cells",
     "snapshot_pair_dtype",
 ]

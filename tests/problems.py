@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklmacro.pairs import latent_pairs
-from sklmacro.sde.polynomial import monomials
+from sklmacro.sde.regressions import monomials
 
 
 def fixed_rng(seed):

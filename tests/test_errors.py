@@ -6,16 +6,21 @@ from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
+    LocalRelax,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
+    Polynomial,
+    Training,
 )
 from sklmacro.lattice import Lattice, PatchGrid
 from sklmacro.pairs import latent_pairs
 from sklmacro.scoring import PathScorer, ReferencePaths, mmd2
-from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey
+from sklmacro.simulators import CurieWeiss, EventCount, Ising, LinearChain, PredatorPrey
 
 ISING = Ising()
 SPINS = ISING.sample_initial(6, 8, random_state=0)
@@ -26,11 +31,16 @@ Z = np.random.default_rng(0).normal(size=(20, 2))
 LATENT_PAIRS = latent_pairs(Z, -Z, 0.1, n_patches=4)
 SQUARE = Lattice("square", (8, 8))
 TIMES = np.linspace(0, 1, 3)
+SHORT = Training(max_epochs=1)
 LINEAR = {"drift_model": "linear", "diffusion_model": "constant"}
 
 
 def upsample(X=SPINS, simulator=ISING, **params):
     return HierarchicalUpsampler(simulator, **params).fit_transform(X)
+
+
+def relax(X=SPINS, simulator=ISING, **params):
+    return upsample(X, simulator, relaxation=LocalRelax(**params))
 
 
 def evolve(X=SPINS, simulator=ISING, groups=None, **params):
@@ -40,6 +50,10 @@ def evolve(X=SPINS, simulator=ISING, groups=None, **params):
 def encode(X=SPINS, simulator=ISING, **params):
     params = {"n_closure": 0} | params
     return PatchAutoencoder(simulator, **params).fit(X)
+
+
+def trained(**training):
+    return MLP(training=Training(**training))
 
 
 def sde(X=LATENT_PAIRS, y=None, **params):
@@ -111,7 +125,7 @@ OWN = {
     ),
     "window too large": (
         lambda: ISING.advance(SPINS, duration=1.0, window=((0, 0), (9, 8))),
-        r"window of at most \(8, 8\) cells, but got \(9, 8\)",
+        r"box of at most \(8, 8\) cells, .*but got \(9, 8\)",
     ),
     "window beyond an open edge": (
         lambda: LinearChain().advance(CHAIN, duration=1.0, window=((6,), (4,))),
@@ -167,54 +181,59 @@ OWN = {
         "method to be one of 'simulator', 'replicate', 'linear', 'tile', 'shuffle', but got 'copy'",
     ),
     "interpolated spins": (
-        lambda: upsample(method="linear", relax_duration=None),
+        lambda: upsample(method="linear", relaxation=None),
         "real-valued snapshots .*int8",
     ),
+    "relaxation a word": (lambda: upsample(relaxation="fast"), "to be a LocalRelax, .*got 'fast'"),
     "relax both": (
-        lambda: upsample(relax_duration=1.0, relax_events=2.0),
-        "either relax_duration or relax_events",
+        lambda: relax(duration=1.0, n_events=2.0),
+        "either duration or n_events of LocalRelax",
     ),
     "relax by events of a chain": (
-        lambda: upsample(CHAIN, LinearChain(), relax_events=1.0),
+        lambda: relax(CHAIN, LinearChain(), n_events=1.0),
         "a duration for LinearChain",
     ),
-    "relax a word": (lambda: upsample(relax_duration="long"), "one of 'auto', but got 'long'"),
-    "relax below 0": (lambda: upsample(relax_duration=-1.0), "0 <= relax_duration, but got -1.0"),
-    "relax for NaN": (lambda: upsample(relax_duration=np.nan), "relax_duration .*but got nan"),
-    "relax range reversed": (lambda: upsample(relax_duration=(2.0, 1.0)), "relax_duration"),
-    "relax range from 0": (lambda: upsample(relax_duration=(0.0, 1.0)), "relax_duration"),
-    "relax range of three": (lambda: upsample(relax_duration=(1.0, 2.0, 3.0)), "relax_duration"),
-    "relax range of words": (lambda: upsample(relax_duration=("a", "b")), "relax_duration"),
-    "relax_passes 0": (lambda: upsample(relax_passes=0), "relax_passes .* at least 1"),
+    "relax for a word": (lambda: relax(duration="long"), "one of 'auto', but got 'long'"),
+    "relax below 0": (lambda: relax(duration=-1.0), "0 <= duration, but got -1.0"),
+    "relax for NaN": (lambda: relax(duration=np.nan), "duration .*but got nan"),
+    "relax range reversed": (lambda: relax(duration=(2.0, 1.0)), "duration .*low at most high"),
+    "relax range from 0": (lambda: relax(duration=(0.0, 1.0)), "0 < duration, but got 0.0"),
+    "relax range of three": (lambda: relax(duration=(1.0, 2.0, 3.0)), "duration to be a pair"),
+    "relax range of words": (lambda: relax(duration=("a", "b")), "0 < duration, but got 'a'"),
+    "relax in 0 passes": (lambda: relax(n_passes=0), "n_passes .* at least 1"),
     "relax stride above patch": (
-        lambda: upsample(relax_patch=4, relax_stride=5),
-        r"relax_stride of at most the patch's \(4, 4\) cells, but got \(5, 5\)",
+        lambda: relax(patch=4, stride=5),
+        r"stride of LocalRelax of at most the patch's \(4, 4\) cells, but got \(5, 5\)",
     ),
-    "relax boundary": (lambda: upsample(relax_boundary="open"), "one of 'ghost'.*but got 'open'"),
-    "relax buffer": (lambda: upsample(relax_buffer=2), "boundary='ghost' with buffer=2"),
+    "relax boundary": (lambda: relax(boundary="open"), "to be 'ghost', .*but got 'open'"),
+    "relax buffer below 0": (lambda: relax(boundary=-1), "width of a buffer, .*but got -1"),
     # partial evolution
     "patch that does not tile": (lambda: evolve(patch=3), "axis 0 takes 1, 2, 4 or 8 cells"),
     "patch above the lattice": (lambda: evolve(patch=16), "tile the lattice"),
     "unknown surroundings": (
         lambda: evolve(boundary="mirror"),
-        "boundary to be one of 'ghost', 'buffer', 'periodic', but got 'mirror'",
+        "boundary to be 'ghost', 'periodic', or the width of a buffer, .*but got 'mirror'",
     ),
-    "buffer without boundary": (lambda: evolve(buffer=2), "boundary='ghost' with buffer=2"),
-    "boundary without buffer": (lambda: evolve(boundary="buffer"), "'buffer' with buffer=0"),
-    "buffer below 0": (lambda: evolve(boundary="buffer", buffer=-1), "buffer .* at least 0"),
+    "buffer of no width": (lambda: evolve(boundary=0), "an integer of at least 1, but got 0"),
+    "buffer below 0": (lambda: evolve(boundary=-1), "an integer of at least 1, but got -1"),
     "more patches than there are": (
-        lambda: evolve(patch=4, n_patches_evolved=5),
-        "n_patches_evolved of at most K=4, .*but got 5",
+        lambda: evolve(patch=Patches(4, n_evolved=5)),
+        "n_evolved of at most K=4, .*but got 5",
     ),
-    "no patches": (lambda: evolve(n_patches_evolved=0), "n_patches_evolved .* at least 1"),
+    "no patches": (lambda: evolve(patch=Patches(n_evolved=0)), "n_evolved .* at least 1"),
     "dt 0": (lambda: evolve(dt=0.0), "0 < dt, but got 0.0"),
     "dt a word": (lambda: evolve(dt="short"), "dt to be one of 'auto', but got 'short'"),
-    "dt and events": (lambda: evolve(dt=1.0, n_events=3), "either duration or n_events"),
-    "no events": (lambda: evolve(n_events=0), "n_events .* at least 1, but got 0"),
-    "events of the chain": (lambda: evolve(CHAIN, LinearChain(), n_events=1), "got n_events=1"),
-    "unknown origins": (lambda: evolve(origins="all"), "origins to be one of .*but got 'all'"),
+    "no events": (lambda: evolve(dt=EventCount(0)), "events .* at least 1, but got 0"),
+    "events of the chain": (
+        lambda: evolve(CHAIN, LinearChain(), dt=EventCount(1)),
+        "got n_events=1",
+    ),
+    "unknown origins": (
+        lambda: evolve(patch=Patches(origins="all")),
+        "origins to be one of .*but got 'all'",
+    ),
     "random origins at an edge": (
-        lambda: evolve(CHAIN, LinearChain(), origins="random"),
+        lambda: evolve(CHAIN, LinearChain(), patch=Patches(origins="random")),
         "a periodic lattice for origins='random'",
     ),
     "unknown context": (
@@ -233,13 +252,13 @@ OWN = {
     "hidden no sequence": (lambda: encode(hidden=64), "hidden to be a sequence of .*got 64"),
     "hidden 0": (lambda: encode(hidden=(8, 0)), "hidden .* at least 1, but got 0"),
     "validation of everything": (
-        lambda: encode(validation_fraction=1.0),
+        lambda: encode(training=Training(validation_fraction=1.0)),
         "validation_fraction <= 0.9, but got 1.0",
     ),
-    "no epochs": (lambda: encode(max_epochs=0), "max_epochs .* at least 1"),
+    "no epochs": (lambda: encode(training=Training(max_epochs=0)), "max_epochs .* at least 1"),
     "autoencoder patch": (lambda: encode(patch=5), "tile the lattice"),
     "another patch than in fit": (
-        lambda: encode(n_closure=1, patch=8, max_epochs=1).transform(SNAPSHOT_PAIRS),
+        lambda: encode(n_closure=1, patch=8, training=SHORT).transform(SNAPSHOT_PAIRS),
         r"evolved patches of \(8, 8\) cells, as in fit, but got \(4, 4\)",
     ),
     "decode without a decoder": (
@@ -247,11 +266,11 @@ OWN = {
         "closure variables to decode, but got n_closure=0",
     ),
     "decode another dimension": (
-        lambda: encode(n_closure=1, max_epochs=1).inverse_transform(np.zeros((2, 2))),
+        lambda: encode(n_closure=1, training=SHORT).inverse_transform(np.zeros((2, 2))),
         r"macrostates of shape \(n_samples, 3\), but got \(2, 2\)",
     ),
     "decode NaN": (
-        lambda: encode(n_closure=1, max_epochs=1).inverse_transform(np.full((2, 3), np.nan)),
+        lambda: encode(n_closure=1, training=SHORT).inverse_transform(np.full((2, 3), np.nan)),
         "finite macrostates, but got 6",
     ),
     # SDEs: data
@@ -281,14 +300,20 @@ OWN = {
     "lam a word": (lambda: sde(lam="k"), "lam to be one of 'K', 'auto', but got 'k'"),
     "no lam in the pairs": (lambda: sde(lam="auto"), r"got pairs without one; .*n_joint=\.\.\."),
     "no lam in an array": (lambda: sde(Z, -Z, lam="auto"), "got an array without one"),
-    "one joint evolution": (lambda: evolve(patch=4, n_joint=1), "0, or of 5 to 6, .*but got 1"),
+    "one joint evolution": (
+        lambda: evolve(patch=Patches(4, n_joint=1)),
+        "0, or of 5 to 6, .*but got 1",
+    ),
     "lam beside moments": (
-        lambda: evolve(patch=4, moments=True, n_joint=5),
+        lambda: evolve(patch=Patches(4, n_joint=5), moments=True),
         "n_joint=0 with moments=True, but got n_joint=5; moments are those of dt -> 0",
     ),
-    "joint evolutions too many": (lambda: evolve(patch=4, n_joint=7), "5 to 6, .*but got 7"),
+    "joint evolutions too many": (
+        lambda: evolve(patch=Patches(4, n_joint=7)),
+        "5 to 6, .*but got 7",
+    ),
     "nothing changes jointly": (
-        lambda: evolve(0 * CHAIN, LinearChain(sigma=0.0, force=0.0), patch=4, n_joint=5),
+        lambda: evolve(0 * CHAIN, LinearChain(sigma=0.0, force=0.0), patch=Patches(4, n_joint=5)),
         "observables that change, but got none .*raise n_joint, dt",
     ),
     "lam missing": (lambda: sde(lam=None), "0 < lam, but got None"),
@@ -298,11 +323,14 @@ OWN = {
         "diffusion_model to be one of 'full', 'diagonal', 'constant', but got 'scalar'",
     ),
     "unknown drift": (lambda: sde(drift_model="net"), "drift_model to be one of"),
-    "degree 0": (lambda: sde(drift_model="polynomial", degree=0), "degree .* at least 1"),
+    "degree 0": (lambda: sde(drift_model=Polynomial(degree=0)), "degree .* at least 1"),
     "SDE dt 0": (lambda: sde(Z, -Z, dt=0.0), "0 < dt, but got 0.0"),
-    "SDE hidden": (lambda: sde(hidden="64"), "hidden to be a sequence .*but got '64'"),
-    "SDE batch": (lambda: sde(batch_size=2.5), "batch_size .*but got 2.5"),
-    "weight decay below 0": (lambda: sde(weight_decay=-1.0), "0 <= weight_decay, but got -1.0"),
+    "SDE hidden": (lambda: sde(drift_model=MLP("64")), "hidden to be a sequence .*but got '64'"),
+    "SDE batch": (lambda: sde(drift_model=trained(batch_size=2.5)), "batch_size .*but got 2.5"),
+    "weight decay below 0": (
+        lambda: sde(drift_model=trained(weight_decay=-1.0)),
+        "0 <= weight_decay, but got -1.0",
+    ),
     "bounds reversed": (lambda: sde(bounds=[(1.0, -1.0)]), "low < high .*but got .*1.0, -1.0"),
     "bounds of one number": (lambda: sde(bounds=[1.0]), "low < high .*but got .1.0."),
     "bounds no list": (lambda: sde(bounds=3), "low < high .*but got 3"),
@@ -410,9 +438,10 @@ def test_the_inputs_above_are_fine_without_the_flaw():
     """Negative control: nothing above fails for another reason."""
     upsample()
     upsample(CHAIN, LinearChain())
-    evolve(patch=4, n_patches_evolved=4, context=["temperature"], groups=np.arange(6))
+    relax(n_passes=2, patch=4, stride=4, boundary=1)
+    evolve(patch=Patches(4, n_evolved=4), context=["temperature"], groups=np.arange(6))
     evolve(FIELDS, PredatorPrey())
-    encode(n_closure=1, max_epochs=1).inverse_transform(np.zeros((2, 3)))
+    encode(n_closure=1, training=SHORT).inverse_transform(np.zeros((2, 3)))
     sde(bounds=[(-1, 1)] * 2).simulate(Z[0], 3, 0.1)
     sde(Z, -Z).predict(Z)
     conditioned().drift(Z, [1.0])

@@ -17,10 +17,13 @@ from threadpoolctl import ThreadpoolController
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
+    Training,
 )
 from sklmacro._base.workers import single_threaded
 from sklmacro.scoring import WORST_SCORE, PathScorer, ReferencePaths
@@ -46,10 +49,16 @@ def reference():
 
 
 def pipeline(simulator=ISING, memory=None, **closure):
-    closure = {"n_closure": 0, "max_epochs": 2, "hidden": (8,), "random_state": 2} | closure
+    training = Training(max_epochs=2)
+    closure = {"n_closure": 0, "training": training, "hidden": (8,), "random_state": 2} | closure
     return Pipeline(
         [
-            ("upsample", HierarchicalUpsampler(simulator, relax_duration=0.5, random_state=0)),
+            (
+                "upsample",
+                HierarchicalUpsampler(
+                    simulator, relaxation=LocalRelax(duration=0.5), random_state=0
+                ),
+            ),
             ("evolve", PartialEvolutionSampler(simulator, patch=8, dt=0.5, random_state=1)),
             ("closure", PatchAutoencoder(simulator, **closure)),
             (
@@ -97,12 +106,8 @@ def test_successive_halving_finds_the_same_lam(reference):
     assert found.cv_results_["n_resources"][rows].tolist() == [80, 80, 80]
 
 
-@pytest.mark.parametrize(
-    "grid",
-    [{"sde__lam": ["K", 1.0, 16.0]}, {"closure__n_closure": [0, 1], "sde__lam": ["K", 2.0]}],
-    ids=["lam", "n_closure"],
-)
-def test_a_search_does_not_depend_on_the_workers(small, reference, grid):
+def test_a_search_does_not_depend_on_the_workers(small, reference):
+    grid = {"closure__n_closure": [0, 1], "sde__lam": ["K", 2.0]}
     one, two = (
         search(pipeline(), grid, reference, n_jobs=n_jobs, refit=False).fit(small, groups=GROUPS)
         for n_jobs in (1, 2)
@@ -130,8 +135,8 @@ def test_candidates_of_different_dimension_compare(small, reference):
 def test_a_threaded_search_is_the_same(small, reference):
     """Threads share torch's global generator and the thread count of BLAS."""
     grid = {"closure__n_closure": [1, 2]}
-    pipe = pipeline(max_epochs=3)
-    pipe.set_params(sde=OnsagerSDE(max_epochs=2, hidden=(8,), random_state=3))
+    pipe = pipeline(training=Training(max_epochs=3))
+    pipe.set_params(sde=OnsagerSDE(training=Training(max_epochs=2), hidden=(8,), random_state=3))
     serial = search(pipe, grid, reference, refit=False).fit(small, groups=GROUPS)
     with parallel_config("threading", n_jobs=4):
         threaded = search(pipe, grid, reference, refit=False).fit(small, groups=GROUPS)
@@ -177,12 +182,12 @@ SIMULATORS = {
 def test_samples_do_not_depend_on_the_workers(name):
     simulator, cells, patch = SIMULATORS[name]
     X = simulator.sample_initial(7, cells, random_state=0)
-    options = {"random_state": 3, "relax_duration": 0.1, "n_repeats": 2}
+    options = {"random_state": 3, "relaxation": LocalRelax(duration=0.1), "n_repeats": 2}
     runs = []
     for n_jobs in (1, 2, 4):
         up = HierarchicalUpsampler(simulator, n_jobs=n_jobs, **options).fit_transform(X)
         sampler = PartialEvolutionSampler(
-            simulator, patch=patch, dt=0.1, n_patches_evolved=2, n_jobs=n_jobs, random_state=4
+            simulator, patch=Patches(patch, n_evolved=2), dt=0.1, n_jobs=n_jobs, random_state=4
         )
         runs.append((up, sampler.fit_transform(up)))
     for up, pairs in runs[1:]:
@@ -194,7 +199,9 @@ def test_samples_do_not_depend_on_the_workers(name):
 
 def test_fits_in_threads_are_the_fits_one_by_one():
     z = np.random.default_rng(0).normal(size=(64, 2))
-    models = [OnsagerSDE(max_epochs=2, hidden=(8,), random_state=k) for k in range(8)]
+    models = [
+        OnsagerSDE(training=Training(max_epochs=2), hidden=(8,), random_state=k) for k in range(8)
+    ]
 
     def drift(model):
         return clone(model).fit(z, -z).drift(z)
@@ -225,9 +232,11 @@ def test_inputs_are_only_read(name, held, tmp_path):
     simulator, cells, patch = SIMULATORS[name]
     X = simulator.sample_initial(12, cells, random_state=0)
     steps = [
-        HierarchicalUpsampler(simulator, relax_duration=0.1, random_state=0),
+        HierarchicalUpsampler(simulator, relaxation=LocalRelax(duration=0.1), random_state=0),
         PartialEvolutionSampler(simulator, patch=patch, dt=0.1, random_state=0),
-        PatchAutoencoder(simulator, n_closure=1, max_epochs=1, hidden=(4,), random_state=0),
+        PatchAutoencoder(
+            simulator, n_closure=1, training=Training(max_epochs=1), hidden=(4,), random_state=0
+        ),
         PatchSDERegressor(drift_model="linear", diffusion_model="constant"),
     ]
     for step in steps:

@@ -28,7 +28,7 @@ small = alloy.simulate(alloy.sample_initial(20, 8, random_state=0), times, rando
 small = small.swapaxes(0, 1).reshape(-1, *small.shape[2:])  # in the order of time
 runs = np.tile(np.arange(20), 16)
 upsampler = skm.HierarchicalUpsampler(
-    alloy, factor=2, nearby=10, relax_duration=200 * jump, random_state=2
+    alloy, factor=2, nearby=10, relaxation=skm.LocalRelax(duration=200 * jump), random_state=2
 )
 large = upsampler.fit_transform(small)
 
@@ -41,7 +41,7 @@ large = upsampler.fit_transform(small)
 
 dt = 3000 * jump
 sampler = skm.PartialEvolutionSampler(
-    alloy, patch=8, dt=dt, boundary="buffer", buffer=2, n_patches_evolved=2, random_state=3
+    alloy, patch=skm.Patches(8, n_evolved=2), dt=dt, boundary=2, random_state=3
 ).fit(large)
 pairs = skm.PatchAutoencoder(alloy, n_closure=0).fit_transform(sampler.transform(large, runs))
 pairs["dt"] /= dt

@@ -32,20 +32,18 @@ floor = np.mean([mean_path_error(q[::2], q[1::2]) for q in truth])
 
 small = spde.simulate(spde.sample_initial(40, 100, random_state=0), np.arange(0.0, 16.0, 0.75),
                       random_state=0).reshape(-1, 100, 2)  # fmt: skip
-large = skm.HierarchicalUpsampler(spde, relax_duration=None, random_state=0).fit_transform(small)
-sampler = skm.PartialEvolutionSampler(spde, patch=40, moments=True, n_patches_evolved=5)
+large = skm.HierarchicalUpsampler(spde, relaxation=None, random_state=0).fit_transform(small)
+sampler = skm.PartialEvolutionSampler(spde, patch=skm.Patches(40, n_evolved=5), moments=True)
 pairs = sampler.fit_transform(large)
 
 predicted, errors = {}, {}
 for n_closure in (0, 1, 2, 3):
     closure = skm.PatchAutoencoder(
-        spde, n_closure=n_closure, hidden=(), lr=5e-3, max_epochs=15, max_patches=8000,
-        random_state=0,
+        spde, n_closure=n_closure, hidden=(), training=skm.Training(lr=5e-3, max_epochs=15),
+        max_patches=8000, random_state=0,
     )  # fmt: skip
     latent = closure.fit_transform(pairs)
-    sde = skm.PatchSDERegressor(drift_model="polynomial", degree=2, diffusion_model="constant").fit(
-        latent
-    )
+    sde = skm.PatchSDERegressor(drift_model="polynomial", diffusion_model="constant").fit(latent)
     paths = sde.simulate(closure.transform(starts), 1500, 0.01, n_paths=100, store_every=25,
                          random_state=2)[..., :2]  # fmt: skip
     predicted[n_closure] = paths.reshape(2, 100, *paths.shape[1:])

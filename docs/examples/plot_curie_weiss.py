@@ -35,12 +35,12 @@ field = np.tanh((grid + h) / T)
 fits = {}
 for name, options in {
     "moments": {"moments": True},
-    "increments, dt = 0.05": {"dt": 0.05, "n_patches_evolved": 16},
-    "increments, dt = 0.5": {"dt": 0.5, "n_patches_evolved": 16},
+    "increments, dt = 0.05": {"dt": 0.05, "patch": skm.Patches(8, n_evolved=16)},
+    "increments, dt = 0.5": {"dt": 0.5, "patch": skm.Patches(8, n_evolved=16)},
 }.items():
-    sampler = skm.PartialEvolutionSampler(model, patch=8, random_state=0, **options)
+    sampler = skm.PartialEvolutionSampler(model, random_state=0, **{"patch": 8} | options)
     pairs = skm.PatchAutoencoder(model, n_closure=0).fit_transform(sampler.fit_transform(X))
-    fits[name] = skm.PatchSDERegressor(drift_model="polynomial", degree=6).fit(pairs)
+    fits[name] = skm.PatchSDERegressor(drift_model=skm.Polynomial(degree=6)).fit(pairs)
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
 axes[0].plot(grid, field - grid, "k", lw=3, alpha=0.3, label="exact")

@@ -42,4 +42,4 @@ ratio = plateau.diffusion[-1] / plateau.diffusion[0]
 for name, value in zip(plateau.names, ratio, strict=True):
     print(f"{name}: diffusion at 1000 jumps over that of dt -> 0: {value:.2f}")
 
-PlateauDisplay(plateau, time_label="dt [s]").plot(relative=True)
+PlateauDisplay(plateau).plot(relative=True, time_label="dt [s]")

@@ -21,8 +21,9 @@ def learn(seed):
     """Return an ensemble fitted to increments along 100 trajectories."""
     X = chain.sample_initial(100, 60, random_state=seed)
     X = chain.simulate(X, np.arange(10) * 2.0, random_state=seed).reshape(-1, 60)
-    sampler = skm.PartialEvolutionSampler(chain, patch=20, dt=0.1, n_patches_evolved=3,
-                                          random_state=seed).fit(X)  # fmt: skip
+    sampler = skm.PartialEvolutionSampler(
+        chain, patch=skm.Patches(20, n_evolved=3), dt=0.1, random_state=seed
+    ).fit(X)
     pairs = sampler.transform(X, groups=np.repeat(np.arange(100), 10))
     latent = skm.PatchAutoencoder(chain, n_closure=0).fit_transform(pairs)
     sde = skm.PatchSDERegressor(drift_model="linear", diffusion_model="constant")

@@ -33,7 +33,7 @@ def moments_of(states, groups):
     """Return latent pairs of M alone, of all 8x8 patches of the states."""
     n_patches = (states.shape[1] // 8) ** 2
     sampler = skm.PartialEvolutionSampler(
-        ising, patch=8, moments=True, n_patches_evolved=n_patches
+        ising, patch=skm.Patches(8, n_evolved=n_patches), moments=True
     ).fit(states)
     pairs = skm.PatchAutoencoder(ising, n_closure=0).fit_transform(
         sampler.transform(states, groups)
@@ -53,17 +53,22 @@ learned = []
 for L in sizes:
     if L > 8:
         X = skm.HierarchicalUpsampler(
-            ising, factor=2, relax_patch=8, relax_duration=8.0, relax_passes="converged",
+            ising,
+            factor=2,
+            relaxation=skm.LocalRelax(duration=8.0, n_passes="converged", patch=8),
             random_state=L,
-        ).fit_transform(X)  # fmt: skip
+        ).fit_transform(X)
     states, found = X, []
     for k in range(25):
         further = skm.HierarchicalUpsampler(
-            ising, factor=1, relax_patch=8, relax_duration=6.0, random_state=100 * L + k
+            ising,
+            factor=1,
+            relaxation=skm.LocalRelax(duration=6.0, patch=8),
+            random_state=100 * L + k,
         )
         states = further.fit_transform(states)
         found.append(moments_of(states, np.arange(300)))
-    sde = skm.PatchSDERegressor(drift_model="polynomial", degree=9, parity=(-1,))
+    sde = skm.PatchSDERegressor(drift_model=skm.Polynomial(degree=9), parity=(-1,))
     ensemble = skm.SDEEnsemble(sde, n_members=12, random_state=0).fit(np.concatenate(found))
     values = [mean_magnetisation(member) for member in ensemble.members_]
     learned.append((np.mean(values), np.std(values, ddof=1)))
@@ -89,8 +94,8 @@ fig, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for k, (name, values) in enumerate({"direct": direct, "learned": learned}.items()):
     mean, error = np.array(values).T
     exponent = power_law(sizes, mean, error)
-    ScalingDisplay(np.full(3, T), sizes, mean, error, Tc=T, exponent=-1 / 8, label="<|M|>").plot(
-        ax, kind="size", name=name, style=k
+    ScalingDisplay(T, sizes, mean, error, exponent=-1 / 8).plot(
+        ax, kind="size", name=name, style=k, label="<|M|>"
     )
     print(f"{name}: <|M|> " + ", ".join(f"{m:.3f} +- {e:.3f}" for m, e in values)
           + f"; beta/nu = {-exponent.value:.3f} +- {exponent.error:.3f}")  # fmt: skip

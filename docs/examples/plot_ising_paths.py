@@ -26,13 +26,13 @@ ising = Ising(temperature=2.5, field=0.1)
 small = ising.sample_initial(1500, 16, random_state=0)
 model = make_pipeline(
     skm.HierarchicalUpsampler(
-        ising, factor=4, method="shuffle", relax_duration=(0.004, 3.0), relax_passes=16,
-        random_state=0,
+        ising, factor=4, method="shuffle", random_state=0,
+        relaxation=skm.LocalRelax(duration=(0.004, 3.0), n_passes=16),
     ),
-    skm.PartialEvolutionSampler(ising, patch=16, moments=True, n_patches_evolved=16),
+    skm.PartialEvolutionSampler(ising, patch=skm.Patches(16, n_evolved=16), moments=True),
     skm.PatchAutoencoder(ising, n_closure=0),
     skm.PatchSDERegressor(
-        drift_model="polynomial", degree="auto", bounds=ising.observable_bounds, random_state=0
+        drift_model=skm.Polynomial(degree="auto"), bounds=ising.observable_bounds, random_state=0
     ),
 ).fit(small)  # fmt: skip
 sde = model[-1]
@@ -71,7 +71,7 @@ paths = sde.simulate(z0, n_steps=400, dt=0.25, store_every=8, random_state=3)
 
 groups = np.repeat(np.arange(4), 100)
 TrajectoryDisplay.from_predictions(
-    truth, paths, times=times, groups_true=groups, groups_pred=groups, simulator=ising,
+    truth, paths, times=times, groups_true=groups, groups_pred=groups, labels=ising,
     time_label="time [sweeps]",
 )  # fmt: skip
 

@@ -29,9 +29,14 @@ small = spde.simulate(spde.sample_initial(50, 100, random_state=0), times, rando
 groups = np.repeat(np.arange(50), len(times))
 sampler = skm.PartialEvolutionSampler(spde, patch=40, moments=True, random_state=0)
 closure = skm.PatchAutoencoder(
-    spde, n_closure=2, hidden=(), lr=5e-3, max_patches=10_000, max_epochs=10, random_state=0
+    spde,
+    n_closure=2,
+    hidden=(),
+    training=skm.Training(lr=5e-3, max_epochs=10),
+    max_patches=10_000,
+    random_state=0,
 )
-upsampler = skm.HierarchicalUpsampler(spde, factor=2, relax_duration=None, random_state=0)
+upsampler = skm.HierarchicalUpsampler(spde, factor=2, relaxation=None, random_state=0)
 large = upsampler.fit_transform(small.reshape(-1, 100, 2))
 pairs = closure.fit_transform(sampler.fit(large).transform(large, groups))
 

@@ -17,9 +17,10 @@ chain = LinearChain(gamma=0.1, kappa=1.0, force=15.0, sigma=1.0)
 exact = np.array([-0.1, 15.0 / 100, 1.0 / np.sqrt(100)])
 
 
-def learn(X, seed, **options):
+def learn(X, seed, n_evolved=1, **options):
     """Return (a, b, c) learned from snapshots X of a chain."""
-    sampler = skm.PartialEvolutionSampler(chain, patch=10, random_state=seed, **options)
+    patch = skm.Patches(10, n_evolved=n_evolved)
+    sampler = skm.PartialEvolutionSampler(chain, patch=patch, random_state=seed, **options)
     pairs = skm.PatchAutoencoder(chain, n_closure=0).fit_transform(sampler.fit_transform(X))
     sde = skm.PatchSDERegressor(drift_model="linear", diffusion_model="constant").fit(pairs)
     b, a_plus_b = sde.drift([[0.0], [1.0]])[:, 0]
@@ -32,7 +33,7 @@ def learn(X, seed, **options):
 ways = {
     "increments, one patch": {"dt": 0.05},
     "moments, one patch": {"moments": True},
-    "moments, all patches": {"moments": True, "n_patches_evolved": 10},
+    "moments, all patches": {"moments": True, "n_evolved": 10},
 }
 found = {name: [] for name in [*ways, "small chain"]}
 times = np.linspace(0.0, 20.0, 21)

@@ -4,7 +4,7 @@ LocalRelax: are upsampled snapshots good enough?
 
 Upsampling may keep the law of the magnetisation of the small system, but at given M the large
 snapshots must be those of the large system. ``fidelity`` compares upsampled with directly simulated
-ones, in standard errors; ``relax_passes="converged"`` finds out by itself how long to relax.
+ones, in standard errors; ``n_passes="converged"`` finds out by itself how long to relax.
 """
 
 import matplotlib.pyplot as plt
@@ -29,14 +29,14 @@ direct, _ = ising.advance(ising.sample_initial(800, 32, random_state=1), duratio
 # square lattice every site is visited four times a pass.
 
 ways = {
-    "none": {"relax_duration": None},
-    "4 sweeps": {"relax_duration": 1.0},
-    "16 sweeps": {"relax_duration": 4.0},
-    "converged": {"relax_duration": 4.0, "relax_passes": "converged"},
+    "none": None,
+    "4 sweeps": skm.LocalRelax(duration=1.0),
+    "16 sweeps": skm.LocalRelax(duration=4.0),
+    "converged": skm.LocalRelax(duration=4.0, n_passes="converged"),
 }
 compared = {}
-for name, options in ways.items():
-    upsampler = skm.HierarchicalUpsampler(ising, factor=2, random_state=2, **options)
+for name, relaxation in ways.items():
+    upsampler = skm.HierarchicalUpsampler(ising, relaxation=relaxation, random_state=2)
     large = upsampler.fit_transform(small)
     compared[name] = fidelity(ising, large, direct, parity=True)
     z = ", ".join(

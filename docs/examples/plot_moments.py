@@ -24,16 +24,17 @@ X, _ = ising.advance(X, duration=2.0, random_state=0)
 # lattice (``Simulator.moments``), fitted in the same way.
 
 
-def pairs_of(rows, **options):
-    sampler = skm.PartialEvolutionSampler(ising, patch=16, random_state=1, **options)
+def pairs_of(rows, n_evolved=1, **options):
+    patch = skm.Patches(16, n_evolved=n_evolved)
+    sampler = skm.PartialEvolutionSampler(ising, patch=patch, random_state=1, **options)
     return skm.PatchAutoencoder(ising, n_closure=0).fit_transform(sampler.fit_transform(rows))
 
 
 def fit(pairs):
-    return skm.PatchSDERegressor(drift_model="polynomial", degree=3).fit(pairs)
+    return skm.PatchSDERegressor(drift_model=skm.Polynomial(degree=3)).fit(pairs)
 
 
-whole = fit(pairs_of(X, moments=True, n_patches_evolved=4))
+whole = fit(pairs_of(X, n_evolved=4, moments=True))
 z = ising.observe(X)[::4]
 truth = whole.drift(z)[:, 0]
 size = np.sqrt(np.mean(truth**2))

@@ -82,13 +82,13 @@ contact = Contact(beta=3.0)
 small = contact.sample_initial(600, 12, random_state=0)
 model = make_pipeline(
     skm.HierarchicalUpsampler(
-        contact, factor=4, method="shuffle", relax_duration=(0.02, 0.5), relax_passes=4,
-        random_state=0,
+        contact, factor=4, method="shuffle", random_state=0,
+        relaxation=skm.LocalRelax(duration=(0.02, 0.5), n_passes=4),
     ),
-    skm.PartialEvolutionSampler(contact, patch=12, moments=True, n_patches_evolved=16),
+    skm.PartialEvolutionSampler(contact, patch=skm.Patches(12, n_evolved=16), moments=True),
     skm.PatchAutoencoder(contact, n_closure=0),
     skm.PatchSDERegressor(
-        drift_model="polynomial", degree=4, bounds=contact.observable_bounds, random_state=0
+        drift_model=skm.Polynomial(degree=4), bounds=contact.observable_bounds, random_state=0
     ),
 ).fit(small)  # fmt: skip
 
@@ -106,4 +106,4 @@ paths = model[-1].simulate(z0, n_steps=310, dt=0.05, store_every=10, random_stat
 print(f"relative error of the mean path {mean_path_error(paths, truth):.1e}")
 print(f"truth against itself {mean_path_error(truth[::2], truth[1::2]):.1e}")
 
-TrajectoryDisplay.from_predictions(truth, paths, times=times, simulator=contact)
+TrajectoryDisplay.from_predictions(truth, paths, times=times, labels=contact)

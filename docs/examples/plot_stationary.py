@@ -46,7 +46,7 @@ pairs = latent_pairs(
     pairs["z"][:, :1], pairs["dz"][:, :1], cov=pairs["cov"][:, :1, :1], **common_fields(pairs)
 )
 sde = skm.PatchSDERegressor(
-    drift_model="polynomial", degree=9, parity=(-1,), bounds=ising.observable_bounds[:1]
+    drift_model=skm.Polynomial(degree=9), parity=(-1,), bounds=ising.observable_bounds[:1]
 )
 ensemble = skm.SDEEnsemble(sde, n_members=10, random_state=0).fit(pairs)
 

@@ -1,1 +1,12 @@
-"""."""
+"""Stage 3: closure variables, learned from patches of snapshots.
+
+In come snapshots or snapshot pairs. Out come macrostates z = (z*, zhat), observables and closures,
+and latent pairs for the SDE:
+
+    zhat(x) = (1/K) sum_I phihat(x_I)                                   Eq. 1
+    loss    = E |psi(phi*(x_I), phihat(x_I)) - x_I|^2                   Eq. 2
+    dz      = phi(x_{t+dt,I}) - phi(x_{t,I})                            Eqs. 3, 9, 10
+
+`autoencoder` is the estimator and `codec` its encoder and decoder, made of `nets`; `moments` gives
+the mean and covariance of dz as dt -> 0, and `streaming` runs stages 1 to 3 batch by batch.
+"""

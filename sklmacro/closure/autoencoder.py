@@ -1,4 +1,4 @@
-"""Closure variables: what the observables leave out, found by an autoencoder of patches.
+"""Closure variables: what the observables leave out, learned by an autoencoder of patches.
 
     zhat(x) = (1/K) sum_I phihat(x_I)                                    (Eq. 1)
     loss    = E |psi(phi*(x_I), phihat(x_I)) - x_I|^2                    (Eq. 2)
@@ -12,10 +12,9 @@ dz = phi(x_{t+dt,I}) - phi(x_t) (Eq. 9).
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -25,7 +24,6 @@ from sklmacro._base.checks import (
     check_finite,
     check_integer,
     check_numbers,
-    check_real,
     check_widths,
 )
 from sklmacro._base.estimators import (
@@ -35,9 +33,10 @@ from sklmacro._base.estimators import (
     begin_fit,
     with_callbacks,
 )
-from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
-from sklmacro.checkpoint.checkpoint import of_fit
-from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, fit_codec
+from sklmacro._base.roles import Roles
+from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
+from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, PatchForm, fit_codec
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
@@ -51,11 +50,14 @@ from sklmacro.sampling.pairs import (
     patches_before,
 )
 from sklmacro.simulators import Simulator, resolve_simulator
-from sklmacro.training.loop import held_out_rows
+from sklmacro.training.loop import Run, held_out_rows
+from sklmacro.training.training import Training, as_training, former_names
+
+TRAINING = Training(max_epochs=20, batch_size=256, patience=10)  # of encoder and decoder
 
 
-class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
-    """Find closure variables beside the simulator's observables (Eqs. 1-3, 9-10).
+class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
+    """Closure variables that complete the simulator's observables (Eqs. 1-3, 9-10).
 
     Parameters
     ----------
@@ -77,20 +79,14 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         Hidden layers of the dense nets.
     max_patches : int, default=50_000
         Largest number of patches to train on, drawn at random.
-    max_epochs, batch_size, lr : default=20, 256, 2e-3
-        Training by AdamW; the learning rate falls along a cosine.
-    validation_fraction : float, default=0.1
-        Part of the groups held out for early stopping.
-    patience : int, default=10
-        Epochs without a better held-out loss after which training stops.
-    device : str, default="cpu"
-        Where torch computes.
+    training : Training, default=None
+        How encoder and decoder are trained; None stands for `Training()`.
     random_state : None, int, RandomState or Generator, default=None
         Seed of patches, weights and batches.
     verbose : bool, default=False
         Show progress with the time left.
     checkpoint_dir : str or Path, default=None
-        Folder in which the training keeps its state, as in `PatchSDERegressor`.
+        Folder in which the training saves its state, as in `PatchSDERegressor`.
 
     Attributes
     ----------
@@ -109,12 +105,13 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     Examples
     --------
-    >>> from sklmacro import PartialEvolutionSampler, PatchAutoencoder
+    >>> from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Training
     >>> from sklmacro.simulators import PredatorPrey
     >>> spde = PredatorPrey()
     >>> X = spde.sample_initial(50, 40, random_state=0)
     >>> pairs = PartialEvolutionSampler(spde, patch=10, random_state=0).fit_transform(X)
-    >>> closure = PatchAutoencoder(spde, n_closure=1, max_epochs=2, random_state=0)
+    >>> training = Training(max_epochs=2)
+    >>> closure = PatchAutoencoder(spde, n_closure=1, training=training, random_state=0)
     >>> closure.fit_transform(pairs)["z"].shape
     (50, 3)
     """
@@ -125,6 +122,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
     codec_: PatchCodec
     history_: list[dict[str, float]]
     n_features_in_: int
+    roles: ClassVar = {"training": as_training}
+    former: ClassVar = former_names()
 
     def __init__(
         self,
@@ -137,12 +136,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         n_events_encoded: int | None = None,
         hidden: Sequence[int] = (128, 64),
         max_patches: int = 50_000,
-        max_epochs: int = 20,
-        batch_size: int = 256,
-        lr: float = 2e-3,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        device: str = "cpu",
+        training: Training | None = None,
         random_state: Any = None,
         verbose: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -155,12 +149,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         self.n_events_encoded = n_events_encoded
         self.hidden = hidden
         self.max_patches = max_patches
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.device = device
+        self.training = training
         self.random_state = random_state
         self.verbose = verbose
         self.checkpoint_dir = checkpoint_dir
@@ -185,7 +174,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
             If X is neither, the patches do not tile the snapshots, a parameter does not fit, or
             `checkpoint_dir` has another fit.
         """
-        self._validate_parameters()
+        self.check_parameters()
         self.simulator_ = resolve_simulator(self.simulator)
         snapshots = self._snapshots(X, reset=True)
         lattice = self.simulator_.lattice(snapshots.shape[1:])
@@ -196,10 +185,12 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
             cells = patch_cells(X, lattice.ndim)
         self.grid_ = PatchGrid(lattice, cells)
         self.n_latent_ = self.simulator_.n_observables + self.n_closure
-        task = begin_fit(self, X, y, n_tasks=self.max_epochs if self.n_closure else 0)
+        task = begin_fit(self, X, y, n_tasks=self._training().max_epochs if self.n_closure else 0)
         if self.n_closure:
             groups = X["group"] if is_snapshot_pairs(X) else np.arange(len(snapshots))
-            self._train(snapshots, np.asarray(groups), task)
+            groups = np.asarray(groups)
+            with resume_method(self, "fit", X=snapshots, groups=groups) as (checkpoint, entropy):
+                self._train(snapshots, groups, task, checkpoint, entropy)
         task.end(fitted=dict)
         return self
 
@@ -221,11 +212,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         z = self._macrostates(snapshots)
         if not is_snapshot_pairs(X):
             return self._as_table(z, self.get_feature_names_out())
-        if has_moments(X):
-            dz, cov = self._moments(X)
-            return latent_pairs(z, dz, cov=cov, **common_fields(X))
-        dz = self._increments(X, z)
-        return latent_pairs(z, dz, **common_fields(X))
+        dz, cov = self._moments(X) if has_moments(X) else (self._increments(X, z), None)
+        return latent_pairs(z, dz, cov=cov, **common_fields(X))
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Return snapshots (n_samples, *snapshot shape) decoded from macrostates.
@@ -254,7 +242,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the components of z: the observables, then closure0, closure1 ...
 
-        An observable with a unit has it behind its name, as in "length [nm]".
+        An observable with a unit has it after its name, as in "length [nm]".
         """
         check_is_fitted(self)
         closures = [f"closure{k}" for k in range(self.n_closure)]
@@ -328,36 +316,38 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         """Return phi*(x_{t,I}), mean over the evolved patches."""
         observe = self.simulator_.observe_window
         rows = zip(pairs["x"], pairs["origin"].tolist(), strict=True)
-        found = [[observe(x, Window(tuple(o), cells)) for o in origins] for x, origins in rows]
-        return np.mean(found, axis=1)
+        values = [[observe(x, Window(tuple(o), cells)) for o in origins] for x, origins in rows]
+        return np.mean(values, axis=1)
 
-    def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:
+    def _train(
+        self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask,
+        checkpoint: Checkpoint | None, entropy: int,
+    ) -> None:  # fmt: skip
         """Draw patches at random and train encoder and decoder on them."""
-        simulator, grid = self.simulator_, self.grid_
-        checkpoint, entropy = of_fit(self, {"X": snapshots, "groups": groups})
+        simulator, grid, training = self.simulator_, self.grid_, self._training()
         rng = stream(entropy, Stage.SPLIT)
         n_all = len(snapshots) * grid.n_patches
         chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))
         sample, number = np.divmod(chosen, grid.n_patches)
         windows = [(tuple(o.tolist()), grid.cells) for o in grid.origins]
         boxes = [grid.lattice.window(*window) for window in windows]
-        drawn = list(zip(sample, number, strict=True))
-        patches = np.stack([snapshots[s][boxes[k]] for s, k in drawn])
+        places = list(zip(sample, number, strict=True))
+        patches = np.stack([snapshots[s][boxes[k]] for s, k in places])
         observables = np.stack(
-            [simulator.observe_window(snapshots[s], windows[k]) for s, k in drawn]
+            [simulator.observe_window(snapshots[s], windows[k]) for s, k in places]
         )
         dense = grid.lattice.ndim == 1 if self.encoder == "auto" else self.encoder == "dense"
-        self.codec_ = fit_codec(
-            patches, observables,
-            held_out_rows(groups[sample], self.validation_fraction, rng),
-            kind="dense" if dense else "conv", n_axes=grid.lattice.ndim,
-            n_closure=self.n_closure, two_valued=simulator.two_valued,
-            n_fields=simulator.n_fields, hidden=tuple(self.hidden),
-            seed=stream_seed(entropy, Stage.TRAIN), max_epochs=self.max_epochs,
-            batch_size=self.batch_size, lr=self.lr, patience=self.patience, device=self.device,
-            verbose=self.verbose, checkpoint=checkpoint, task=task,
+        form = PatchForm(
+            grid.lattice.ndim, simulator.n_fields, simulator.two_valued,
+            "dense" if dense else "conv", self.n_closure, tuple(self.hidden),
         )  # fmt: skip
+        rows = held_out_rows(groups[sample], training.validation_fraction, rng)
+        run = Run(entropy, self.verbose, checkpoint, task)
+        self.codec_ = fit_codec(patches, observables, rows, form, training, run)
         self.history_ = self.codec_.history
+
+    def _training(self) -> Training:
+        return TRAINING.complete(self.training)
 
     # Checks ---------------------------------------------------------------------------------------
 
@@ -381,17 +371,16 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, BaseEstimator):
         axes = zip(shape, cells, strict=False)
         return len(shape) >= len(cells) and all(n % c == 0 for n, c in axes)
 
-    def _validate_parameters(self) -> None:
+    def check_parameters(self) -> None:
+        """Raise ValueError unless the parameters make sense."""
         check_integer(self.n_closure, "n_closure", low=0)
         check_choice(self.encoder, "encoder", ("auto", "dense", "conv"))
         check_choice(self.increments, "increments", ("patch", "naive"))
         check_widths(self.hidden, "hidden")
         if self.n_events_encoded is not None:
             check_integer(self.n_events_encoded, "n_events_encoded", low=1)
-        for name in ("max_patches", "max_epochs", "batch_size", "patience"):
-            check_integer(getattr(self, name), name, low=1)
-        check_real(self.lr, "lr", low=0.0, strict=True)
-        check_real(self.validation_fraction, "validation_fraction", low=0.0, high=0.9)
+        check_integer(self.max_patches, "max_patches", low=1)
+        self._training().check()
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

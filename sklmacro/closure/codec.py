@@ -10,7 +10,6 @@ out with mean 0 and standard deviation 1 over the training patches.
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from torch.nn import functional
 
 from sklmacro._base.workers import single_threaded
 from sklmacro.closure.nets import PatchAutoencoderNet
-from sklmacro.training.loop import train
+from sklmacro.training.loop import Run, train
+from sklmacro.training.training import Training
 
 ENCODE_BATCH = 8192  # patches encoded at a time
 # Patches are encoded by multiples of so many. Vector kernels treat what is left over in another way
@@ -59,7 +59,7 @@ class PatchCodec:
     net : PatchAutoencoderNet
     patch_shape : tuple of int
     n_axes : int
-        Axes of cells; the axes behind them become channels.
+        Axes of cells; the axes after them become channels.
     two_valued : bool
     observables, fields, closures : Standardizer
         Of the observables, of the fields, and of the encoder's raw output.
@@ -107,19 +107,54 @@ class PatchCodec:
         return raw[:n].cpu().numpy().astype(float)
 
 
+@dataclass(frozen=True)
+class PatchForm:
+    """What patches are, and the nets that encode and decode them.
+
+    Attributes
+    ----------
+    n_axes, n_fields : int
+        Axes of cells, and fields per site.
+    two_valued : bool
+        Whether states are -1 and +1.
+    kind : {"dense", "conv"}
+        Encoder. Convolutions run in single precision, where they are several times as fast.
+    n_closure : int
+        Closures.
+    hidden : sequence of int
+        Hidden layers.
+    """
+
+    n_axes: int
+    n_fields: int
+    two_valued: bool
+    kind: str
+    n_closure: int
+    hidden: Sequence[int]
+
+
+class Reconstruction(nn.Module):
+    """Loss of Eq. 2, mean over a batch: (patch, observables) -> scalar."""
+
+    def __init__(self, net: PatchAutoencoderNet, two_valued: bool):
+        super().__init__()
+        self.net, self.two_valued = net, two_valued
+
+    def forward(self, patch: Tensor, observables: Tensor) -> Tensor:
+        """Return the squared error, or the cross entropy of two values."""
+        decoded, target = self.net(patch, observables), patch.flatten(1)
+        if self.two_valued:
+            return functional.binary_cross_entropy_with_logits(decoded, (target + 1) / 2)
+        return functional.mse_loss(decoded, target)
+
+
 def fit_codec(
     patches: np.ndarray,
     observables: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
-    *,
-    kind: str,
-    n_axes: int,
-    n_closure: int,
-    two_valued: bool,
-    n_fields: int,
-    hidden: Sequence[int],
-    device: str,
-    **training: Any,
+    form: PatchForm,
+    training: Training,
+    run: Run,
 ) -> PatchCodec:
     """Train encoder and decoder (Eq. 2).
 
@@ -131,48 +166,33 @@ def fit_codec(
         Their observables.
     rows : (ndarray, ndarray)
         Training and held-out rows.
-    kind : {"dense", "conv"}
-        Encoder. Convolutions run in single precision, where they are several times as fast.
-    n_axes, n_closure, two_valued, n_fields
-        Axes of cells, closures, whether states are -1 and +1, fields per site.
-    hidden : sequence of int
-        Hidden layers.
-    device : str
-        Where torch computes.
-    **training
-        Passed to `train`.
+    form : PatchForm
+    training, run
+        As in `train`.
     """
-    if two_valued:
+    n_fields, n_closure = form.n_fields, form.n_closure
+    if form.two_valued:
         fields = Standardizer(np.zeros(n_fields), np.ones(n_fields))
     else:
         fields = Standardizer.of(patches.reshape(-1, n_fields))
     if n_fields == 1:
         fields = Standardizer(fields.mean.reshape(()), fields.scale.reshape(()))
-    inputs = _channels(fields.forward(patches), n_axes)
+    inputs = _channels(fields.forward(patches), form.n_axes)
     seen = Standardizer.of(observables)
 
-    def build() -> PatchAutoencoderNet:
-        cells, channels = inputs.shape[1:-1], inputs.shape[-1]
-        return PatchAutoencoderNet(kind, cells, channels, observables.shape[1], n_closure, hidden)
+    def build() -> Reconstruction:
+        sizes = inputs.shape[1:-1], inputs.shape[-1], observables.shape[1], n_closure, form.hidden
+        return Reconstruction(PatchAutoencoderNet(form.kind, *sizes), form.two_valued)
 
-    def loss(outputs: Tensor, batch: tuple[Tensor]) -> Tensor:
-        (target,) = batch
-        if two_valued:
-            return functional.binary_cross_entropy_with_logits(outputs, (target + 1) / 2)
-        return functional.mse_loss(outputs, target)
-
-    def codec(net: nn.Module, history: list[dict[str, float]]) -> PatchCodec:
+    def codec(loss: Reconstruction, history: list[dict[str, float]]) -> PatchCodec:
         unit = Standardizer(np.zeros(n_closure), np.ones(n_closure))
-        shape, net = patches.shape[1:], deepcopy(net).eval().requires_grad_(False)
-        found = PatchCodec(net, shape, n_axes, two_valued, seen, fields, unit, history)
-        return replace(found, closures=Standardizer.of(found.encode(patches)))
+        net, shape = deepcopy(loss.net).eval().requires_grad_(False), patches.shape[1:]
+        raw = PatchCodec(net, shape, form.n_axes, form.two_valued, seen, fields, unit, history)
+        return replace(raw, closures=Standardizer.of(raw.encode(patches)))
 
-    trained, history = train(
-        build, loss, [inputs, seen.forward(observables)], [inputs.reshape(len(inputs), -1)], rows,
-        dtype=torch.float64 if kind == "dense" else torch.float32, desc="fit closure",
-        device=device, fitted=lambda net: {"codec_": codec(net, [])}, **training,
-    )  # fmt: skip
-    return codec(trained, history)
+    run = replace(run, desc="fit closure", fitted=lambda loss: {"codec_": codec(loss, [])})
+    dtype = torch.float64 if form.kind == "dense" else torch.float32
+    return codec(*train(build, [inputs, seen.forward(observables)], rows, training, run, dtype))
 
 
 def _channels(patches: np.ndarray, n_axes: int) -> np.ndarray:
@@ -181,6 +201,6 @@ def _channels(patches: np.ndarray, n_axes: int) -> np.ndarray:
 
 
 def _tensor(net: nn.Module, array: np.ndarray) -> Tensor:
-    """Return an array as a tensor of the net's type, where the net lies."""
+    """Return an array as a tensor of the net's type, on its device."""
     like = next(net.parameters())
     return torch.as_tensor(array).to(device=like.device, dtype=like.dtype)

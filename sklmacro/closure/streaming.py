@@ -19,8 +19,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_integer
 from sklmacro._base.estimators import SetOutput
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro.checkpoint.checkpoint import checkpoint_of, resumable
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.workers import fill_rows
+from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.codec import PatchCodec
 from sklmacro.sampling.evolution import PartialEvolutionSampler
@@ -188,9 +188,8 @@ class StreamedPairs(SetOutput, BaseEstimator):
             numbers = np.arange(start // copies, stop // copies)
             return self._starts(X, numbers), groups[numbers]
 
-        with resumable(self.checkpoint_dir):
-            name = f"transform {type(self).__name__}"
-            checkpoint, _ = checkpoint_of(self.checkpoint_dir, name, self._settings(X, groups))
+        name = f"transform {type(self).__name__}"
+        with resume(self.checkpoint_dir, name, self._settings(X, groups)) as (checkpoint, _):
             fields = fill_rows(
                 work, take, copies * len(groups), checkpoint, together=copies,
                 largest=self._batch(X), verbose=self.verbose, desc="stream",

@@ -1,39 +1,38 @@
-"""Lines of a text file, taken a section at a time, and a file that appears whole or not at all."""
+"""Lines of a text file, counted before ASE parses them, which takes a cut file for a whole one."""
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from io import StringIO
 from itertools import islice
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a draft that takes the place of `path` at the end, or vanishes if an error occurs."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with draft.open("x", encoding="utf-8", newline="\n") as stream:
-            yield stream
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+class Lines:
+    """Lines of a stream, taken a section at a time; `number` is that of the last one, from 1."""
 
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self.number = 0
 
-def next_line(stream: TextIO) -> str:
-    """Return the next line that is not blank, or "" at the end of the file."""
-    return next((line for line in stream if line.strip()), "")
+    def next_line(self) -> str:
+        """Return the next line that is not blank, or "" at the end of the file."""
+        for line in self._stream:
+            self.number += 1
+            if line.strip():
+                return line
+        return ""
 
-
-def take_lines(stream: TextIO, n: int, what: str) -> list[str]:
-    """Return the next `n` lines."""
-    lines = list(islice(stream, n))
-    if len(lines) < n:
-        raise ValueError(
-            f"Expected {n} lines of {what}, but got {len(lines)} before the end of the file; it "
-            "is cut short, so remove this frame or write the file again."
-        )
-    return lines
+    def take(self, n: int, what: str) -> list[str]:
+        """Return the next `n` lines."""
+        lines = list(islice(self._stream, n))
+        self.number += len(lines)
+        if len(lines) < n:
+            raise ValueError(
+                f"Expected {n} lines of {what}, but got {len(lines)} before the end of the file; "
+                "it is cut short, so remove this frame or write the file again."
+            )
+        return lines
 
 
 def count_atoms(line: str) -> int:
@@ -44,3 +43,16 @@ def count_atoms(line: str) -> int:
             f"Expected the number of atoms, but got {text!r}; check the format of the file."
         )
     return int(text)
+
+
+def parse(lines: list[str], format: str, what: str, **options: Any) -> "Atoms":
+    """Return the atoms of one frame, which holds `what`, by ASE's reader with its `options`."""
+    from ase.io import iread
+
+    try:
+        return next(iread(StringIO("".join(lines)), index=0, format=format, **options))
+    except Exception as error:  # of any type: the parser converts, indexes and looks up
+        raise ValueError(
+            f"Expected {what}, but got lines that ASE cannot read ({type(error).__name__}: "
+            f"{error}); repair them."
+        ) from error

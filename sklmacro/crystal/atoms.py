@@ -43,7 +43,7 @@ def _in_space(points: np.ndarray) -> np.ndarray:
     return np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
 
 
-def _listed(numbers: Any, digits: int = 3) -> str:
+def _vector(numbers: Any, digits: int = 3) -> str:
     return "(" + ", ".join(f"{number + 0.0:.{digits}f}" for number in numbers) + ")"
 
 
@@ -91,9 +91,9 @@ def to_atoms(
     probe = Lattice(kind, (1,) * n_axes(kind), boundary)
     tail = probe.site_shape[probe.ndim :]
     if x.shape[probe.ndim :] != tail or x.ndim != probe.ndim + len(tail) or 0 in x.shape:
-        wanted = ", ".join([f"n_cells_{a}" for a in range(probe.ndim)] + [str(t) for t in tail])
+        axes = ", ".join([f"n_cells_{a}" for a in range(probe.ndim)] + [str(t) for t in tail])
         raise ValueError(
-            f"Expected a snapshot of shape ({wanted}) of a {kind} lattice, but got shape "
+            f"Expected a snapshot of shape ({axes}) of a {kind} lattice, but got shape "
             f"{x.shape}; reshape it, or choose another kind."
         )
     lattice = Lattice(kind, x.shape[: probe.ndim], boundary)
@@ -138,13 +138,9 @@ def from_atoms(
     ----------
     atoms : ase.Atoms
         The structure, in Angstrom.
-    kind : str
-        Kind of lattice, see `Lattice`; the box consists of unit cells as described there.
-    lattice_constant : float
-        Lattice constant in Angstrom.
-    species : sequence of str, or mapping of int to str or None
-        Chemical symbols of the states, see `species_map`. Sites without an atom get the state
-        that has no symbol.
+    kind, lattice_constant, species
+        As in `to_atoms`; the box consists of unit cells of `Lattice`. Sites without an atom get
+        the state that has no symbol.
     cells : int or sequence of int, default=None
         Cells along each axis; None takes them from the atoms' box. Where cells are given, the box
         counts only along periodic axes: along others it may have any length, or none.
@@ -190,7 +186,8 @@ def from_atoms(
     unit = lattice_constant * _unit_cell(kind)
     lattice = Lattice(kind, _cells(atoms, kind, unit, lattice_constant, cells))
     site, distance = _nearest_sites(atoms.positions - shift, lattice, unit, atoms.pbc)
-    states = _states(atoms, lattice, symbols, site, distance, tolerance, lattice_constant)
+    scale = tolerance, lattice_constant
+    states = _states(atoms, lattice, symbols, (site, distance), scale)
     vacancies = [state for state, symbol in symbols.items() if symbol is None]
     # The signed type that holds -n - 1 holds n.
     dtype = np.min_scalar_type(min(*symbols, -max(symbols) - 1))
@@ -222,21 +219,21 @@ def _cells(
     edges = np.where(np.isfinite(edges), edges, 0.0)
     multiples = edges @ np.linalg.inv(unit)  # of the unit cell's edges
     whole = np.maximum(np.rint(np.diagonal(multiples)), 1).astype(int)
-    wanted = "a whole number of"
+    expected = "a whole number of"
     checked = np.ones(ndim, dtype=bool)
     if cells is not None:
         whole = np.array(check_cells(cells, "cells", ndim))
-        wanted, checked = " x ".join(map(str, whole)), atoms.pbc[:ndim]
+        expected, checked = " x ".join(map(str, whole)), atoms.pbc[:ndim]
     misfit = np.linalg.norm(edges - whole[:, None] * unit[:ndim], axis=1)
     if (misfit[checked] > CELL_TOLERANCE * lattice_constant).any():
         if np.allclose(multiples[:, :ndim], np.diag(np.diagonal(multiples)), atol=1e-3):
-            came = " x ".join(f"{m:.3f}".rstrip("0").rstrip(".") for m in np.diagonal(multiples))
-            came = f"one of {came} cells"
+            actual = " x ".join(f"{m:.3f}".rstrip("0").rstrip(".") for m in np.diagonal(multiples))
+            actual = f"one of {actual} cells"
         else:
-            came = f"edges of {', '.join(_listed(edge, 2) for edge in multiples)} unit cell edges"
+            actual = f"edges of {', '.join(_vector(edge, 2) for edge in multiples)} unit cell edges"
         raise ValueError(
-            f"Expected a box of {wanted} {kind} cells with the lattice constant "
-            f"{lattice_constant:g} Angstrom, but got {came}; pass the structure's own "
+            f"Expected a box of {expected} {kind} cells with the lattice constant "
+            f"{lattice_constant:g} Angstrom, but got {actual}; pass the structure's own "
             "lattice_constant, cells and kind, in the orientation of Lattice."
         )
     return tuple(int(n) for n in whole)
@@ -268,44 +265,46 @@ def _states(
     atoms: "Atoms",
     lattice: Lattice,
     symbols: dict[int, str | None],
-    site: np.ndarray,
-    distance: np.ndarray,
-    tolerance: float,
-    lattice_constant: float,
+    places: tuple[np.ndarray, np.ndarray],
+    scale: tuple[float, float],
 ) -> np.ndarray:
-    """Return the state of every atom; refuse the first atom that has none or no place."""
+    """Return the state of every atom; refuse the first atom that has none or no place.
+
+    `places` are the sites and distances of `_nearest_sites`, `scale` the tolerance and the lattice
+    constant.
+    """
+    (site, distance), order = places, np.arange(len(atoms))
     neighbor = lattice.neighbor_offsets[0, 0]
     bond = (neighbor[:-1] + lattice.basis[neighbor[-1]] - lattice.basis[0]) @ lattice.cell_vectors
-    limit = tolerance * lattice_constant * float(np.linalg.norm(bond))
-    named = {symbol: state for state, symbol in symbols.items() if symbol is not None}
-    found, inverse = np.unique(atoms.numbers, return_inverse=True)
-    names = [import_ase().data.chemical_symbols[z] for z in found]
-    unknown = np.array([name not in named for name in names], dtype=bool)[inverse]
+    limit = scale[0] * scale[1] * float(np.linalg.norm(bond))
+    states = {symbol: state for state, symbol in symbols.items() if symbol is not None}
+    elements, inverse = np.unique(atoms.numbers, return_inverse=True)
+    names = [import_ase().data.chemical_symbols[z] for z in elements]
+    unknown = np.array([name not in states for name in names], dtype=bool)[inverse]
     first_on_site = np.full(lattice.n_sites, len(atoms))
-    np.minimum.at(first_on_site, site, np.arange(len(atoms)))
-    wrong = unknown | (distance > limit) | (first_on_site[site] < np.arange(len(atoms)))
+    np.minimum.at(first_on_site, site, order)
+    wrong = unknown | (distance > limit) | (first_on_site[site] < order)
     if not wrong.any():
-        return np.array([named[name] for name in names], dtype=np.int64)[inverse]
+        return np.array([states[name] for name in names], dtype=np.int64)[inverse]
 
-    def described(atom: int) -> str:
-        return f"atom {atom} ({atoms.symbols[atom]}) at {_listed(atoms.positions[atom])} Angstrom"
+    def describe(atom: int) -> str:
+        return f"atom {atom} ({atoms.symbols[atom]}) at {_vector(atoms.positions[atom])} Angstrom"
 
     k = int(np.argmax(wrong))
     place = tuple(int(i) for i in np.unravel_index(site[k], lattice.site_shape))
     if unknown[k]:
         raise ValueError(
-            f"Expected atoms of {', '.join(named)}, but got {described(k)}; add "
-            f"{atoms.symbols[k]} to species."
+            f"Expected atoms of {', '.join(states)}, but got {describe(k)}; add {atoms.symbols[k]} "
+            "to species."
         )
     if distance[k] > limit:
         raise ValueError(
             f"Expected every atom within {limit:.3f} Angstrom of a site of the {lattice.kind} "
-            f"lattice, {tolerance:g} of the distance between neighbors, but got {described(k)}, "
+            f"lattice, {scale[0]:g} of the distance between neighbors, but got {describe(k)}, "
             f"{distance[k]:.3f} Angstrom from the nearest site {place}; relax the structure, "
             "correct lattice_constant, origin or pbc, or raise tolerance."
         )
     raise ValueError(
-        f"Expected one atom on a site, but got {described(k)} {distance[k]:.3f} Angstrom from "
-        f"site {place}, which {described(int(first_on_site[site[k]]))} has taken; remove one of "
-        "them."
+        f"Expected one atom on a site, but got {describe(k)} {distance[k]:.3f} Angstrom from site "
+        f"{place}, which {describe(int(first_on_site[site[k]]))} has taken; remove one of them."
     )

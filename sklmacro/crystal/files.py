@@ -13,15 +13,14 @@ of `from_atoms`.
 """
 
 import os
-from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from sklmacro._base.checks import check_choice
-from sklmacro.crystal._lines import count_atoms, next_line, replacing, take_lines
+from sklmacro.checkpoint.atomic import atomic_write
+from sklmacro.crystal._lines import Lines, count_atoms, parse
 from sklmacro.crystal.atoms import from_atoms, to_atoms
 from sklmacro.crystal.lammps_dump import read_frame, write_frame
 from sklmacro.crystal.species import Species, species_map
@@ -58,22 +57,22 @@ def _write_extxyz(
     write(stream, atoms, format="extxyz")
 
 
-def _read_extxyz(stream: TextIO, symbols: dict[int, str | None]) -> "Atoms | None":
+def _read_extxyz(lines: Lines, symbols: dict[int, str | None]) -> "Atoms | None":
     """Read one frame, or return None at the end of the file."""
-    from ase.io import iread
-
-    header = next_line(stream)
+    header = lines.next_line()
     if not header:
         return None
     n_atoms = count_atoms(header)
-    lines = take_lines(stream, n_atoms + 1, f"a comment and {n_atoms} atoms")
-    try:
-        return next(iread(StringIO("".join([header, *lines])), index=0, format="extxyz"))
-    except Exception as error:  # of any type: the parser converts, indexes and looks up
+    rows = lines.take(n_atoms + 1, f"a comment and {n_atoms} atoms")
+    what = f"a comment and {n_atoms} atoms in extended XYZ format"
+    atoms = parse([header, *rows], "extxyz", what)
+    corner = np.asarray(atoms.info.get("Origin", np.zeros(3)))  # of the box, as OVITO writes it
+    if corner.shape != (3,) or corner.dtype.kind not in "fi":
         raise ValueError(
-            f"Expected a comment and {n_atoms} atoms in extended XYZ format, but got lines that "
-            f"ASE cannot read ({type(error).__name__}: {error}); repair them."
-        ) from error
+            f"Expected Origin to have 3 coordinates in Angstrom, but got {corner!r}; repair it."
+        )
+    atoms.positions -= corner
+    return atoms
 
 
 WRITERS = {"extxyz": _write_extxyz, "lammps-dump": write_frame}
@@ -100,15 +99,9 @@ def write_snapshots(
         File to write; an existing one is replaced.
     X : array-like of shape (n_samples, *site_shape)
         States of the sites.
-    kind : str
-        Kind of lattice, see `Lattice`.
-    lattice_constant : float
-        Lattice constant in Angstrom.
-    species : sequence of str, or mapping of int to str or None
-        Chemical symbols of the states, see `species_map`. A LAMMPS dump has the states as types,
-        so those with a symbol are 1 or more. Vacancies are left out of either format.
-    boundary : {"periodic", "open"}, default="periodic"
-        Boundary of the lattice.
+    kind, lattice_constant, species, boundary
+        As in `to_atoms`. A LAMMPS dump has the states as types, so those with a symbol are 1 or
+        more. Vacancies are left out of either format.
     format : {"extxyz", "lammps-dump"}, default=None
         Format of the file; None goes by its ending.
 
@@ -136,22 +129,16 @@ def write_snapshots(
     """
     target = Path(path)
     write, symbols, X = WRITERS[_format(target, format)], species_map(species), np.asarray(X)
+    scale: dict[str, Any] = {"lattice_constant": lattice_constant, "species": symbols}
     if X.ndim == 0 or len(X) == 0:
         raise ValueError(
             f"Expected at least one snapshot, but got an array of shape {X.shape}; pass X of shape "
             "(n_samples, *site_shape)."
         )
-    with replacing(target) as stream:
+    with atomic_write(target) as draft, draft.open("x", encoding="utf-8", newline="\n") as stream:
         for frame, x in enumerate(X):
             try:
-                atoms = to_atoms(
-                    x,
-                    kind,
-                    lattice_constant=lattice_constant,
-                    species=symbols,
-                    boundary=boundary,
-                )
-                write(stream, atoms, frame, symbols)
+                write(stream, to_atoms(x, kind, boundary=boundary, **scale), frame, symbols)
             except ValueError as error:
                 raise ValueError(f"Frame {frame} for {target}: {error}") from error
 
@@ -162,10 +149,8 @@ def read_snapshots(
     *,
     lattice_constant: float,
     species: Species,
-    cells: int | Sequence[int] | None = None,
-    tolerance: float = 0.3,
-    origin: Sequence[float] = (0.0, 0.0, 0.0),
     format: str | None = None,
+    **options: Any,
 ) -> np.ndarray:
     """Read a batch of snapshots from a file: every atom on the lattice site nearest to it.
 
@@ -173,17 +158,14 @@ def read_snapshots(
     ----------
     path : str or path-like
         File to read, written by `write_snapshots` or another program.
-    kind : str
-        Kind of lattice, see `Lattice`.
-    lattice_constant : float
-        Lattice constant in Angstrom.
-    species : sequence of str, or mapping of int to str or None
-        Chemical symbols of the states, see `species_map`. The types of a LAMMPS dump are states;
-        atoms whose type is the state without a symbol count as absent.
-    cells, tolerance, origin
-        See `from_atoms`. In a LAMMPS dump, the origin is relative to the box's lower corner.
+    kind, lattice_constant, species
+        As in `to_atoms`. The types of a LAMMPS dump are states; atoms whose type is the state
+        without a symbol count as absent.
     format : {"extxyz", "lammps-dump"}, default=None
         Format of the file; None goes by its ending.
+    **options
+        `cells`, `tolerance` and `origin` of `from_atoms`; the origin is relative to the lower
+        corner of the box, which extended XYZ calls Origin.
 
     Returns
     -------
@@ -193,9 +175,10 @@ def read_snapshots(
     Raises
     ------
     ValueError
-        If the file has no frames; if a frame, which is named, is malformed, cut short, does not
-        fit the lattice (see `from_atoms`) or has other cells than the first; or if the format is
-        unknown. Atoms are counted from 0 in the order of the frame's lines.
+        If the file is no text or has no frames; if a frame, which is named, is malformed, cut
+        short, does not fit the lattice (see `from_atoms`) or has other cells than the first; or if
+        the format is unknown. Atoms are counted from 0 in the order of the frame's lines, lines
+        from 1.
     ImportError
         If ASE is not installed.
 
@@ -213,28 +196,27 @@ def read_snapshots(
     """
     source = Path(path)
     read, symbols = READERS[_format(source, format)], species_map(species)
+    options |= {"lattice_constant": lattice_constant, "species": symbols}
     X: list[np.ndarray] = []
     with source.open(encoding="utf-8") as stream:
+        lines = Lines(stream)
         while True:
             try:
-                atoms = read(stream, symbols)
+                atoms = read(lines, symbols)
                 if atoms is None:
                     break
-                x = from_atoms(
-                    atoms,
-                    kind,
-                    lattice_constant=lattice_constant,
-                    species=symbols,
-                    cells=cells,
-                    tolerance=tolerance,
-                    origin=origin,
-                )
+                x = from_atoms(atoms, kind, **options)
                 if X and x.shape != X[0].shape:
                     first, here = (shape[: n_axes(kind)] for shape in (X[0].shape, x.shape))
                     raise ValueError(
                         f"Expected {first} cells as in frame 0, but got {here}; keep snapshots of "
                         "different sizes in different files."
                     )
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"Expected text in {source}, but got bytes that are none ({error}); unpack the "
+                    "file, or write it as text."
+                ) from error
             except ValueError as error:
                 raise ValueError(f"Frame {len(X)} of {source}: {error}") from error
             X.append(x)

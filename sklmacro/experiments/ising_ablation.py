@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder
+from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, Patches
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._critical.kinetics import GRID, densities, law_distance
 from sklmacro.experiments._critical.learning import (
@@ -95,9 +95,8 @@ def _states(
     def naive() -> Iterator[np.ndarray]:
         x = small_snapshots(ising, learning, seed, n_jobs)
         upsampler = HierarchicalUpsampler(
-            ising, factor=large // small, relax_duration=None, random_state=rng,
-            n_jobs=n_jobs,
-        )  # fmt: skip
+            ising, factor=large // small, relaxation=None, random_state=rng, n_jobs=n_jobs
+        )
         for _ in range(learning.n_states):
             x = ising.advance(x, duration=step, random_state=rng, n_jobs=n_jobs)[0]
             yield upsampler.fit_transform(x)
@@ -121,21 +120,21 @@ def _pairs(
     common: dict[str, Any] = {"dt": settings.dt, "random_state": rng, "n_jobs": run.n_jobs}
     samplers = {
         "full": PartialEvolutionSampler(ising, **common),
-        "partial": PartialEvolutionSampler(ising, patch=small, n_patches_evolved=p, **common),
+        "partial": PartialEvolutionSampler(ising, patch=Patches(small, n_evolved=p), **common),
         "moments": PartialEvolutionSampler(
-            ising, patch=small, moments=True, n_patches_evolved=K,
-            random_state=run.seed, n_jobs=run.n_jobs,
+            ising, patch=Patches(small, n_evolved=K), moments=True, random_state=run.seed,
+            n_jobs=run.n_jobs,
         ),
     }  # fmt: skip
     closure = PatchAutoencoder(ising, n_closure=0)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in samplers}
+    results: dict[str, list[np.ndarray]] = {name: [] for name in samplers}
     batches, updates = _states(row, ising, settings, run)
     for X in batches:
         for name, sampler in samplers.items():
             pairs = sampler.fit_transform(X, groups=np.arange(len(X)))
-            found[name].append(magnetisation(closure.fit_transform(pairs)))
+            results[name].append(magnetisation(closure.fit_transform(pairs)))
         updates += X.size * settings.dt * (1 + p / K)
-    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    joined = {name: np.concatenate(parts) for name, parts in results.items()}
     sources = zip(COLUMNS, ("full", "partial", "partial", "moments"), strict=True)
     return {column: joined[source] for column, source in sources}, updates
 

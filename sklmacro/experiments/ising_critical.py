@@ -127,9 +127,9 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     nu = {source: correlation_exponent(settings.sides, *slopes[source].T) for source in SOURCES}
     numbers["nu"] = _compared(nu, AIMS["nu"])
     for at in settings.exponents_at:
-        found = {source: _exponents(table, source, at) for source in SOURCES}
+        results = {source: _exponents(table, source, at) for source in SOURCES}
         numbers[f"T = {at:.5f}"] = {
-            name: _compared({source: found[source][name] for source in SOURCES}, AIMS[name])
+            name: _compared({source: results[source][name] for source in SOURCES}, AIMS[name])
             for name in ("beta/nu", "gamma/nu")
         }
     numbers["collapse residual"] = {}
@@ -172,22 +172,22 @@ def _exponents(table: dict[str, np.ndarray], source: str, at: float) -> dict[str
     sides = np.unique(table["side"])
     fitted = []
     for k in (0, 1):
-        found = []
+        results = []
         for side in sides:
             here, degree = _rows(table, side)
             y, error = table[source][here, k], table[f"{source} error"][here, k]
-            found.append(value_at(table["temperature"][here], y, error, at=at, degree=degree))
-        values, errors = np.array([(one.value, one.error) for one in found]).T
+            results.append(value_at(table["temperature"][here], y, error, at=at, degree=degree))
+        values, errors = np.array([(one.value, one.error) for one in results]).T
         fitted.append(power_law(sides, values, errors))
     beta = Estimate(-fitted[0].value, fitted[0].error)
     return {"beta/nu": beta, "gamma/nu": fitted[1]}
 
 
-def _compared(found: dict[str, Estimate], aim: float) -> dict[str, Any]:
+def _compared(result: dict[str, Estimate], aim: float) -> dict[str, Any]:
     """Return the method's value beside the direct one, and whether it is within the aim."""
-    difference = abs(found["method"].value - found["direct"].value)
+    difference = abs(result["method"].value - result["direct"].value)
     return {
-        **{source: asdict(found[source]) for source in SOURCES},
+        **{source: asdict(result[source]) for source in SOURCES},
         "difference": difference,
         "aim": aim,
         "reached": bool(difference <= aim),
@@ -206,21 +206,18 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     def shown(source: str, k: int, rows: np.ndarray) -> ScalingDisplay:
         values, errors = arrays[source][rows, k], arrays[f"{source}_error"][rows, k]
         power = (-EXACT["beta/nu"], EXACT["gamma/nu"], 0.0)[k]
-        return ScalingDisplay(
-            T[rows], L[rows], values, errors, Tc=TC, nu=1.0, exponent=power, label=NAMES[k]
-        )
+        return ScalingDisplay(T[rows], L[rows], values, errors, Tc=TC, nu=1.0, exponent=power)
 
     for style, source in enumerate(("method", "direct")):
         look: dict[str, Any] = {"name": source, "style": style}
         for k in (0, 1):
-            shown(source, k, here).plot(panels[0, k], kind="size", **look)
-            shown(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **look)
-        shown(source, 2, everywhere).plot(panels[0, 2], **look)
+            own = look | {"label": NAMES[k]}
+            shown(source, k, here).plot(panels[0, k], kind="size", **own)
+            shown(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **own)
+        shown(source, 2, everywhere).plot(panels[0, 2], label=NAMES[2], **look)
         slope, error = arrays[f"slopes_{source}"].T
-        slopes = ScalingDisplay(
-            TC, settings.sides, -slope, error, exponent=1 / EXACT["nu"], label="-dU/dT at Tc"
-        )
-        slopes.plot(panels[1, 0], kind="size", **look)
+        slopes = ScalingDisplay(TC, settings.sides, -slope, error, exponent=1 / EXACT["nu"])
+        slopes.plot(panels[1, 0], kind="size", label="-dU/dT at Tc", **look)
     for k in (0, 1):
         ratio = numbers["collapse residual"][NAMES[k]]["ratio"]
         panels[0, k].set_title(f"T = {at:g}, fitted to these points alone")

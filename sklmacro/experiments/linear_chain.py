@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Patches, PatchSDERegressor
 from sklmacro.experiments._engine.run import Experiment, Run
 from sklmacro.simulators import LinearChain
 
@@ -50,10 +50,16 @@ class Settings:
 def _sampler(way: str, chain: LinearChain, settings: Settings, seed: int, run: Run) -> Any:
     """Return the sampler of pairs for one of `WAYS`."""
     return PartialEvolutionSampler(
-        chain, patch=settings.n_small, dt=settings.dt, moments=way != "increments",
-        n_patches_evolved=settings.n_patches if way == "all patches" else 1, random_state=seed,
-        n_jobs=run.n_jobs, verbose=run.verbose,
-    )  # fmt: skip
+        chain,
+        patch=Patches(
+            settings.n_small, n_evolved=settings.n_patches if way == "all patches" else 1
+        ),
+        dt=settings.dt,
+        moments=way != "increments",
+        random_state=seed,
+        n_jobs=run.n_jobs,
+        verbose=run.verbose,
+    )
 
 
 def _exact(chain: LinearChain, n: int) -> tuple[float, float, float]:
@@ -112,10 +118,10 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     arrays = {way: np.array([row[way] for row in rows]) for way in WAYS}
     exact = {"large chain": _exact(chain, large), "small chain": _exact(chain, small)}
     numbers: dict[str, Any] = {"exact": exact, "published": PUBLISHED, "learned": {}}
-    for way, found in arrays.items():
+    for way, result in arrays.items():
         truth = np.array(exact["small chain" if way == "small chain" else "large chain"])
         numbers["learned"][way] = {
-            name: _summary(found[:, i], truth[i]) for i, name in enumerate(NAMES)
+            name: _summary(result[:, i], truth[i]) for i, name in enumerate(NAMES)
         }
     numbers["aim"] = {
         f"{name} within {100 * AIM:g} % from one patch": {

@@ -26,9 +26,13 @@ import numpy as np
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
+    Polynomial,
+    Training,
 )
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Experiment, Run
@@ -83,7 +87,7 @@ def _snapshots(settings: Settings, how: str, seed: int, run: Run) -> tuple[np.nd
         relax = s.relax_duration if how == "relaxed" else None
         with run.stage(f"upsample: {how}"):
             X = HierarchicalUpsampler(
-                spde, factor=s.n_large // n, relax_duration=relax, **common
+                spde, factor=s.n_large // n, relaxation=LocalRelax(duration=relax), **common
             ).fit_transform(X)
     return X, groups
 
@@ -110,12 +114,16 @@ class _Learned:
         common: dict[str, Any] = {"random_state": seed, "verbose": run.verbose}
         with run.stage("moments and closures"):
             sampler = PartialEvolutionSampler(
-                spde, patch=settings.patch, n_patches_evolved=p, moments=True, dt=settings.dt,
-                n_jobs=run.n_jobs, **common,
-            )  # fmt: skip
+                spde,
+                patch=Patches(settings.patch, n_evolved=p),
+                moments=True,
+                dt=settings.dt,
+                n_jobs=run.n_jobs,
+                **common,
+            )
             self.closure = PatchAutoencoder(
                 spde, n_closure=settings.n_closure, hidden=(),
-                max_epochs=settings.closure_epochs, lr=5e-3, **common,
+                training=Training(max_epochs=settings.closure_epochs, lr=5e-3), **common,
             )  # fmt: skip
             X, groups = (part[::p] for part in snapshots)
             pairs = sampler.fit(X).transform(X, groups)
@@ -143,8 +151,7 @@ def _predict(
     """Return paths of the observables (9, n_paths, n_times, 2); theory says K for `lam`."""
     with run.stage("fit and simulate the SDE"):
         sde = PatchSDERegressor(
-            drift_model="polynomial",
-            degree=settings.degree,
+            drift_model=Polynomial(settings.degree),
             diffusion_model="constant",
             lam=lam / learned.p,
         ).fit(learned.latent)
@@ -224,7 +231,7 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     K = settings.n_large // settings.patch
     scans = {"one patch": (1, settings.lams), "all patches": (K, settings.lams_all)}
     seeds = range(run.seed, run.seed + settings.n_seeds)
-    found = [
+    results = [
         run.once(f"seed {seed}", _of_seed, settings, scans, starts, truth, seed, run)
         for seed in seeds
     ]
@@ -240,8 +247,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     arrays: dict[str, np.ndarray] = {}
     aims: dict[str, Any] = {}
     for case, (_, lams) in scans.items():
-        names = found[0][case]
-        scores = {name: np.array([one[case][name] for one in found]) for name in names}
+        names = results[0][case]
+        scores = {name: np.array([one[case][name] for one in results]) for name in names}
         numbers[case], aim = _summary(np.array(lams), scores, K, run)
         aims |= {f"{case}: {name}": value for name, value in aim.items()}
         arrays |= {f"{case}, {name}": values for name, values in scores.items()}
@@ -261,14 +268,14 @@ def _of_seed(
     run: Run,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return every measure (n_lams, 9) of each scan."""
-    snapshots, found = _snapshots(settings, SNAPSHOTS[0], seed, run), {}
+    snapshots, results = _snapshots(settings, SNAPSHOTS[0], seed, run), {}
     for case, (p, lams) in scans.items():
         learned = _Learned(settings, snapshots, p, seed, run)
         rows = [
             _scores(_predict(settings, learned, lam, starts, seed, run), truth, run) for lam in lams
         ]
-        found[case] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return found
+        results[case] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return results
 
 
 def _of_way(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from sklmacro import PartialEvolutionSampler
+from sklmacro import PartialEvolutionSampler, Patches
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Experiment, Run
 from sklmacro.experiments._truth.coupled import coupled_increments, first_order
@@ -79,9 +79,12 @@ def _replicas(
     X, K = np.repeat(x[np.newaxis], n, axis=0), len(x) // settings.predator_patch
     whole, _ = spde.advance(X, n_events=n_steps, random_state=run.seed, n_jobs=run.n_jobs)
     sampler = PartialEvolutionSampler(
-        spde, patch=settings.predator_patch, dt=n_steps * spde.step, n_patches_evolved=K,
-        random_state=run.seed + 1, n_jobs=run.n_jobs,
-    )  # fmt: skip
+        spde,
+        patch=Patches(settings.predator_patch, n_evolved=K),
+        dt=n_steps * spde.step,
+        random_state=run.seed + 1,
+        n_jobs=run.n_jobs,
+    )
     pairs = sampler.fit_transform(X)
     order = np.argsort(pairs["origin"][..., 0], axis=1)
     apart = np.take_along_axis(pairs["x_next"], order[..., np.newaxis, np.newaxis], axis=1)
@@ -94,7 +97,8 @@ def _predator_prey(settings: Settings, run: Run) -> dict[str, Any]:
     x = spde.sample_initial(1, settings.predator_cells, random_state=run.seed)
     x = spde.advance(x, duration=5.0, random_state=run.seed)[0][0]
     whole, apart = _replicas(spde, x, settings, n, 1, run)
-    drift, noise = spde.one_step(x, spde.lattice(x.shape), ((0,), (len(x),)))
+    lattice = spde.lattice(x.shape)
+    drift, noise = spde.one_step(x, lattice, lattice.full_window)
     exact = (x + drift * spde.step).reshape(whole.shape[1:])
     variance = (noise**2 * spde.step).reshape(exact.shape)  # Appendix E: independent, per cell
 
@@ -146,10 +150,10 @@ def _exact(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.n
     """Return the powers of dt of exact laws, and the curves."""
     ising = Ising(temperature=settings.temperature)
     X = ising.sample_initial(settings.torus_states, settings.torus, random_state=run.seed)
-    found = [total_variations(ising, x, settings.torus_patch, TIMES) for x in X]
+    results = [total_variations(ising, x, settings.torus_patch, TIMES) for x in X]
     chain = chain_differences(LinearChain(), settings.chain_sites, settings.chain_patch, TIMES)
     # Eq. 16 asks for a bound for every x: the largest distance counts
-    curves = {f"delta_TV, {k}": np.max([f[k] for f in found], axis=0) for k in found[0]}
+    curves = {f"delta_TV, {k}": np.max([f[k] for f in results], axis=0) for k in results[0]}
     curves |= {
         "chain, mu": chain["mu difference"],
         "chain, Sigma, frozen": chain["Sigma difference, frozen"],

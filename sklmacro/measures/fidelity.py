@@ -28,7 +28,7 @@ from sklmacro.measures.structure import Structure, structure
 from sklmacro.simulators import Simulator
 
 ROUNDING = 1e-9  # relative difference of equal curves
-N_NODES = 9  # values of the given observables at which the curves are kept
+N_NODES = 9  # values of the given observables at which the curves are stored
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +114,13 @@ class Fidelity:
             text = f"largest z {z[worst]:.1f} of {len(z)} shells, at k = {a.k[worst]:.2f}"
             lines.append(f"  S(k) {pair:27s}{text}")
         for name, one, other, z in zip(
-            self.fields, _with_errors(a), _with_errors(b), self.z_length, strict=True
+            self.fields, _format_lengths(a), _format_lengths(b), self.z_length, strict=True
         ):
             lines.append(f"  xi {name:29s}{one} against {other}, z {z:.1f}")
         return "\n".join(lines)
 
 
-def _with_errors(measured: Structure) -> list[str]:
+def _format_lengths(measured: Structure) -> list[str]:
     pairs = zip(measured.length, measured.length_error, strict=True)
     return [f"{value:.3g} +- {error:.1g}" for value, error in pairs]
 
@@ -215,7 +215,7 @@ def fidelity(
             curves[side, q] = at @ c
             errors[side, q] = np.sqrt(np.einsum("ni,ij,nj->n", at, V, at))
         weight = (sign * there).mean(axis=0)
-        difference[q], difference_error[q], d, V = _differ(fits[0], fits[1], weight)
+        difference[q], difference_error[q], d, V = _difference(fits[0], fits[1], weight)
         chi2[q], dof[q] = d @ np.linalg.pinv(V, hermitian=True) @ d, np.linalg.matrix_rank(V)
         if np.abs(d).max() <= ROUNDING * np.abs(values[1][:, q]).max():
             difference[q] = chi2[q] = 0.0  # a function of what is given, but for rounding
@@ -242,12 +242,12 @@ def _structure_scores(
     for place in np.ndindex(scores.shape):
         f, g = power[:, *place], reference[:, *place]
         if f.std() + g.std() > 1e-9 * (1 + np.abs(f).max()):  # not of a field that never changes
-            value, error, _, _ = _differ(_fit(here, f), _fit(there, g), there.mean(axis=0))
+            value, error, _, _ = _difference(_fit(here, f), _fit(there, g), there.mean(axis=0))
             scores[place] = value / error
     return scores
 
 
-def _differ(
+def _difference(
     fit: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], weight: np.ndarray
 ) -> tuple[float, float, np.ndarray, np.ndarray]:
     """Return the weighted difference of two fits and its error, and that of all coefficients."""

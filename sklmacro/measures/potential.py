@@ -90,12 +90,12 @@ def nearest_potential(force: np.ndarray, spacing: tuple[float, float]) -> Effect
     >>> import numpy as np
     >>> from sklmacro.scoring import nearest_potential
     >>> x, y = np.meshgrid(np.linspace(-1, 1, 21), np.linspace(-1, 1, 21), indexing="ij")
-    >>> found = nearest_potential(np.stack([-2 * x, -4 * y], axis=-1), (0.1, 0.1))
-    >>> bool(np.allclose(found.values, x**2 + 2 * y**2)), round(found.share, 6)
+    >>> potential = nearest_potential(np.stack([-2 * x, -4 * y], axis=-1), (0.1, 0.1))
+    >>> bool(np.allclose(potential.values, x**2 + 2 * y**2)), round(potential.share, 6)
     (True, 1.0)
     """
     h_x, h_y = spacing
-    along_x = -h_x * (force[1:, :, 0] + force[:-1, :, 0]) / 2  # wanted differences of Phi
+    along_x = -h_x * (force[1:, :, 0] + force[:-1, :, 0]) / 2  # differences of Phi to come close to
     along_y = -h_y * (force[:, 1:, 1] + force[:, :-1, 1]) / 2
     right = np.zeros(force.shape[:2])
     right[1:] += along_x

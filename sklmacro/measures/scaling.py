@@ -52,7 +52,7 @@ class CollapseResidual:
 
 
 def power_law(L: Any, y: Any, error: Any = None) -> Estimate:
-    """Return the exponent p of y ~ L^p by a weighted straight line through log y against log L.
+    """Return the exponent p of y ~ L^p (Eq. 27) by a weighted straight line, log y against log L.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def power_law(L: Any, y: Any, error: Any = None) -> Estimate:
     >>> round(exponent.value, 3), round(exponent.error, 3)
     (-0.122, 0.006)
     """
-    L, y, error = _points(error, L=L, y=y)
-    _check_positive(L=L, y=y)
+    L, y, error = check_points(L=L, y=y, error=error)
+    _check_positive(L=L, y=y, error=error)
     _check_different(L, "sizes L", 2 if error is not None else 3)
     relative = None if error is None else error / y
     coefficients, covariance = _weighted_fit(np.log(L), np.log(y), relative, 1)
@@ -125,7 +125,7 @@ def value_at(T: Any, y: Any, error: Any = None, *, at: float, degree: int = 2) -
     Parameters
     ----------
     T, y : array-like of shape (n_points,)
-        Temperatures, and what was found there.
+        Temperatures, and the values there.
     error : array-like of shape (n_points,), default=None
         Standard errors of y; None takes them from the scatter about the polynomial.
     at : float
@@ -146,7 +146,7 @@ def value_at(T: Any, y: Any, error: Any = None, *, at: float, degree: int = 2) -
 
 
 def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 1) -> Estimate:
-    """Return dU/dT at Tc of one size, from a weighted polynomial in T - Tc.
+    """Return dU/dT at Tc of one size (Eq. 29), from a weighted polynomial in T - Tc.
 
     Parameters
     ----------
@@ -173,7 +173,8 @@ def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 
 
 def _derivative(T: Any, y: Any, error: Any, at: float, degree: int, order: int) -> Estimate:
     """Return a coefficient of a weighted polynomial in T - at."""
-    T, y, error = _points(error, T=T, y=y)
+    T, y, error = check_points(T=T, y=y, error=error)
+    _check_positive(error=error)
     degree, at = check_integer(degree, "degree", low=0), check_real(at, "temperature")
     _check_different(T, f"temperatures T, for degree {degree}", degree + 1 + (error is None))
     width = np.abs(T - at).max() or 1.0  # scaled to 1, lest powers be lost
@@ -254,7 +255,8 @@ def collapse_residual(
     ValueError
         If no point of one size lies between two of another.
     """
-    T, L, y, error = _points(error, T=T, L=L, y=y)
+    T, L, y, error = check_points(T=T, L=L, y=y, error=error)
+    _check_positive(error=error)
     x, scaled = collapse(T, L, y, Tc=Tc, nu=nu, exponent=exponent)
     sigma = np.ones(len(x)) if error is None else error * L ** (-float(exponent))
     curves = []
@@ -301,27 +303,25 @@ def _weighted_fit(
     return coefficients, covariance
 
 
-def _points(error: Any, **columns: Any) -> list[Any]:
-    """Return columns of one length and their errors, or None, as checked arrays of floats."""
-    if error is not None:
-        columns["error"] = error
-    arrays = {name: check_numbers(v, name) for name, v in columns.items()}
+def check_points(**columns: Any) -> list[Any]:
+    """Return columns of one length, or None in the place of one that is None, as checked floats."""
+    arrays = {
+        name: check_finite(check_numbers(values, name), name)
+        for name, values in columns.items()
+        if values is not None
+    }
     shapes = {array.shape for array in arrays.values()}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+    if len(shapes) != 1 or len(min(shapes)) != 1 or shapes == {(0,)}:
         raise ValueError(
             f"Expected {', '.join(arrays)} of one shape (n_points,), but got "
             f"{', '.join(str(a.shape) for a in arrays.values())}; pass one number for each point."
         )
-    for name, array in arrays.items():
-        check_finite(array, name)
-    if error is not None:
-        _check_positive(error=arrays["error"])
-    return [*arrays.values()] + [None] * (error is None)
+    return [arrays.get(name) for name in columns]
 
 
-def _check_positive(**arrays: np.ndarray) -> None:
+def _check_positive(**arrays: np.ndarray | None) -> None:
     for name, array in arrays.items():
-        if not (array > 0).all():
+        if array is not None and not (array > 0).all():
             raise ValueError(
                 f"Expected {name} to be positive, but got a smallest of {np.min(array):g}; remove "
                 "such points."

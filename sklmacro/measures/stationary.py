@@ -40,13 +40,15 @@ def wasserstein(x: Any, y: Any) -> float:
     >>> wasserstein([0, 1, 3], [5, 6, 8])
     5.0
     """
-    samples = [check_finite(check_numbers(v, "samples").ravel(), "samples") for v in (x, y)]
-    if not all(map(len, samples)):
-        raise ValueError(
-            f"Expected two samples, but got {len(samples[0])} and {len(samples[1])} numbers; pass "
-            "at least one of each."
-        )
-    return float(wasserstein_distance(*samples))
+    return float(wasserstein_distance(check_sample(x, "x"), check_sample(y, "y")))
+
+
+def check_sample(values: Any, name: str) -> np.ndarray:
+    """Return finite numbers of any shape as a flat array of at least one."""
+    sample = check_finite(check_numbers(values, name), name).ravel()
+    if not len(sample):
+        raise ValueError(f"Expected values {name}, but got none; pass at least one.")
+    return sample
 
 
 def stationary_density(sde: Any, grid: Any, context: Any = None) -> np.ndarray:

@@ -177,11 +177,11 @@ def _lengths(
             return np.sqrt(np.where(real, excess, np.nan)) / (2 * np.sin(least / 2))
 
     n = len(means)
-    without = np.stack([xi(*part) for part in _leaving_out(sums, min(N_BLOCKS, n))])
+    without = np.stack([xi(*part) for part in _means_without_blocks(sums, min(N_BLOCKS, n))])
     return xi(*sums.mean(axis=1)), jackknife_error(without)
 
 
-def _leaving_out(sums: np.ndarray, n_blocks: int) -> Iterator[np.ndarray]:
+def _means_without_blocks(sums: np.ndarray, n_blocks: int) -> Iterator[np.ndarray]:
     """Yield the means of values (3, n_samples, n_channels) without each of n_blocks blocks."""
     n, total = sums.shape[1], sums.sum(axis=1)
     for block in np.array_split(np.arange(n), n_blocks):

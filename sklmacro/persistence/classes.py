@@ -16,11 +16,21 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
-from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift, EquivariantOnsagerDrift
-from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
+from sklmacro.sde.linear import Linear
+from sklmacro.sde.mlp import MLP
+from sklmacro.sde.nets import (
+    CholeskyDiffusion,
+    EquivariantDiffusion,
+    EquivariantDrift,
+    EquivariantOnsagerDrift,
+    MLPDrift,
+    OnsagerDrift,
+    SDENet,
+)
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
-from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.simulators import (
     Alloy,
@@ -33,55 +43,26 @@ from sklmacro.simulators import (
     LinearChain,
     PredatorPrey,
 )
+from sklmacro.training.training import Training
 
+_ESTIMATORS = (
+    HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
+    SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
+)  # fmt: skip
+_ROLES = (
+    Training, MLP, Linear, Polynomial, LocalRelax, Convergence, Patches, Ghost, Buffer, Periodic,
+    Duration, EventCount,
+)  # fmt: skip
+_SIMULATORS = (
+    Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey, BarrierNetwork, ClusterBarriers,
+)  # fmt: skip
+_FITTED_PARTS = (
+    Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
+)  # fmt: skip
+_NETS = (
+    PatchAutoencoderNet, SDENet, MLPDrift, OnsagerDrift, CholeskyDiffusion, EquivariantDrift,
+    EquivariantOnsagerDrift, EquivariantDiffusion,
+)  # fmt: skip
 CLASSES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        # Estimators
-        HierarchicalUpsampler,
-        PartialEvolutionSampler,
-        PatchAutoencoder,
-        PatchSDERegressor,
-        OnsagerSDE,
-        SDEEnsemble,
-        StreamedPairs,
-        FrozenEstimator,
-        Pipeline,
-        StandardScaler,
-        FunctionTransformer,
-        # Parts of them
-        LocalRelax,
-        Convergence,
-        Patches,
-        Ghost,
-        Buffer,
-        Periodic,
-        Duration,
-        EventCount,
-        # Simulators and barriers
-        Alloy,
-        CurieWeiss,
-        Ising,
-        LinearChain,
-        PredatorPrey,
-        BarrierNetwork,
-        ClusterBarriers,
-        # Fitted parts
-        Lattice,
-        PatchGrid,
-        PassRecord,
-        PatchCodec,
-        Standardizer,
-        PolynomialSDE,
-        NeuralSDE,
-        # Nets
-        PatchAutoencoderNet,
-        SDENet,
-        MLPDrift,
-        OnsagerDrift,
-        CholeskyDiffusion,
-        EquivariantDrift,
-        EquivariantOnsagerDrift,
-        EquivariantDiffusion,
-    )
+    cls.__name__: cls for cls in (*_ESTIMATORS, *_ROLES, *_SIMULATORS, *_FITTED_PARTS, *_NETS)
 }

@@ -22,7 +22,7 @@ from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.polynomial import PolynomialSDE
+from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.simulators import Simulator
 
 
@@ -55,6 +55,8 @@ def _(sampler: PartialEvolutionSampler) -> None:
     _check_simulator(simulator, lattice)
     sampler.check_parameters(lattice)
     _check("n_patches_", sampler.n_patches_, sampler.grid_.n_patches)
+    if sampler.dt_ is not None:
+        check_real(sampler.dt_, "dt_", low=0.0)
     if sampler.part("patch").n_joint:
         check_real(sampler.lam_, "lam_")
         check_real(sampler.lam_error_, "lam_error_")
@@ -62,7 +64,7 @@ def _(sampler: PartialEvolutionSampler) -> None:
 
 @_check_together.register
 def _(closure: PatchAutoencoder) -> None:
-    closure._validate_parameters()
+    closure.check_parameters()
     _check_simulator(closure.simulator_, closure.grid_.lattice)
     _check("n_latent_", closure.n_latent_, closure.simulator_.n_observables + closure.n_closure)
     if closure.n_closure:
@@ -71,11 +73,11 @@ def _(closure: PatchAutoencoder) -> None:
 
 @_check_together.register
 def _(sde: PatchSDE) -> None:
-    sde._validate_parameters()
+    sde.check_parameters()
     n_in, d = sde.n_features_in_, sde.n_state_
     _check_least("n_state_", d, 1)
     _check_least("n_features_in_", n_in, d)
-    if sde._flat_output:
+    if sde.flat_output:
         _check("n_state_ of plain increments", d, 1)
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")
@@ -90,11 +92,11 @@ def _(sde: PatchSDE) -> None:
 def _(ensemble: SDEEnsemble) -> None:
     members = ensemble.members_
     _check_least("number of members_", len(members), 2)
-    for name in ("n_features_in_", "n_state_", "_flat_output"):
+    for name in ("n_features_in_", "n_state_", "flat_output"):
         first = getattr(members[0], name)
         for member in members[1:]:
             _check(f"{name} of a member", getattr(member, name), first)
-        if name != "_flat_output":
+        if name != "flat_output":
             _check(name, getattr(ensemble, name), first)
     check_real(ensemble.lam_, "lam_")
 

@@ -1,4 +1,4 @@
-"""Bands of paths: a centre line and what lies around it."""
+"""Bands of paths: a centre line and the spread about it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +24,20 @@ def check_band(band: Any) -> None:
 
 
 def band_title(band: Band) -> str | None:
-    """Return in words what lines and bands are."""
+    """Return the title of a legend of lines and bands."""
     if band is None or isinstance(band, str):
         return TITLES.get(band or "")
     return f"median, {100 * band[0]:g} % to {100 * band[1]:g} %"
 
 
 def centre_and_band(
-    paths: np.ndarray, members: np.ndarray | None, band: Band
+    paths: np.ndarray, band: Band
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return the centre and both edges of paths of one component.
 
     Parameters
     ----------
-    paths : ndarray of shape (n_paths, n_times)
-    members : ndarray of shape (n_paths,), or None
-        Member of an ensemble that each path belongs to.
+    paths : ndarray of shape ([n_members,] n_paths, n_times)
     band : {"std", "error"}, (low, high) or None
         As in `TrajectoryDisplay.plot`.
 
@@ -48,19 +46,18 @@ def centre_and_band(
     centre : ndarray of shape (n_times,)
     low, high : ndarray of shape (n_times,), or None where there is no band, as of a single path
     """
-    mean = paths.mean(axis=0)
-    if band is None or len(paths) < 2:
+    pooled = paths.reshape(-1, paths.shape[-1])
+    mean = pooled.mean(axis=0)
+    if band is None or len(pooled) < 2:
         return mean, None, None
     if not isinstance(band, str):
-        low, centre, high = np.quantile(paths, [band[0], 0.5, band[1]], axis=0)
+        low, centre, high = np.quantile(pooled, [band[0], 0.5, band[1]], axis=0)
         return centre, low, high
-    if band == "std":
-        width = paths.std(axis=0, ddof=1)
-    elif members is None:
-        width = paths.std(axis=0, ddof=1) / np.sqrt(len(paths))
-    else:
-        means = [paths[members == member].mean(axis=0) for member in np.unique(members)]
-        width = np.std(means, axis=0, ddof=1)
+    width = pooled.std(axis=0, ddof=1)
+    if band == "error":
+        width = width / np.sqrt(len(pooled))
+        if paths.ndim == 3:
+            width = paths.mean(axis=1).std(axis=0, ddof=1)
     return mean, mean - width, mean + width
 
 
@@ -69,30 +66,27 @@ def draw_bands(
     times: np.ndarray,
     paths: np.ndarray,
     groups: np.ndarray | None,
-    members: np.ndarray | None,
     band: Band,
     look: dict[str, Any],
 ) -> tuple[list, list]:
-    """Draw one centre and one band for each group of paths (n_paths, n_times); return both.
+    """Draw one centre and one band for each group of paths ([n_members,] n_paths, n_times).
 
-    `look` has the keywords color, fill, alpha, ls, label and zorder.
+    `look` has the keywords color, fill, alpha, ls, label and zorder. Lines and bands are returned.
     """
-    which = np.zeros(len(paths)) if groups is None else groups
+    groups = np.zeros(paths.shape[-2]) if groups is None else groups
     lines: list = []
     bands: list = []
     color, line, zorder = look["color"], look["ls"], look["zorder"]
-    for group in np.unique(which):
-        rows = which == group
-        own = None if members is None else members[rows]
-        centre, low, high = centre_and_band(paths[rows], own, band)
+    for group in np.unique(groups):
+        centre, low, high = centre_and_band(paths[..., groups == group, :], band)
         label = None if lines else look["label"]
         lines += ax.plot(
             times, centre, color=color, ls=line, lw=1.8, label=label, zorder=zorder + 1
         )
         if low is not None and high is not None:
-            drawn = ax.fill_between(
+            filled = ax.fill_between(
                 times, low, high, facecolor=look["fill"], edgecolor=color, alpha=look["alpha"],
                 ls=line, lw=0.8, zorder=zorder,
             )  # fmt: skip
-            bands.append(drawn)
+            bands.append(filled)
     return lines, bands

@@ -37,7 +37,7 @@ class Plane:
     layer: int = 0
 
     @property
-    def shown(self) -> tuple[int, int]:
+    def axes(self) -> tuple[int, int]:
         """Axes of cells in the plane."""
         first, second = (k for k in range(self.lattice.ndim) if k != self.axis)
         return first, second
@@ -45,7 +45,7 @@ class Plane:
     @cached_property
     def vectors(self) -> np.ndarray:
         """Edges of a cell in the plane, (2, 2): the first along the horizontal axis."""
-        edges = self.lattice.cell_vectors[list(self.shown)]
+        edges = self.lattice.cell_vectors[list(self.axes)]
         along = edges[0] / np.linalg.norm(edges[0])
         across = edges[1] - (edges[1] @ along) * along
         return edges @ np.stack([along, across / np.linalg.norm(across)], axis=1)
@@ -53,7 +53,7 @@ class Plane:
     @property
     def corner(self) -> np.ndarray:
         """Corner of cell 0 in fractions of its edges, (2,), so that its sites are at its centre."""
-        return self.lattice.basis[:, list(self.shown)].mean(axis=0) - 0.5
+        return self.lattice.basis[:, list(self.axes)].mean(axis=0) - 0.5
 
     def take(self, x: np.ndarray) -> np.ndarray:
         """Return the sites of a snapshot (*site_shape) in the layer, (n_first, n_second, ...)."""
@@ -61,14 +61,14 @@ class Plane:
 
     def places(self) -> np.ndarray:
         """Return where the sites of the layer stand, in the order of `take`."""
-        counts = [self.lattice.cells[k] for k in self.shown]
+        counts = [self.lattice.cells[k] for k in self.axes]
         cells = np.indices(counts).reshape(2, -1).T
-        sites = cells[:, None] + self.lattice.basis[:, list(self.shown)]
+        sites = cells[:, None] + self.lattice.basis[:, list(self.axes)]
         return sites.reshape(-1, 2) @ self.vectors
 
     def limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Return lower and upper ends (2,) of the plane."""
-        counts = np.array([self.lattice.cells[k] for k in self.shown])
+        counts = np.array([self.lattice.cells[k] for k in self.axes])
         unit = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
         ends = (self.corner + unit * counts) @ self.vectors
         return ends.min(axis=0), ends.max(axis=0)
@@ -87,8 +87,8 @@ class Plane:
         if not self._cuts(box):
             return np.empty((0, 2, 2))
         spans, ends = [], []
-        for k in self.shown:
-            pieces, edges = wrapped(box[0][k], box[1][k], self.lattice.cells[k])
+        for k in self.axes:
+            pieces, edges = wrap_span(box[0][k], box[1][k], self.lattice.cells[k])
             spans.append(pieces)
             ends.append(edges)
         lines = [((at, low), (at, high)) for at in ends[0] for low, high in spans[1]]
@@ -96,7 +96,7 @@ class Plane:
         return (np.array(lines, float).reshape(-1, 2, 2) + self.corner) @ self.vectors
 
 
-def wrapped(origin: int, extent: int, n: int) -> tuple[list[tuple[int, int]], list[int]]:
+def wrap_span(origin: int, extent: int, n: int) -> tuple[list[tuple[int, int]], list[int]]:
     """Return the pieces and the ends of a span of cells on an axis of n cells.
 
     A span that covers the axis has both its ends at the borders.

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from sklmacro.plots._axes import legend
-from sklmacro.plots._plane import Box, Plane, wrapped
+from sklmacro.plots._plane import Box, Plane, wrap_span
 from sklmacro.plots.style import MAP, TRUE, curve, state_colors
 
 if TYPE_CHECKING:
@@ -52,25 +52,25 @@ def draw_plane(
         values, colors = _codes(values, states), _colors(states)
     low, high = plane.limits()
     if plane.lattice.kind == "square":
-        drawn: Any = ax.imshow(
+        image: Any = ax.imshow(
             values.T, origin="lower", interpolation="nearest",
             extent=(low[0], high[0], low[1], high[1]), **colors,
         )  # fmt: skip
     else:
         empty = (plane.take(field) == 0).ravel() & (states is not None)
-        drawn = _draw_sites(ax, plane.places(), values.ravel(), np.where(empty, 1.5, 0.3), colors)
+        image = _draw_sites(ax, plane.places(), values.ravel(), np.where(empty, 1.5, 0.3), colors)
         ax.set_title(f"cell {plane.layer} along axis {plane.axis}", fontsize="medium")
     unit = "cell" if plane.lattice.kind == "square" else "lattice constants"
-    first, second = ("xyz"[k] for k in plane.shown)
+    first, second = ("xyz"[k] for k in plane.axes)
     ax.set(
         xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal",
         xlabel=f"{first} [{unit}]", ylabel=f"{second} [{unit}]",
     )  # fmt: skip
     if states is None:
-        ax.figure.colorbar(drawn, ax=ax, label=name)
+        ax.figure.colorbar(image, ax=ax, label=name)
     else:
-        _name_states(ax, drawn, states, min(1.0, 0.1 * len(states)))
-    return drawn
+        _name_states(ax, image, states, min(1.0, 0.1 * len(states)))
+    return image
 
 
 def _draw_sites(
@@ -110,11 +110,11 @@ def _colors(states: States) -> dict[str, Any]:
     return {"cmap": ListedColormap(listed), "clim": (-0.5, len(states) - 0.5)}
 
 
-def _name_states(ax: "Axes", drawn: Any, states: States, shrink: float) -> None:
+def _name_states(ax: "Axes", image: Any, states: States, shrink: float) -> None:
     """Name the states' colours beside the axes."""
     n = len(states)
     bar = ax.figure.colorbar(
-        drawn, ax=ax, ticks=range(n), aspect=2.2 * n, shrink=shrink, anchor=(0.0, 1.0)
+        image, ax=ax, ticks=range(n), aspect=2.2 * n, shrink=shrink, anchor=(0.0, 1.0)
     )
     bar.ax.set_yticklabels(states.values())
     bar.ax.tick_params(length=0)
@@ -122,7 +122,7 @@ def _name_states(ax: "Axes", drawn: Any, states: States, shrink: float) -> None:
 
 def chain_outline(box: Box, n: int, ends: tuple[float, float]) -> np.ndarray:
     """Return the edges (n_edges, 2, 2) of a box of a chain of n cells, between two heights."""
-    pieces, borders = wrapped(box[0][0], box[1][0], n)
+    pieces, borders = wrap_span(box[0][0], box[1][0], n)
     upright = [[(x - 0.5, y) for y in ends] for x in borders]
     level = [[(x - 0.5, y) for x in piece] for piece in pieces for y in ends]
     return np.array(upright + level)

@@ -10,8 +10,8 @@ from sklmacro._base.checks import check_choice, check_finite, check_integer, che
 from sklmacro.measures.paths import macrostates
 from sklmacro.measures.potential import nearest_potential, thermodynamic_force
 from sklmacro.measures.stationary import stationary_density
-from sklmacro.plots._axes import panels, require_matplotlib
-from sklmacro.plots._labels import component_labels, simulator_of
+from sklmacro.plots._axes import Display, require_matplotlib
+from sklmacro.plots._labels import Labels, component_labels, labels_of
 from sklmacro.plots.style import COLORS, TRUE, pale_map
 from sklmacro.sampling.pairs import is_structured
 
@@ -24,7 +24,7 @@ N_ARROWS = 17  # along each axis
 MOST_STATES = 400  # drawn
 
 
-class DriftDisplay:
+class DriftDisplay(Display):
     """Drift and potential: a field over two coordinates, or curves over one.
 
     Parameters
@@ -62,12 +62,12 @@ class DriftDisplay:
     Examples
     --------
     >>> import numpy as np
-    >>> from sklmacro import PatchSDERegressor
+    >>> from sklmacro import PatchSDERegressor, Polynomial
     >>> from sklmacro.plots import DriftDisplay
     >>> rng = np.random.default_rng(0)
     >>> z = rng.uniform(-1, 1, (5000, 2))
     >>> dz = 0.1 * (z - z**3) + 0.1 * rng.standard_normal(z.shape)
-    >>> sde = PatchSDERegressor(drift_model="polynomial", degree=3, dt=0.1).fit(z, dz)
+    >>> sde = PatchSDERegressor(drift_model=Polynomial(degree=3), dt=0.1).fit(z, dz)
     >>> display = DriftDisplay.from_estimator(sde, z, labels=["x", "y"])
     >>> display.drift.shape, display.axes_[0].get_ylabel()
     ((51, 51, 2), 'y')
@@ -102,9 +102,7 @@ class DriftDisplay:
         at: Any = None,
         context: Any = None,
         grid_resolution: int = 51,
-        simulator: Any = None,
-        labels: Sequence[str] | None = None,
-        ax: Any = None,
+        labels: Labels = None,
         **options: Any,
     ) -> Self:
         """Evaluate a fitted SDE over the range of states X and draw it.
@@ -127,17 +125,11 @@ class DriftDisplay:
             Outer parameters.
         grid_resolution : int, default=51
             Points along each coordinate.
-        simulator : Simulator, default=None
-            Names and units of the observables; None takes the simulator of a Pipeline.
-        labels : sequence of str of length d, default=None
-            Labels of the components, in the place of the simulator's.
-        ax : matplotlib Axes, or two of them for a state of one component, default=None
+        labels : sequence of str of length d, or Simulator, default=None
+            Labels of the components, or the simulator whose observables they are; None takes that
+            of a Pipeline.
         **options
             Passed to `plot`.
-
-        Returns
-        -------
-        display : DriftDisplay
 
         Raises
         ------
@@ -154,7 +146,7 @@ class DriftDisplay:
                 f"Expected at least 2 states X of shape (n_states, {d}), but got {states.shape}; "
                 "pass macrostates of this SDE."
             )
-        shown = _components(components, d)
+        shown = _check_components(components, d)
         grid_resolution = check_integer(grid_resolution, "grid_resolution", low=5)
         grids = tuple(
             np.linspace(states[:, k].min(), states[:, k].max(), grid_resolution) for k in shown
@@ -164,7 +156,7 @@ class DriftDisplay:
                 f"Expected states X that differ in components {shown}, but got one value; pass "
                 "states that span the range to draw."
             )
-        z = np.tile(_held(at, states), (grid_resolution ** len(shown), 1))
+        z = np.tile(_fixed_values(at, states), (grid_resolution ** len(shown), 1))
         z[:, shown] = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, len(shown))
         shape = (*(grid_resolution,) * len(shown), len(shown))
         drift = sde.drift(z, context)[:, shown].reshape(shape)
@@ -172,13 +164,12 @@ class DriftDisplay:
         if hasattr(sde, "drift_error"):
             error = sde.drift_error(z, context)[:, shown].reshape(shape)
         potential, potential_label = _potential(sde, grids, z, shown, states.std(axis=0), context)
-        simulator = simulator_of(estimator) if simulator is None else simulator
-        names = component_labels(d, labels, simulator)
+        names = component_labels(d, labels_of(estimator, labels))
         display = cls(
             grids, drift, potential, drift_error=error, states=states[:, shown],
             potential_label=potential_label, labels=[names[k] for k in shown],
         )  # fmt: skip
-        return display.plot(ax, **options)
+        return display.plot(**options)
 
     def plot(self, ax: Any = None, *, kind: str = "streams") -> Self:
         """Draw drift and potential.
@@ -189,22 +180,16 @@ class DriftDisplay:
             Where to draw; None makes a new figure.
         kind : {"streams", "arrows"}, default="streams"
             Lines along the drift, or arrows in proportion to it; over two coordinates.
-
-        Returns
-        -------
-        self : DriftDisplay
         """
         check_choice(kind, "kind", KINDS)
         n = len(self.grids)
-        axes = panels(ax, 3 - n)
-        labels = component_labels(n, self.labels, None)
+        axes = self._panels(ax, 3 - n)
+        labels = component_labels(n, self.labels)
         if n == 1:
             self._plot_curves(axes, labels[0])
         else:
             self._plot_field(axes[0], kind)
             axes[0].set(xlabel=labels[0], ylabel=labels[1])
-        self.axes_ = np.array(axes, dtype=object)
-        self.figure_ = axes[0].figure
         return self
 
     def _plot_curves(self, axes: "list[Axes]", label: str) -> None:
@@ -219,7 +204,7 @@ class DriftDisplay:
         self.states_ = None
         if self.states is not None:
             (self.states_,) = axes[0].plot(
-                self._some_states()[:, 0], np.full(len(self._some_states()), 0.02), "|", ms=5,
+                self._thin_states()[:, 0], np.full(len(self._thin_states()), 0.02), "|", ms=5,
                 color=TRUE, alpha=0.5, mew=0.5, transform=axes[0].get_xaxis_transform(),
             )  # fmt: skip
         self.lines_ += axes[1].plot(x, self.potential, color=COLORS[0], lw=1.8)
@@ -230,7 +215,7 @@ class DriftDisplay:
         from matplotlib.ticker import MaxNLocator
 
         x, y = self.grids
-        levels = MaxNLocator(N_LEVELS).tick_values(0.0, self._highest())
+        levels = MaxNLocator(N_LEVELS).tick_values(0.0, self._highest_potential())
         self.contour_ = ax.contourf(
             x, y, self.potential.T, levels=levels, cmap=pale_map(), extend="max"
         )
@@ -238,7 +223,7 @@ class DriftDisplay:
         self.states_ = None
         if self.states is not None:
             (self.states_,) = ax.plot(
-                *self._some_states().T, "o", ms=2.2, mfc="white", mec=TRUE, mew=0.3, zorder=1.5
+                *self._thin_states().T, "o", ms=2.2, mfc="white", mec=TRUE, mew=0.3, zorder=1.5
             )
         if kind == "streams":
             u, v = self.drift.transpose(2, 1, 0)
@@ -251,11 +236,11 @@ class DriftDisplay:
             self.field_ = ax.quiver(x[few], y[few], u, v, color=TRUE, angles="xy", width=0.003)
         ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
 
-    def _some_states(self) -> np.ndarray:
+    def _thin_states(self) -> np.ndarray:
         assert self.states is not None
         return self.states[:: -(-len(self.states) // MOST_STATES)]
 
-    def _highest(self) -> float:
+    def _highest_potential(self) -> float:
         """Return the largest potential near a known state, or on the grid."""
         places = [slice(None), slice(None)]
         if self.states is not None:
@@ -265,7 +250,7 @@ class DriftDisplay:
         return highest if highest > 0 else 1.0
 
 
-def _components(components: Any, d: int) -> list[int]:
+def _check_components(components: Any, d: int) -> list[int]:
     """Return the coordinates to draw, of a state of d components."""
     if d == 1:
         return [0]
@@ -278,7 +263,7 @@ def _components(components: Any, d: int) -> list[int]:
     return chosen
 
 
-def _held(at: Any, states: np.ndarray) -> np.ndarray:
+def _fixed_values(at: Any, states: np.ndarray) -> np.ndarray:
     """Return the values (d,) at which components are held."""
     if at is None:
         return states.mean(axis=0)
@@ -310,5 +295,5 @@ def _potential(
         return values - values.min(), "effective potential -log p"
     force = thermodynamic_force(sde, z, np.where(scale > 0, scale, 1.0), context)
     spacing = grids[0][1] - grids[0][0], grids[1][1] - grids[1][0]
-    found = nearest_potential(force[:, shown].reshape(*shape, 2), spacing)
-    return found.values, f"effective potential ({100 * found.share:.0f} % of the force)"
+    potential = nearest_potential(force[:, shown].reshape(*shape, 2), spacing)
+    return potential.values, f"effective potential ({100 * potential.share:.0f} % of the force)"

@@ -7,12 +7,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklmacro.measures.fidelity import Fidelity, fidelity
-from sklmacro.plots._axes import legend, panels, require_matplotlib
+from sklmacro.plots._axes import Display, legend, require_matplotlib
 from sklmacro.plots.style import COLORS, SHADE, curve
 from sklmacro.simulators import Simulator
 
 
-class FidelityDisplay:
+class FidelityDisplay(Display):
     """Differences of upsampled from directly simulated snapshots, in units of their errors.
 
     Parameters
@@ -39,8 +39,7 @@ class FidelityDisplay:
     >>> from sklmacro.plots import FidelityDisplay
     >>> from sklmacro.simulators import Ising
     >>> ising = Ising(temperature=4.0)
-    >>> X, _ = ising.advance(ising.sample_initial(400, 8, random_state=0), duration=30.0,
-    ...                      random_state=1)
+    >>> X = ising.sample_initial(400, 8, random_state=0)
     >>> display = FidelityDisplay.from_snapshots(ising, X[:200], X[200:], parity=True)
     >>> [label.get_text() for label in display.axes_[0].get_yticklabels()]
     ['domain wall density', 'd/dt magnetisation', 'd/dt domain wall density', 'xi spin, of all']
@@ -60,21 +59,8 @@ class FidelityDisplay:
         estimator : fitted HierarchicalUpsampler, or Pipeline that ends with one
         X : array-like of shape (n_samples, *small site_shape[, n_fields])
             Small snapshots, independent of each other.
-        reference : array-like of shape (m_samples, *large site_shape[, n_fields])
-            Directly simulated ones of the large size, independent of each other.
-        ax : two matplotlib Axes, default=None
-            See `plot`.
-        **options
-            `given`, `parity` and `degree` of `fidelity.fidelity`.
-
-        Returns
-        -------
-        display : FidelityDisplay
-
-        Raises
-        ------
-        ValueError
-            As `fidelity.fidelity` does.
+        reference, ax, **options
+            As in `from_snapshots`.
         """
         require_matplotlib()
         check_is_fitted(estimator)
@@ -91,23 +77,10 @@ class FidelityDisplay:
 
         Parameters
         ----------
-        simulator : Simulator
-            The one that both come from.
-        X : array-like of shape (n_samples, *site_shape[, n_fields])
-            Upsampled snapshots, independent of each other.
-        reference : array-like of shape (m_samples, *site_shape[, n_fields])
-            Directly simulated ones, independent of each other.
-        ax, **options
-            As in `from_estimator`.
-
-        Returns
-        -------
-        display : FidelityDisplay
-
-        Raises
-        ------
-        ValueError
-            As `fidelity.fidelity` does.
+        simulator, X, reference, **options
+            Passed to `fidelity.fidelity`.
+        ax : two matplotlib Axes, default=None
+            See `plot`.
         """
         require_matplotlib()
         return cls(fidelity(simulator, X, reference, **options)).plot(ax)
@@ -119,31 +92,25 @@ class FidelityDisplay:
         ----------
         ax : two matplotlib Axes, default=None
             Where to draw observables and structure factors; None makes a new figure.
-
-        Returns
-        -------
-        self : FidelityDisplay
         """
-        axes, found = panels(ax, 2), self.fidelity
-        names = [*found.quantities, *(f"xi {name}, of all" for name in found.fields)]
+        axes, compared = self._panels(ax, 2), self.fidelity
+        names = [*compared.quantities, *(f"xi {name}, of all" for name in compared.fields)]
         rows = np.arange(len(names))
-        z = np.concatenate([found.z, found.z_length])
+        z = np.concatenate([compared.z, compared.z_length])
         (self.points_,) = axes[0].plot(z, rows, "o", color=COLORS[0])
         axes[0].set_yticks(rows, names)
         axes[0].set_ylim(len(names) - 0.5, -0.5)
-        structure = found.structures[0]
+        structure = compared.structures[0]
         self.lines_: list = []
-        for k, (pair, scores) in enumerate(zip(structure.pairs, found.z_structure, strict=True)):
+        for k, (pair, scores) in enumerate(zip(structure.pairs, compared.z_structure, strict=True)):
             label = f"S(k) {pair}"
             self.lines_ += axes[1].plot(structure.k, scores, label=label, ms=4, lw=1.0, **curve(k))
         self.spans_ = [
             axes[0].axvspan(-2, 2, color=SHADE, lw=0, zorder=0),
             axes[1].axhspan(-2, 2, color=SHADE, lw=0, zorder=0),
         ]
-        title = f"at given {', '.join(found.given)}: p = {found.p_value:.2g}"
+        title = f"at given {', '.join(compared.given)}: p = {compared.p_value:.2g}"
         axes[0].set(xlabel="difference / standard error", title=title)
         axes[1].set(xlabel="wave number k", ylabel="difference / standard error")
         legend(axes[1], fontsize="small")
-        self.axes_ = np.array(axes, dtype=object)
-        self.figure_ = axes[0].figure
         return self

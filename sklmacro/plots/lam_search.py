@@ -9,14 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_real
 from sklmacro.measures.paths import WORST_SCORE
-from sklmacro.plots._axes import legend, panels, require_matplotlib
+from sklmacro.plots._axes import Display, legend, require_matplotlib
 from sklmacro.plots.style import TRUE, curve
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 
 MOST_TICKS = 8
 
 
-class LamSearchDisplay:
+class LamSearchDisplay(Display):
     """Scores of a search over `lam`, one curve for each combination of the other parameters.
 
     Parameters
@@ -81,9 +81,7 @@ class LamSearchDisplay:
         estimator: Any,
         *,
         K: float | None = None,
-        negate_score: bool = False,
-        score_name: str | None = None,
-        ax: Any = None,
+        **options: Any,
     ) -> Self:
         """Draw the scores of a fitted search.
 
@@ -95,19 +93,13 @@ class LamSearchDisplay:
             Factor of theory, the number of patches over the number evolved; None takes that of the
             refitted best estimator, where it is a Pipeline with a `PartialEvolutionSampler`, or has
             `lam="K"`.
-        negate_score, score_name, ax
-            As in `from_cv_results`.
-
-        Returns
-        -------
-        display : LamSearchDisplay
+        **options
+            `negate_score`, `score_name` and `ax`, as in `from_cv_results`.
         """
         check_is_fitted(estimator, "cv_results_")
         if K is None:
-            K = _theory(getattr(estimator, "best_estimator_", None))
-        return cls.from_cv_results(
-            estimator.cv_results_, K=K, negate_score=negate_score, score_name=score_name, ax=ax
-        )
+            K = _theoretical_factor(getattr(estimator, "best_estimator_", None))
+        return cls.from_cv_results(estimator.cv_results_, K=K, **options)
 
     @classmethod
     def from_cv_results(
@@ -134,10 +126,6 @@ class LamSearchDisplay:
             Label of the axis; None stands for "score" or "-score".
         ax : matplotlib Axes, default=None
 
-        Returns
-        -------
-        display : LamSearchDisplay
-
         Raises
         ------
         ValueError
@@ -147,7 +135,7 @@ class LamSearchDisplay:
         name = _name_of_lam(cv_results)
         if K is not None:
             K = check_real(K, "K", low=0.0, strict=True)
-        lam = np.array([_number(value, name, K) for value in cv_results[name]])
+        lam = np.array([_lam_value(value, name, K) for value in cv_results[name]])
         splits = [
             key for key in cv_results if key.startswith("split") and key.endswith("_test_score")
         ]
@@ -159,7 +147,7 @@ class LamSearchDisplay:
         scores = np.stack([np.asarray(cv_results[key], float) for key in splits], axis=1)
         scores[scores == WORST_SCORE] = np.nan
         display = cls(
-            lam, -scores if negate_score else scores, curves=_curves(cv_results, name), K=K,
+            lam, -scores if negate_score else scores, curves=_curve_names(cv_results, name), K=K,
             score_name=score_name or ("-score" if negate_score else "score"),
         )  # fmt: skip
         return display.plot(ax)
@@ -171,12 +159,8 @@ class LamSearchDisplay:
         ----------
         ax : matplotlib Axes, default=None
             Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        self : LamSearchDisplay
         """
-        (ax,) = panels(ax, 1)
+        (ax,) = self._panels(ax, 1)
         names = np.full(len(self.lam), "") if self.curves is None else np.asarray(self.curves)
         self.errorbars_: list = []
         self.failed_: list = []
@@ -184,11 +168,11 @@ class LamSearchDisplay:
             rows = np.flatnonzero(names == curve_name)
             rows = rows[np.argsort(self.lam[rows], kind="stable")]
             lam, scores = self.lam[rows], self.scores[rows]
-            drawn = ax.errorbar(
+            bars = ax.errorbar(
                 lam, scores.mean(axis=1), scores.std(axis=1), capsize=3, lw=1.5, ms=5,
                 label=curve_name or None, **curve(k),
             )  # fmt: skip
-            self.errorbars_.append(drawn)
+            self.errorbars_.append(bars)
             failed = lam[np.isnan(scores).any(axis=1)]
             if len(failed):
                 self.failed_ += ax.plot(
@@ -206,24 +190,24 @@ class LamSearchDisplay:
             ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             ax.minorticks_off()
         legend(ax)
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_ = ax
         return self
 
 
 def _name_of_lam(cv_results: Mapping[str, Any]) -> str:
     """Return the one key of `cv_results` for a parameter that ends in lam."""
     names = [key for key in cv_results if key.startswith("param_")]
-    found = [name for name in names if name == "param_lam" or name.endswith("__lam")]
-    if len(found) != 1:
+    ending = [name for name in names if name == "param_lam" or name.endswith("__lam")]
+    if len(ending) != 1:
         raise ValueError(
             "Expected a search over one parameter that ends in lam, but got one over "
             f"{', '.join(name.removeprefix('param_') for name in names) or 'none'}; search for "
             'instance over {"sde__lam": ["K", 1.0, 16.0]}.'
         )
-    return found[0]
+    return ending[0]
 
 
-def _number(value: Any, name: str, K: float | None) -> float:
+def _lam_value(value: Any, name: str, K: float | None) -> float:
     """Return a value of lam as a number."""
     if isinstance(value, str) and value == "K" and K is not None:
         return K
@@ -237,7 +221,7 @@ def _number(value: Any, name: str, K: float | None) -> float:
         ) from error
 
 
-def _curves(cv_results: Mapping[str, Any], name: str) -> list[str]:
+def _curve_names(cv_results: Mapping[str, Any], name: str) -> list[str]:
     """Return the name of each candidate's curve: all parameters but lam, and the resources."""
     rest = [key for key in cv_results if key.startswith("param_") and key != name]
     columns = [(key.removeprefix("param_"), cv_results[key]) for key in rest]
@@ -247,11 +231,11 @@ def _curves(cv_results: Mapping[str, Any], name: str) -> list[str]:
     return [", ".join(f"{key} = {column[i]}" for key, column in columns) for i in range(n)]
 
 
-def _theory(best: Any) -> float | None:
+def _theoretical_factor(best: Any) -> float | None:
     """Return K over the number of patches evolved, where a fitted estimator tells it."""
     steps = [step for _, step in best.steps] if isinstance(best, Pipeline) else [best]
     for step in steps:
         if isinstance(step, PartialEvolutionSampler):
-            return step.n_patches_ / step.n_patches_evolved
+            return step.n_patches_ / step.part("patch").n_evolved
     last = steps[-1]
     return last.lam_ if getattr(last, "lam", None) == "K" and hasattr(last, "lam_") else None

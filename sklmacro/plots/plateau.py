@@ -6,14 +6,14 @@ import numpy as np
 
 from sklmacro._base.checks import check_real
 from sklmacro.measures.plateau import Plateau
-from sklmacro.plots._axes import legend, panels
+from sklmacro.plots._axes import Display, legend
 from sklmacro.plots.style import SHADE, TRUE, curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class PlateauDisplay:
+class PlateauDisplay(Display):
     """Relaxation rate and diffusion of every observable over dt, the plateau shaded.
 
     Parameters
@@ -22,8 +22,6 @@ class PlateauDisplay:
         What `plateau.dt_plateau` returns.
     dt : float, default=None
         The dt chosen.
-    time_label : str, default="dt"
-        Label of the axis of dt.
 
     Attributes
     ----------
@@ -50,12 +48,11 @@ class PlateauDisplay:
     (2, 'diffusion')
     """
 
-    def __init__(self, plateau: Plateau, *, dt: float | None = None, time_label: str = "dt"):
+    def __init__(self, plateau: Plateau, *, dt: float | None = None):
         self.plateau = plateau
         self.dt = dt
-        self.time_label = time_label
 
-    def plot(self, ax: Any = None, *, relative: bool = False) -> Self:
+    def plot(self, ax: Any = None, *, relative: bool = False, time_label: str = "dt") -> Self:
         """Draw both panels.
 
         Parameters
@@ -65,39 +62,35 @@ class PlateauDisplay:
         relative : bool, default=False
             Draw each curve over its value at the shortest dt, so that observables of different
             size compare.
-
-        Returns
-        -------
-        self : PlateauDisplay
+        time_label : str, default="dt"
+            Label of the axis of dt.
         """
-        axes = panels(ax, 2)
-        found = self.plateau
+        axes = self._panels(ax, 2)
+        plateau = self.plateau
         dt = None if self.dt is None else check_real(self.dt, "dt", low=0.0, strict=True)
         self.errorbars_: list = []
         self.spans_: list = []
         self.dt_lines_: list = []
-        curves = (found.rate, found.rate_error), (found.diffusion, found.diffusion_error)
+        curves = (plateau.rate, plateau.rate_error), (plateau.diffusion, plateau.diffusion_error)
         for panel, (values, errors), what in zip(axes, curves, ("rate", "diffusion"), strict=True):
-            unit = values[0] if relative else np.ones(len(found.names))
-            for k, name in enumerate(found.names):
-                drawn = panel.errorbar(
-                    found.dts, values[:, k] / unit[k], errors[:, k] / abs(unit[k]), label=name,
+            unit = values[0] if relative else np.ones(len(plateau.names))
+            for k, name in enumerate(plateau.names):
+                bars = panel.errorbar(
+                    plateau.dts, values[:, k] / unit[k], errors[:, k] / abs(unit[k]), label=name,
                     capsize=2, ms=5, lw=1.4, **curve(k),
                 )  # fmt: skip
-                self.errorbars_.append(drawn)
-            if found.interval is not None:
+                self.errorbars_.append(bars)
+            if plateau.interval is not None:
                 self.spans_.append(
-                    panel.axvspan(*found.interval, color=SHADE, lw=0, zorder=0, label="plateau")
+                    panel.axvspan(*plateau.interval, color=SHADE, lw=0, zorder=0, label="plateau")
                 )
             if dt is not None:
                 self.dt_lines_.append(
                     panel.axvline(dt, color=TRUE, ls=":", lw=1.2, label=f"dt = {dt:g}")
                 )
-            _time_axis(panel, found.dts)
-            panel.set(xlabel=self.time_label, ylabel=f"{what} / first" if relative else what)
+            _time_axis(panel, plateau.dts)
+            panel.set(xlabel=time_label, ylabel=f"{what} / first" if relative else what)
         legend(axes[1])
-        self.axes_ = np.array(axes, dtype=object)
-        self.figure_ = axes[0].figure
         return self
 
 

@@ -1,20 +1,20 @@
-"""Finite-size scaling near a critical point: curves of all sizes, powers of the size, collapse."""
+"""Finite-size scaling (Eqs. 25-29): curves of all sizes, powers of the size, collapse."""
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from sklmacro._base.checks import check_choice, check_finite, check_numbers, check_real
+from sklmacro._base.checks import check_choice, check_real
 from sklmacro.measures.scaling import (
     CollapseResidual,
     Estimate,
+    check_points,
     collapse,
     collapse_residual,
     power_law,
 )
-from sklmacro.plots._axes import legend, panels
+from sklmacro.plots._axes import Display, legend
 from sklmacro.plots.style import COLORS, LINES, MARKERS, TRUE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ KINDS = ("temperature", "size", "collapse")
 FILLS = ("full", "none", "left", "right")
 
 
-class ScalingDisplay:
+class ScalingDisplay(Display):
     """A quantity on lattices of several sizes, over temperature or size, or collapsed.
 
     Parameters
@@ -40,8 +40,6 @@ class ScalingDisplay:
     exponent : float, default=None
         y goes as L^exponent at Tc, by theory: -beta/nu for <|M|>, gamma/nu for the susceptibility,
         0 for the Binder cumulant, 1/nu for its slope.
-    label : str, default="y"
-        Name of the quantity.
 
     Attributes
     ----------
@@ -63,7 +61,7 @@ class ScalingDisplay:
     >>> T, L = np.meshgrid(np.linspace(2.2, 2.34, 8), [16, 32, 64])
     >>> T, L = T.ravel(), L.ravel()
     >>> y = L**-0.125 * np.exp(-(T - 2.269) * L / 4)
-    >>> display = ScalingDisplay(T, L, y, Tc=2.269, nu=1.0, exponent=-0.125, label="<|M|>")
+    >>> display = ScalingDisplay(T, L, y, Tc=2.269, nu=1.0, exponent=-0.125)
     >>> display.plot(kind="collapse").residual_.relative < 0.1
     True
     """
@@ -78,7 +76,6 @@ class ScalingDisplay:
         Tc: float | None = None,
         nu: float | None = None,
         exponent: float | None = None,
-        label: str = "y",
     ):
         self.T = T
         self.L = L
@@ -87,7 +84,6 @@ class ScalingDisplay:
         self.Tc = Tc
         self.nu = nu
         self.exponent = exponent
-        self.label = label
 
     def plot(
         self,
@@ -97,6 +93,7 @@ class ScalingDisplay:
         temperature: float | None = None,
         name: str | None = None,
         style: int = 0,
+        label: str = "y",
     ) -> Self:
         """Draw the points.
 
@@ -114,10 +111,8 @@ class ScalingDisplay:
         style : int, default=0
             Number of their style, so that several displays can share the axes: filled, open and
             half filled markers over temperature, colours over size.
-
-        Returns
-        -------
-        self : ScalingDisplay
+        label : str, default="y"
+            Name of the quantity.
 
         Raises
         ------
@@ -125,8 +120,9 @@ class ScalingDisplay:
             If points and errors do not fit together, or Tc, nu or exponent is missing for `kind`.
         """
         check_choice(kind, "kind", KINDS)
-        points = _Points.of(self.T, self.L, self.y, self.error)
-        (ax,) = panels(ax, 1)
+        T = np.full(np.shape(self.y), self.T) if np.ndim(self.T) == 0 else self.T
+        points = _Points(*check_points(T=T, L=self.L, y=self.y, error=self.error))
+        (ax,) = self._panels(ax, 1)
         self.errorbars_: list = []
         self.lines_: list = []
         self.exponent_: Estimate | None = None
@@ -138,11 +134,12 @@ class ScalingDisplay:
             if self.Tc is not None:
                 self.lines_.append(ax.axvline(self.Tc, color=TRUE, ls=":", lw=1.2, zorder=0))
             self._plot_curves(ax, points, name, style, LINES[style % len(LINES)])
-            ax.set(xlabel="T", ylabel=self.label)
+            ax.set(xlabel="T")
         else:
-            self._plot_collapse(ax, points, name, style)
+            label = _scaled_label(label, self._plot_collapse(ax, points, name, style))
+        ax.set_ylabel(label)
         legend(ax, fontsize="small")
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_ = ax
         return self
 
     def _plot_curves(
@@ -152,15 +149,17 @@ class ScalingDisplay:
         for k, size in enumerate(np.unique(points.L)):
             one = points.take(size == points.L)
             one = one.take(np.argsort(one.T, kind="stable"))
-            drawn = ax.errorbar(
+            bars = ax.errorbar(
                 one.T, one.y, one.error, ls=line, lw=1.0, ms=5, capsize=2,
                 color=COLORS[k % len(COLORS)], marker=MARKERS[k % len(MARKERS)],
-                fillstyle=FILLS[style % len(FILLS)], label=_label(size, name, style, first=k == 0),
+                fillstyle=FILLS[style % len(FILLS)],
+                label=_size_label(size, name, style, first=k == 0),
             )  # fmt: skip
-            self.errorbars_.append(drawn)
+            self.errorbars_.append(bars)
 
-    def _plot_collapse(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> None:
-        Tc, nu, power = (self._needed(key) for key in ("Tc", "nu", "exponent"))
+    def _plot_collapse(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> float:
+        """Draw y L^p over (T - Tc) L^(1/nu), and return the power p."""
+        Tc, nu, power = (self._required(key) for key in ("Tc", "nu", "exponent"))
         theory = {"Tc": Tc, "nu": nu, "exponent": power}
         x, scaled = collapse(points.T, points.L, points.y, **theory)
         error = None if points.error is None else points.error * points.L**-power
@@ -168,8 +167,9 @@ class ScalingDisplay:
         with suppress(ValueError):  # of sizes whose scaled temperatures do not overlap
             self.residual_ = collapse_residual(points.T, points.L, points.y, points.error, **theory)
         if self.residual_ is not None and style == 0:
-            ax.set_title(_quality(self.residual_), fontsize="medium")
-        ax.set(xlabel=_times("(T - Tc)", 1 / nu), ylabel=_times(self.label, -power))
+            ax.set_title(_residual_title(self.residual_), fontsize="medium")
+        ax.set(xlabel=_scaled_label("(T - Tc)", 1 / nu))
+        return -power
 
     def _plot_size(self, ax: "Axes", points: "_Points", name: str | None, style: int) -> None:
         from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
@@ -183,17 +183,17 @@ class ScalingDisplay:
                 sizes, points.power(sizes, fitted.value), color=color, lw=1.2,
                 ls=LINES[style % len(LINES)],
             )  # fmt: skip
-        drawn = ax.errorbar(
+        bars = ax.errorbar(
             points.L, points.y, points.error, color=color, marker=MARKERS[style % len(MARKERS)],
             ls="none", ms=5, capsize=3, label=label,
         )  # fmt: skip
-        self.errorbars_.append(drawn)
+        self.errorbars_.append(bars)
         if self.exponent is not None and style == 0 and (points.y > 0).all():
             self.lines_ += ax.plot(
                 sizes, points.power(sizes, self.exponent), color=TRUE, ls=":", lw=1.2,
                 label=f"theory, p = {self.exponent:.4g}",
             )  # fmt: skip
-        ax.set(xscale="log", yscale="log", xlabel="L", ylabel=self.label)
+        ax.set(xscale="log", yscale="log", xlabel="L")
         ax.set_xticks(sizes, [f"{size:g}" for size in sizes])
         ax.xaxis.set_minor_locator(NullLocator())
         low, high = ax.get_ylim()
@@ -202,7 +202,7 @@ class ScalingDisplay:
             ax.yaxis.set_major_formatter(ScalarFormatter())
             ax.yaxis.set_minor_locator(NullLocator())
 
-    def _needed(self, key: str) -> float:
+    def _required(self, key: str) -> float:
         value = getattr(self, key)
         if value is None:
             raise ValueError(
@@ -212,29 +212,13 @@ class ScalingDisplay:
         return check_real(value, key)
 
 
-@dataclass(frozen=True)
-class _Points:
+class _Points(NamedTuple):
     """Points (n_points,), with errors or None."""
 
     T: np.ndarray
     L: np.ndarray
     y: np.ndarray
     error: np.ndarray | None
-
-    @classmethod
-    def of(cls, T: Any, L: Any, y: Any, error: Any) -> "_Points":
-        """Return checked points; a single temperature holds for all."""
-        y = check_finite(check_numbers(y, "y"), "y")
-        T, L = (check_finite(check_numbers(v, name), name) for v, name in ((T, "T"), (L, "L")))
-        T = np.broadcast_to(T, y.shape) if T.ndim == 0 else T
-        error = None if error is None else check_finite(check_numbers(error, "error"), "error")
-        shapes = [v.shape for v in (T, L, y, error) if v is not None]
-        if len(set(shapes)) != 1 or y.ndim != 1 or not len(y):
-            raise ValueError(
-                "Expected T, L, y and error of one shape (n_points,), but got "
-                f"{', '.join(map(str, shapes))}; pass one number for each point."
-            )
-        return cls(T, L, y, error)
 
     def take(self, rows: np.ndarray) -> "_Points":
         """Return some of the points."""
@@ -270,7 +254,7 @@ def _one_temperature(T: np.ndarray, temperature: float | None, Tc: float | None)
     )
 
 
-def _label(size: float, name: str | None, style: int, *, first: bool) -> str | None:
+def _size_label(size: float, name: str | None, style: int, *, first: bool) -> str | None:
     """Return the label of a size: later styles repeat the sizes, and name themselves once."""
     if style == 0:
         return f"L = {size:g}" + (f", {name}" if name else "")
@@ -281,14 +265,14 @@ def _with_error(exponent: Estimate) -> str:
     return f"{exponent.value:.3f} +- {exponent.error:.1g}"
 
 
-def _quality(residual: CollapseResidual) -> str:
-    """Return how good a collapse is, in words."""
+def _residual_title(residual: CollapseResidual) -> str:
+    """Return a title that says how good a collapse is."""
     if np.isnan(residual.chi2):
         return f"relative distance {residual.relative:.1g}"
     return f"chi2 per point {residual.chi2:.2g}"
 
 
-def _times(name: str, power: float) -> str:
+def _scaled_label(name: str, power: float) -> str:
     """Return the label of a quantity times a power of L."""
     if power == 0:
         return name

@@ -9,7 +9,7 @@ import numpy as np
 from sklmacro._base.checks import check_cells, check_integer
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
-from sklmacro.plots._axes import panels, require_matplotlib
+from sklmacro.plots._axes import Display, require_matplotlib
 from sklmacro.plots._plane import Box, Plane
 from sklmacro.plots._sites import add_lines, chain_outline, draw_chain, draw_plane
 from sklmacro.plots.style import GRID, OUTLINE
@@ -20,7 +20,7 @@ CHAIN = (7.5, 1.6), (7.5, 3.0)  # inches: discrete states, fields
 PLANE = (4.6, 4.0)
 
 
-class SnapshotDisplay:
+class SnapshotDisplay(Display):
     """One snapshot, with patches outlined.
 
     A chain is drawn as a strip of states, or as one curve for each field; a square lattice as one
@@ -90,7 +90,6 @@ class SnapshotDisplay:
         windows: Sequence[Box] = (),
         patch: int | Sequence[int] | None = None,
         names: Sequence[str] | None = None,
-        ax: Any = None,
         **options: Any,
     ) -> Self:
         """Draw a snapshot of a simulator.
@@ -107,14 +106,8 @@ class SnapshotDisplay:
             Cells of the patches whose grid to draw.
         names : sequence of str, default=None
             Names of the fields.
-        ax : array-like of matplotlib Axes, default=None
-            See `plot`.
         **options
             Passed to `plot`.
-
-        Returns
-        -------
-        display : SnapshotDisplay
 
         Raises
         ------
@@ -130,7 +123,7 @@ class SnapshotDisplay:
             x, lattice, states=_states(simulator), names=names,
             windows=[lattice.box(*window) for window in windows], patch=patch,
         )  # fmt: skip
-        return display.plot(ax, **options)
+        return display.plot(**options)
 
     @classmethod
     def from_pairs(
@@ -142,7 +135,6 @@ class SnapshotDisplay:
         evolved: bool = False,
         patch_grid: bool = False,
         names: Sequence[str] | None = None,
-        ax: Any = None,
         **options: Any,
     ) -> Self:
         """Draw the large snapshot of a snapshot pair, its evolved patches outlined.
@@ -158,12 +150,8 @@ class SnapshotDisplay:
             Draw the patches as they are at t + dt, not at t.
         patch_grid : bool, default=False
             Draw the grid of all patches, too.
-        names, ax, **options
+        names, **options
             As in `from_snapshot`.
-
-        Returns
-        -------
-        display : SnapshotDisplay
 
         Raises
         ------
@@ -195,7 +183,7 @@ class SnapshotDisplay:
             for window, patch in zip(windows, pair["x_next"], strict=True):
                 x[lattice.window(*window)] = patch
         return cls.from_snapshot(
-            x, simulator, windows=windows, patch=cells if patch_grid else None, names=names, ax=ax,
+            x, simulator, windows=windows, patch=cells if patch_grid else None, names=names,
             **options,
         )  # fmt: skip
 
@@ -210,10 +198,6 @@ class SnapshotDisplay:
             Axis across the layer to draw of a crystal.
         layer : int, default=None
             Cell of the layer along that axis; None takes the middle of the first window, or 0.
-
-        Returns
-        -------
-        self : SnapshotDisplay
         """
         fields = [self.snapshot]
         if self.snapshot.ndim > len(self.lattice.site_shape):
@@ -229,24 +213,22 @@ class SnapshotDisplay:
         self.outlines_: list = []
         outline: Callable[[Box], np.ndarray]
         if self.lattice.ndim == 1:
-            axes = panels(ax, 1, size=CHAIN[self.states is None])
+            axes = self._panels(ax, 1, size=CHAIN[self.states is None])
             self.images_ += draw_chain(axes[0], fields, names, self.states)
             outline = partial(chain_outline, n=self.lattice.cells[0], ends=axes[0].get_ylim())
         else:
-            axes = panels(ax, len(fields), size=PLANE)
+            axes = self._panels(ax, len(fields), size=PLANE)
             plane = self._plane(axis, layer)
             outline = plane.outline
             for panel, field, name in zip(axes, fields, names, strict=True):
                 self.images_.append(draw_plane(panel, plane, field, name, self.states))
         for panel in axes:
             if self.patch is not None:
-                edges = [outline(box) for box in _tiles(self.lattice, self.patch)]
+                edges = [outline(box) for box in _patch_boxes(self.lattice, self.patch)]
                 self.grid_lines_.append(add_lines(panel, edges, colors=GRID, lw=0.6))
             if len(self.windows):
                 edges = [outline(box) for box in self.windows]
                 self.outlines_.append(add_lines(panel, edges, colors=OUTLINE, lw=2.2, zorder=3))
-        self.axes_ = np.array(axes, dtype=object)
-        self.figure_ = axes[0].figure
         return self
 
     def _plane(self, axis: int, layer: int | None) -> Plane:
@@ -276,6 +258,6 @@ def _states(simulator: Simulator) -> dict[int, str] | None:
     return None
 
 
-def _tiles(lattice: Lattice, patch: tuple[int, ...]) -> list[Box]:
+def _patch_boxes(lattice: Lattice, patch: tuple[int, ...]) -> list[Box]:
     """Return the patches of a grid as boxes."""
     return [(tuple(origin), patch) for origin in PatchGrid(lattice, patch).origins.tolist()]

@@ -6,16 +6,16 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._base.checks import check_bounds, check_finite, check_integer, check_numbers
-from sklmacro.measures.stationary import stationary_density, wasserstein
-from sklmacro.plots._axes import legend, panels, require_matplotlib
+from sklmacro._base.checks import check_bounds, check_integer
+from sklmacro.measures.stationary import check_sample, stationary_density, wasserstein
+from sklmacro.plots._axes import Display, legend, require_matplotlib
 from sklmacro.plots.style import COLORS, LINES, TRUE, TRUE_FILL
 
 N_GRID = 501
 MARGIN = 0.1  # of the range of the true values, to each side of it
 
 
-class StationaryDisplay:
+class StationaryDisplay(Display):
     """Density of the stationary law, predicted and true.
 
     Parameters
@@ -32,8 +32,6 @@ class StationaryDisplay:
         Wasserstein distance of the predicted law to the true values, in their unit.
     bins : int, default=40
         Bins of the true values' histogram.
-    label : str, default="z"
-        Label of the axis.
 
     Attributes
     ----------
@@ -70,7 +68,6 @@ class StationaryDisplay:
         y_true: np.ndarray | None = None,
         distance: float | None = None,
         bins: int = 40,
-        label: str = "z",
     ):
         self.grid = grid
         self.density = density
@@ -78,7 +75,6 @@ class StationaryDisplay:
         self.y_true = y_true
         self.distance = distance
         self.bins = bins
-        self.label = label
 
     @classmethod
     def from_estimator(
@@ -89,8 +85,6 @@ class StationaryDisplay:
         grid: Any = None,
         context: Any = None,
         bins: int = 40,
-        label: str = "z",
-        ax: Any = None,
         **options: Any,
     ) -> Self:
         """Draw the stationary density of an SDE of one component, without simulating it.
@@ -109,14 +103,8 @@ class StationaryDisplay:
         context : array-like of shape (n_context,), default=None
             Outer parameters.
         bins : int, default=40
-        label : str, default="z"
-        ax : matplotlib Axes, default=None
         **options
             Passed to `plot`.
-
-        Returns
-        -------
-        display : StationaryDisplay
 
         Raises
         ------
@@ -126,7 +114,7 @@ class StationaryDisplay:
         """
         require_matplotlib()
         check_is_fitted(estimator)
-        true = None if y_true is None else _samples("y_true", y_true)
+        true = None if y_true is None else check_sample(y_true, "y_true")
         members = getattr(estimator, "members_", [estimator])
         if grid is None:
             grid = _range(true, members[0])
@@ -139,9 +127,9 @@ class StationaryDisplay:
             distance = float(wasserstein_distance(true, grid, v_weights=weights))
         display = cls(
             grid, density, density_error=error, y_true=true, distance=distance,
-            bins=check_integer(bins, "bins", low=1), label=label,
+            bins=check_integer(bins, "bins", low=1),
         )  # fmt: skip
-        return display.plot(ax, **options)
+        return display.plot(**options)
 
     @classmethod
     def from_predictions(
@@ -150,8 +138,6 @@ class StationaryDisplay:
         y_pred: Any,
         *,
         bins: int = 40,
-        label: str = "z",
-        ax: Any = None,
         **options: Any,
     ) -> Self:
         """Draw the law of predicted values, such as of long paths, against true ones.
@@ -165,12 +151,8 @@ class StationaryDisplay:
             forgotten.
         bins : int, default=40
             Bins of both histograms; the predicted one is drawn as a line through its bins' centres.
-        label, ax, **options
-            As in `from_estimator`.
-
-        Returns
-        -------
-        display : StationaryDisplay
+        **options
+            Passed to `plot`.
 
         Raises
         ------
@@ -179,20 +161,21 @@ class StationaryDisplay:
         """
         require_matplotlib()
         bins = check_integer(bins, "bins", low=1)
-        predicted = _samples("y_pred", y_pred)
-        true = None if y_true is None else _samples("y_true", y_true)
+        predicted = check_sample(y_pred, "y_pred")
+        true = None if y_true is None else check_sample(y_true, "y_true")
         both = predicted if true is None else np.concatenate([predicted, true])
         density, edges = np.histogram(
             predicted, bins=bins, range=(both.min(), both.max()), density=True
         )
         distance = None if true is None else wasserstein(true, predicted)
         display = cls(
-            (edges[1:] + edges[:-1]) / 2, density, y_true=true, distance=distance, bins=bins,
-            label=label,
+            (edges[1:] + edges[:-1]) / 2, density, y_true=true, distance=distance, bins=bins
         )  # fmt: skip
-        return display.plot(ax, **options)
+        return display.plot(**options)
 
-    def plot(self, ax: Any = None, *, name: str = "predicted", style: int = 0) -> Self:
+    def plot(
+        self, ax: Any = None, *, name: str = "predicted", style: int = 0, label: str = "z"
+    ) -> Self:
         """Draw the densities.
 
         Parameters
@@ -203,12 +186,10 @@ class StationaryDisplay:
             Name of the predicted law in the legend.
         style : int, default=0
             Number of its style, so that several displays can share the axes.
-
-        Returns
-        -------
-        self : StationaryDisplay
+        label : str, default="z"
+            Label of the axis.
         """
-        (ax,) = panels(ax, 1)
+        (ax,) = self._panels(ax, 1)
         self.histogram_ = self.band_ = None
         if self.y_true is not None:
             heights, edges = np.histogram(self.y_true, bins=self.bins, density=True)
@@ -224,19 +205,11 @@ class StationaryDisplay:
         if self.density_error is not None:
             low, high = self.density - self.density_error, self.density + self.density_error
             self.band_ = ax.fill_between(self.grid, low, high, color=color, alpha=0.25, lw=0)
-        ax.set(xlabel=self.label, ylabel="density")
+        ax.set(xlabel=label, ylabel="density")
         ax.set_ylim(bottom=0.0)
         legend(ax)
-        self.ax_, self.figure_ = ax, ax.figure
+        self.ax_ = ax
         return self
-
-
-def _samples(name: str, values: Any) -> np.ndarray:
-    """Return finite values of any shape as a flat array."""
-    flat = check_finite(check_numbers(values, name), name).ravel()
-    if not len(flat):
-        raise ValueError(f"Expected values {name}, but got none; pass at least one.")
-    return flat
 
 
 def _range(true: np.ndarray | None, sde: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Colours, markers and lines, told apart in grey and by colour-blind eyes.
 
 Curves that stand together differ in lightness as well as in hue, and in marker and line beside.
-`tests/test_plots_style.py` holds them to it, by a published model of colour blindness.
+`tests/plots/test_style.py` holds them to it, by a published model of colour blindness.
 """
 
 from functools import cache

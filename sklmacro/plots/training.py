@@ -7,13 +7,13 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro.plots._axes import legend, panels, require_matplotlib
+from sklmacro.plots._axes import Display, legend, require_matplotlib
 from sklmacro.plots.style import COLORS, TRUE
 
 History = Sequence[Mapping[str, float]]
 
 
-class TrainingDisplay:
+class TrainingDisplay(Display):
     """Training and held-out loss of every epoch, with the best epoch marked.
 
     Parameters
@@ -27,19 +27,20 @@ class TrainingDisplay:
     train_lines_, valid_lines_ : list of matplotlib Line2D
         Losses, panel by panel, run by run.
     best_ : list of matplotlib Line2D
-        Smallest held-out loss of each run, whose weights are kept.
+        Smallest held-out loss of each run, whose weights the net has.
     axes_ : ndarray of matplotlib Axes of shape (n_panels,)
     figure_ : matplotlib Figure
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sklmacro import PatchSDERegressor
+    >>> from sklmacro import MLP, PatchSDERegressor, Training
     >>> from sklmacro.plots import TrainingDisplay
     >>> rng = np.random.default_rng(0)
     >>> z = rng.uniform(-1, 1, (500, 1))
     >>> dz = -0.1 * z + 0.1 * rng.standard_normal(z.shape)
-    >>> sde = PatchSDERegressor(hidden=(8,), max_epochs=10, random_state=0).fit(z, dz)
+    >>> net = MLP(hidden=(8,), training=Training(max_epochs=10))
+    >>> sde = PatchSDERegressor(drift_model=net, random_state=0).fit(z, dz)
     >>> display = TrainingDisplay.from_estimator(sde)
     >>> len(display.valid_lines_[0].get_xdata()), display.axes_[0].get_xlabel()
     (10, 'epoch')
@@ -59,10 +60,6 @@ class TrainingDisplay:
         ax : array-like of matplotlib Axes, default=None
             See `plot`.
 
-        Returns
-        -------
-        display : TrainingDisplay
-
         Raises
         ------
         ValueError
@@ -74,7 +71,7 @@ class TrainingDisplay:
         if isinstance(estimator, Pipeline):
             steps = estimator.steps
         runs = {name: _runs(step) for name, step in steps}
-        histories = {name: found for name, found in runs.items() if found}
+        histories = {name: histories for name, histories in runs.items() if histories}
         if not histories:
             raise ValueError(
                 "Expected an estimator that trains nets, but got "
@@ -90,12 +87,8 @@ class TrainingDisplay:
         ----------
         ax : array-like of matplotlib Axes of shape (n_panels,), default=None
             Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        self : TrainingDisplay
         """
-        axes = panels(ax, len(self.histories))
+        axes = self._panels(ax, len(self.histories))
         from matplotlib.ticker import MaxNLocator
 
         self.train_lines_: list = []
@@ -124,12 +117,10 @@ class TrainingDisplay:
             panel.set(xlabel="epoch", ylabel="loss", title=name)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             legend(panel)
-        self.axes_ = np.array(axes, dtype=object)
-        self.figure_ = axes[0].figure
         return self
 
 
 def _runs(estimator: Any) -> list[History]:
     """Return the histories of an estimator: its own, or those of its members."""
-    found = [getattr(one, "history_", None) for one in getattr(estimator, "members_", [estimator])]
-    return [history for history in found if history]
+    members = getattr(estimator, "members_", [estimator])
+    return [member.history_ for member in members if getattr(member, "history_", None)]

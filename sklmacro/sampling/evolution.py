@@ -20,9 +20,9 @@ from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
-from sklmacro.checkpoint.mapped import check_out, mapped
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.workers import fill_rows
+from sklmacro.checkpoint.atomic import check_out, fill_array
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.boundary import Boundary, Ghost, as_boundary
@@ -215,8 +215,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
             return
         n_joint, n_evolved = plan.patches.n_joint, plan.patches.n_evolved
         check_joint(n_joint, n_samples, self.simulator_.n_observables)
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "fit", **data)
+        with resume_method(self, "fit", **data) as (checkpoint, entropy):
             X = take(stream(entropy, Stage.SPLIT).permutation(n_samples)[:n_joint])
             self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
                 plan.evolver, X, plan.grid, n_evolved, entropy, checkpoint,
@@ -249,9 +248,9 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
             return self.sample(X, numbers, groups, resolve_entropy(self.random_state))
         lam = getattr(self, "lam_", None), self.n_patches_
         dtype = self._plan_for(X.shape[1:]).dtype
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, lam=lam)
-            return mapped(
+        resumed = resume_method(self, "transform", X=X, groups=groups, lam=lam)
+        with resumed as (checkpoint, entropy):
+            return fill_array(
                 self.out, (self.n_copies * len(X),), dtype,
                 lambda pairs: self.sample(X, numbers, groups, entropy, checkpoint, pairs),
             )  # fmt: skip

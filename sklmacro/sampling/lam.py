@@ -29,9 +29,8 @@ import numpy as np
 
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, stream
-from sklmacro._base.workers import numbered
+from sklmacro._base.workers import fill_rows, numbered
 from sklmacro.checkpoint.checkpoint import Checkpoint
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators.protocol import EventCount, Evolution

@@ -33,9 +33,8 @@ from sklearn.base import BaseEstimator
 from sklmacro._base.checks import check_cells, check_choice, check_integer, check_range, check_real
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import numbered
+from sklmacro._base.workers import fill_rows, numbered
 from sklmacro.checkpoint.checkpoint import Checkpoint
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.boundary import Boundary, as_boundary
 from sklmacro.sampling.patches import PatchEvolver, Visits

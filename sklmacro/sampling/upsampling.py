@@ -21,9 +21,9 @@ from sklmacro._base.checks import check_cells, check_choice, check_integer
 from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
-from sklmacro.checkpoint.mapped import check_out, mapped
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.workers import fill_rows
+from sklmacro.checkpoint.atomic import check_out, fill_array
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.lattice.enlarge import METHODS, enlarge
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.patches import Visits
@@ -226,9 +226,9 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         starts = self.starts(X, np.arange(len(X) * self.n_repeats))
         if self.checkpoint_dir is None and self.out is None:
             return self.grow(starts, resolve_entropy(self.random_state))
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
-            return mapped(
+        resumed = resume_method(self, "transform", X=X, n_passes=self.n_passes_)
+        with resumed as (checkpoint, entropy):
+            return fill_array(
                 self.out, (len(starts), *self.large_shape(X.shape[1:])), X.dtype,
                 lambda out: self.grow(starts, entropy, checkpoint, out),
             )  # fmt: skip
@@ -338,8 +338,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
             x, nearby = x[1:] if isinstance(x, Start) else (x, None)
             return self._enlarge(x, plan, rng, nearby)
 
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "fit", X=X)
+        with resume_method(self, "fit", X=X) as (checkpoint, entropy):
             rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
             starts = self.starts(X, rows * self.n_repeats)
             self.relaxation_ = relax_pilot(

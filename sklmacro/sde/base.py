@@ -5,15 +5,15 @@
 What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation and simulation.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
 
 from sklmacro._base.checks import (
     check_bounds,
@@ -24,12 +24,12 @@ from sklmacro._base.checks import (
     check_numbers,
     check_parity,
     check_real,
-    check_widths,
 )
-from sklmacro._base.estimators import CallbackSupportMixin, FitTask, begin_fit, with_callbacks
-from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
+from sklmacro._base.estimators import CallbackSupportMixin, begin_fit, with_callbacks
+from sklmacro._base.roles import Roles
+from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded
-from sklmacro.checkpoint.checkpoint import of_fit
+from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
     context_of,
     has_moments,
@@ -38,18 +38,34 @@ from sklmacro.sampling.pairs import (
     is_structured,
 )
 from sklmacro.sde.compiled.paths import advance_blocks, array_model
+from sklmacro.sde.drift import FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
-from sklmacro.sde.neural import NeuralSDE, fit_neural
-from sklmacro.sde.polynomial import PolynomialSDE
-from sklmacro.sde.rollout import advance_by_calls, euler_maruyama
-from sklmacro.training.loop import held_out_rows
+from sklmacro.sde.neural import NeuralSDE
+from sklmacro.sde.regressions import PolynomialSDE
+from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
+from sklmacro.training.loop import Run
 
 DIFFUSIONS = ("full", "diagonal", "constant")
 
 
-class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
+    """What estimators have in common whose score is a likelihood of increments."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
+        return tags
+
+
+class PatchSDE(LikelihoodRegressor, Roles):
     """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
 
+    diffusion_model: str
+    random_state: Any
+    verbose: bool
+    checkpoint_dir: Any
     dt: float
     lam: float | str
     bounds: Sequence[tuple[float, float]] | None
@@ -64,18 +80,18 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     history_: list[dict[str, float]]
     _flat_output: bool
 
-    def _fit_model(
-        self,
-        u: np.ndarray,
-        increments: Increments,
-        groups: np.ndarray,
-        parity: np.ndarray,
-        task: FitTask,
-    ) -> PolynomialSDE | NeuralSDE:
+    @property
+    def flat_output(self) -> bool:
+        """Return whether increments were one column of numbers, as predictions are then."""
+        return self._flat_output
+
+    @property
+    def n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit; 0 where nothing is trained."""
         raise NotImplementedError
 
-    def _n_epochs(self) -> int:
-        """Return the largest number of epochs of a fit, 0 where none is trained."""
+    def _fit_model(self, data: FitData) -> PolynomialSDE | NeuralSDE:
+        """Return the fitted drift and diffusion."""
         raise NotImplementedError
 
     @with_callbacks
@@ -89,7 +105,7 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : structured ndarray of shape (n_samples,), or array-like of shape (n_samples, n_columns)
-            Latent pairs; or macrostates z, with the context in the columns behind them.
+            Latent pairs; or macrostates z, followed by columns of the context.
         y : array-like of shape (n_samples, d) or (n_samples,), default=None
             Increments dz, for plain X; the state is the first d columns of X.
 
@@ -102,8 +118,13 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         ValueError
             If X is neither latent pairs nor an array with y, a parameter does not fit, or
             `checkpoint_dir` has another fit.
+
+        Warns
+        -----
+        UserWarning
+            If `verbose` or `checkpoint_dir` is set, and nothing is trained.
         """
-        self._validate_parameters()
+        self.check_parameters()
         columns, increments, groups = self._training_data(X, y)
         dz, dt = increments.dz, increments.dt
         check_finite(dz, "increments")
@@ -127,12 +148,33 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
         self.lam_ = float(np.mean(increments.lam))
         self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
-        task = begin_fit(self, X, increments_of(X, y), n_tasks=self._n_epochs())
+        task = begin_fit(self, X, increments_of(X, y), n_tasks=self.n_epochs)
         with single_threaded():
-            u = (columns - self.mean_) / self.scale_
-            self.model_ = self._fit_model(u, increments.in_own_time(), groups, parity, task)
+            data = FitData(
+                (columns - self.mean_) / self.scale_, increments.in_own_time(), groups, parity,
+                self.diffusion_model, Run(self.random_state, self.verbose, task=task),
+            )  # fmt: skip
+            if self.n_epochs:
+                with resume_method(self, "fit", **data.settings()) as (checkpoint, entropy):
+                    run = replace(data.run, random_state=entropy, checkpoint=checkpoint)
+                    self.model_ = self._fit_model(replace(data, run=run))
+            else:
+                self._warn_of_idle_parameters()
+                self.model_ = self._fit_model(data)
+        if isinstance(self.model_, NeuralSDE):
+            self.history_ = self.model_.history
         task.end(fitted=dict)
         return self
+
+    def _warn_of_idle_parameters(self) -> None:
+        """Warn of what is set in spite of a drift that trains nothing."""
+        idle = [name for name in ("verbose", "checkpoint_dir") if getattr(self, name)]
+        if idle:
+            warnings.warn(
+                f"Expected a drift that is trained for {' and '.join(idle)} to have an effect, but "
+                "got one that is fitted by regressions; leave them out.",
+                stacklevel=4,
+            )
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
@@ -161,7 +203,7 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
 
         Of pairs of moments, its exact expectation for increments of length dt with these means
         and covariances: -tr(Sigma^{-1} (cov + r r^T)) / (2 lam dt) - log det(2 pi lam dt Sigma) / 2
-        with r = dz - mu dt. All terms are taken along, unlike in `fit`, where dt -> 0.
+        with r = dz - mu dt. All terms count, unlike in `fit`, where dt -> 0.
 
         It cannot choose `lam`: the optimum of lam Sigma is the same for every `lam`. Choose `lam`
         by a score of trajectories, such as `PathScorer`.
@@ -226,17 +268,11 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         if model is None:
             advance = advance_by_calls(coefficients)
         else:
-            advance = advance_blocks(model, self.mean_, self.scale_, outer)
+            advance = advance_blocks(*model, self.mean_, self.scale_, outer)
+        steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
+        z, entropy = columns[:, : self.n_state_], resolve_entropy(random_state)
         with single_threaded():
-            return euler_maruyama(
-                advance,
-                columns[:, : self.n_state_],
-                n_steps=n_steps,
-                dt=dt,
-                entropy=resolve_entropy(random_state),
-                bounds=check_bounds(self.bounds),
-                store_every=store_every,
-            )
+            return euler_maruyama(advance, z, n_steps, steps, entropy)
 
     # Data -----------------------------------------------------------------------------------------
 
@@ -268,7 +304,7 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 raise ValueError(
                     "Expected at most as many increments as columns of X, since each belongs to a "
                     f"component of the state, but got y with {dz.shape[1]} and X with "
-                    f"{columns.shape[1]} columns; pass X = z (and context behind it), y = dz."
+                    f"{columns.shape[1]} columns; pass X = z (followed by the context), y = dz."
                 )
             dt = np.full(len(columns), self.dt)
             lam, groups = self._factor(np.ones(len(columns))), np.arange(len(columns))
@@ -328,51 +364,13 @@ class PatchSDE(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.model_.coefficients((columns - self.mean_) / self.scale_)
 
-    def _validate_parameters(self) -> None:
-        params = self.get_params(deep=False)
-        check_choice(params["diffusion_model"], "diffusion_model", DIFFUSIONS)
-        lam = params["lam"]
-        if isinstance(lam, str):
-            check_choice(lam, "lam", ("K", "auto"))
+    def check_parameters(self) -> None:
+        """Raise ValueError unless the parameters make sense."""
+        check_choice(self.diffusion_model, "diffusion_model", DIFFUSIONS)
+        if isinstance(self.lam, str):
+            check_choice(self.lam, "lam", ("K", "auto"))
         else:
             remedy = "pass 'K', 'auto' or a positive number"
-            check_real(lam, "lam", low=0.0, strict=True, remedy=remedy)
-        for name in ("dt", "lr"):
-            check_real(params[name], name, low=0.0, strict=True)
-        check_real(params["weight_decay"], "weight_decay", low=0.0)
-        check_real(params["validation_fraction"], "validation_fraction", low=0.0, high=0.9)
-        for name in ("max_epochs", "batch_size", "patience"):
-            check_integer(params[name], name, low=1)
-        check_widths(params["hidden"], "hidden")
-        check_bounds(params["bounds"])
-
-    def _neural(
-        self,
-        u: np.ndarray,
-        increments: Increments,
-        groups: np.ndarray,
-        parity: np.ndarray,
-        task: FitTask,
-        build_drift: Callable[[], nn.Module] | None,
-        state_scale: np.ndarray | None = None,
-    ) -> NeuralSDE:
-        params = self.get_params(deep=False)
-        own = {f.name: getattr(increments, f.name) for f in fields(increments)}
-        checkpoint, entropy = of_fit(self, {"u": u, "groups": groups, **own})
-        rows = held_out_rows(groups, params["validation_fraction"], stream(entropy, Stage.SPLIT))
-        names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device", "verbose")
-        model = fit_neural(
-            u, increments, rows, parity=parity, build_drift=build_drift, state_scale=state_scale,
-            hidden=tuple(params["hidden"]), diffusion=params["diffusion_model"],
-            seed=stream_seed(entropy, Stage.TRAIN), checkpoint=checkpoint, task=task,
-            **{name: params[name] for name in names},
-        )  # fmt: skip
-        self.history_ = model.history
-        return model
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
-        return tags
+            check_real(self.lam, "lam", low=0.0, strict=True, remedy=remedy)
+        check_real(self.dt, "dt", low=0.0, strict=True)
+        check_bounds(self.bounds)

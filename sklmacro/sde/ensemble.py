@@ -20,24 +20,23 @@ from typing import Any, Self
 import numpy as np
 from joblib import Parallel, delayed
 from scipy import stats
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils import Tags
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._base.checks import check_integer, check_numbers, check_real
-from sklmacro._base.estimators import CallbackSupportMixin, begin_fit, with_callbacks
+from sklmacro._base.estimators import begin_fit, with_callbacks
 from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
-from sklmacro.checkpoint.checkpoint import of_fit, resumable
+from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import increments_of, is_structured
-from sklmacro.sde.base import PatchSDE
+from sklmacro.sde.base import LikelihoodRegressor, PatchSDE
 from sklmacro.sde.regressor import PatchSDERegressor
 
 
-class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
     """Macroscopic SDEs fitted to bootstrap samples of the trajectories, for error bars.
 
     It stands where an SDE stands: last in a Pipeline, in `PathScorer`, in a search over `sde__lam`.
-    Error bars want many trajectories: with 300 of them the 95 % intervals of a linear SDE held the
+    Error bars need many trajectories: with 300 of them the 95 % intervals of a linear SDE held the
     truth in 95 % of 400 refits, with 40 of unequal weight in 90 %.
 
     Parameters
@@ -52,7 +51,7 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         own. False gives all members all data: they differ by their seeds alone, and their spread
         is the noise of training, not a standard error.
     random_state : None, int, RandomState or Generator, default=None
-        Seed of the bootstrap samples, and of the members in the place of their own.
+        Seed of the bootstrap samples, and of the members instead of their own.
     n_jobs : int, default=None
         Processes over which the fits are spread; the result does not depend on it.
     checkpoint_dir : str or Path, default=None
@@ -62,13 +61,10 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     members_ : list of fitted SDEs
-        The members.
     lam_ : float
         Factor on the covariance, mean over the members.
-    n_state_ : int
-        d, dimension of the state.
-    n_features_in_ : int
-        d plus the number of context values.
+    n_state_, n_features_in_ : int
+        d, dimension of the state; and d plus the number of context values.
 
     Examples
     --------
@@ -113,7 +109,7 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : structured ndarray of shape (n_samples,), or array-like of shape (n_samples, n_columns)
-            As for the SDE: latent pairs; or macrostates z, with the context behind them.
+            As for the SDE: latent pairs; or macrostates z, followed by the context.
         y : array-like of shape (n_samples, d) or (n_samples,), default=None
             Increments dz, for plain X.
 
@@ -142,24 +138,24 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 f"1 sample or group of {len(X)} rows; pass the groups on with the pairs, or set "
                 "bootstrap=False."
             )
-        checkpoint, entropy = of_fit(self, {"X": np.asarray(X), "y": y})
         task = begin_fit(self, X, increments_of(X, y), n_tasks=n_members, in_order=False)
 
         def fit_member(k: int) -> PatchSDE:
             rng = stream(entropy, Stage.BOOTSTRAP, k)
-            folder = checkpoint.folder / f"member {k}" if checkpoint else None
+            saved = checkpoint if sde.n_epochs else None  # a fit by regressions saves nothing
+            folder = saved.folder / f"member {k}" if saved else None
             member = clone(sde).set_params(
                 random_state=int(rng.integers(2**31 - 1)), checkpoint_dir=folder
             )
             with task.member(member, k):
                 if not self.bootstrap:
                     return member.fit(X, y)
-                drawn = rng.integers(len(rows_of), size=len(rows_of))
-                rows = np.concatenate([rows_of[g] for g in drawn])
+                resampled = rng.integers(len(rows_of), size=len(rows_of))
+                rows = np.concatenate([rows_of[g] for g in resampled])
                 return member.fit(X[rows], None if y is None else y[rows])
 
         # Processes: a fit holds the thread counts of its process for itself.
-        with resumable(self.checkpoint_dir):
+        with resume_method(self, "fit", X=np.asarray(X), y=y) as (checkpoint, entropy):
             run = Parallel(n_jobs=self.n_jobs)
             self.members_ = run(delayed(fit_member)(k) for k in range(n_members))
         self.lam_ = float(np.mean([member.lam_ for member in self.members_]))
@@ -228,7 +224,7 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         paths = np.empty(0)
         for k, member in enumerate(self.members_[: len(starts)]):
             mine = slice(k, None, len(self.members_))
-            drawn = member.simulate(
+            own = member.simulate(
                 starts[mine],
                 n_steps,
                 dt,
@@ -237,8 +233,8 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
                 random_state=stream_seed(entropy, Stage.BOOTSTRAP, k),
             )
             if k == 0:
-                paths = np.empty((len(starts), *drawn.shape[1:]))
-            paths[mine] = drawn
+                paths = np.empty((len(starts), *own.shape[1:]))
+            paths[mine] = own
         return paths
 
     def simulate_members(
@@ -328,13 +324,6 @@ class SDEEnsemble(CallbackSupportMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         members = enumerate(self.members_)
         return np.array([value(m, stream_seed(entropy, Stage.BOOTSTRAP, k)) for k, m in members])
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
-        return tags
 
 
 def rows_by_group(groups: np.ndarray) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ of -log p. With c = C / lam it is
 
 The third term is of order dt. As dt -> 0, Sigma is the optimum of the first two: C where it depends
 on z alone, and however b may differ between states of one z. (In the likelihood of increments over
-a finite dt, Sigma takes up dt Var(b | z) / lam as well.) Given Sigma, mu is the optimum of the
+a finite dt, Sigma contains dt Var(b | z) / lam as well.) Given Sigma, mu is the optimum of the
 third: least squares with weight Sigma^{-1} dt / lam. Fits to moments take this limit.
 """
 
@@ -55,7 +55,7 @@ class Increments:
     def without_common_lam(self) -> tuple["Increments", float]:
         """Return the increments with `lam` over its median, and that.
 
-        The optimum of lam Sigma does not depend on lam: a common factor is divided out behind.
+        The optimum of lam Sigma does not depend on lam: a common factor is divided out afterwards.
         """
         common = float(np.median(self.lam))  # exact where all are equal, which a mean is not
         return replace(self, lam=self.lam / common), common
@@ -64,8 +64,8 @@ class Increments:
         """Return moments with all times, means and covariances multiplied by one number.
 
         In the limit dt -> 0 the length of dt has no meaning. It is chosen such that mean and noise
-        have one size, lest in what sums up both (Eq. 7) the drift is lost; a power of two, so that
-        nothing is rounded.
+        have one size, so that the drift is not lost in the sum of both (Eq. 7). It is a power of
+        two, so that nothing is rounded.
         """
         if self.cov is None:
             return self
@@ -89,8 +89,8 @@ class Increments:
         -------
         u : ndarray of shape (n_states, m)
         increments : Increments
-            Of the states. Sampled increments, and moments of which most have a state of their own,
-            come back as they are.
+            Of the states. Sampled increments, and moments that mostly have states of their own,
+            are returned unchanged.
         count : ndarray of shape (n_states,)
             How many pairs have each state, dt and lam.
         """
@@ -233,7 +233,7 @@ def transition_log_likelihood(
 
 
 def log_likelihood(increments: Increments, mu: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Return the same for increments put together."""
+    """Return `transition_log_likelihood` of increments, for mu (n, d) and L (n, d, d)."""
     residual, root = increments.residual(mu), increments.root
     nll = scaled_nll(factor, residual) if root is None else expected_nll(factor, residual, root)
     return -nll - 0.5 * mu.shape[1] * np.log(2 * np.pi * increments.lam * increments.dt)

@@ -1,20 +1,32 @@
-"""Torch modules: drifts, and the Cholesky factor of the diffusion.
+"""Torch modules: drifts, the Cholesky factor of the diffusion, their symmetries and likelihood.
 
 All work on standardised coordinates. Shapes: `u` (n, d + n_context) holds the macrostate first and
-the context behind it; a drift gives (n, d), a diffusion factor L (n, d, d), lower triangular with a
+the context after it; a drift gives (n, d), a diffusion factor L (n, d, d), lower triangular with a
 positive diagonal, so that Sigma = L L^T is positive definite whatever the input.
 
-Modules that a fitted model is put together from keep the arguments of their constructor under their
-own names, so that a file can tell how to build them.
+With a parity P = diag(+-1), a symmetry z -> P z of the dynamics that leaves the context as it is,
+
+    mu(P z) = P mu(z),   Sigma(P z) = P Sigma(z) P.
+
+Whatever a net gives is averaged with what it gives at P u, with the signs restored. For a drift m
+that is (m(u) + P m(P u)) / 2, and for the entries of the factor
+
+    L_ij(u) = (l_ij(u) + P_i P_j l_ij(P u)) / 2,   hence   L(P u) = P L(u) P.
+
+In OnsagerNet (Eq. 5) V, M, W and f are averaged each: V stays bounded below, its gradient changes
+sign with P, M stays positive definite and W skew-symmetric.
+
+Modules store the arguments of their constructor under their own names, by which files build them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklmacro.sde.likelihood import expected_nll, scaled_nll
 from sklmacro.training.mlp import mlp, zero_last_layer
 
 SMALLEST_DIAGONAL = 1e-6  # of L, in units of the increments' own standard deviation
@@ -82,9 +94,7 @@ class OnsagerDrift(nn.Module):
     def force(self, u: Tensor) -> Tensor:
         """Return the external force f, shape (n, d)."""
         return (
-            torch.zeros_like(u[:, : self.n_state])
-            if self.force_net is None
-            else (self.force_net(u))
+            torch.zeros_like(u[:, : self.n_state]) if self.force_net is None else self.force_net(u)
         )
 
     def forward(self, u: Tensor) -> Tensor:
@@ -136,3 +146,97 @@ class SDENet(nn.Module):
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
         return self.drift(u), self.diffusion(u)
+
+
+class Likelihood(nn.Module):
+    """Mean loss of an SDE's nets (Eq. 7): (u, y, weight) -> scalar, and with `root` of moments."""
+
+    def __init__(self, net: SDENet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, u: Tensor, y: Tensor, weight: Tensor, root: Tensor | None = None) -> Tensor:
+        """Return the mean of -log p, up to constants, for residuals y - weight * drift."""
+        drift, factor = self.net(u)
+        residual = y - weight * drift
+        if root is None:
+            return scaled_nll(factor, residual).mean()
+        return expected_nll(factor, residual, root).mean()
+
+    def trained(self) -> SDENet:
+        """Return the nets with the present weights."""
+        return self.net
+
+
+def average(function: Callable[[Tensor], Tensor], u: Tensor, P: Tensor, sign: Tensor) -> Tensor:
+    """Return (function(u) + sign * function(P u)) / 2; `sign` is that of the function's values."""
+    return 0.5 * (function(u) + sign * function(u * P))
+
+
+class Equivariant(nn.Module):
+    """Module with the signs `parity` (d + n_context,), and P as a tensor."""
+
+    P: Tensor
+
+    def set_parity(self, parity: Sequence[float]) -> None:
+        """Set the signs."""
+        self.parity = tuple(parity)
+        self.register_buffer("P", torch.as_tensor(parity, dtype=torch.float64))
+
+
+class EquivariantDrift(Equivariant):
+    """Drift (m(u) + P m(P u)) / 2 of any module m."""
+
+    def __init__(self, module: nn.Module, parity: Sequence[float], n_state: int):
+        super().__init__()
+        self.module, self.n_state = module, n_state
+        self.set_parity(parity)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Return the drift."""
+        return average(self.module, u, self.P, self.P[: self.n_state])
+
+
+class EquivariantOnsagerDrift(OnsagerDrift, Equivariant):
+    """OnsagerNet drift whose potential, matrices and force have the parity each."""
+
+    def __init__(
+        self,
+        n_state: int,
+        n_context: int,
+        hidden: Sequence[int],
+        forcing: bool,
+        parity: Sequence[float],
+    ):
+        super().__init__(n_state, n_context, hidden, forcing)
+        self.set_parity(parity)
+
+    def potential(self, u: Tensor) -> Tensor:
+        """Return the potential V, shape (n,), the same at u and P u."""
+        return average(super().potential, u, self.P, torch.ones_like(self.P[0]))
+
+    def matrices(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the dissipation M and the conservation W, each of shape (n, d, d)."""
+        P = self.P[: self.n_state]
+        sign = torch.outer(P, P)
+        (M, W), (M_turned, W_turned) = super().matrices(u), super().matrices(u * self.P)
+        return 0.5 * (M + sign * M_turned), 0.5 * (W + sign * W_turned)
+
+    def force(self, u: Tensor) -> Tensor:
+        """Return the external force f, shape (n, d)."""
+        return average(super().force, u, self.P, self.P[: self.n_state])
+
+
+class EquivariantDiffusion(CholeskyDiffusion, Equivariant):
+    """Factor L with L(P u) = P L(u) P."""
+
+    def __init__(
+        self, n_in: int, n_out: int, hidden: Sequence[int], kind: str, parity: Sequence[float]
+    ):
+        super().__init__(n_in, n_out, hidden, kind)
+        self.set_parity(parity)
+
+    def raw(self, u: Tensor) -> Tensor:
+        """Return the entries of L in the order of `place`, before softplus."""
+        P = self.P[: self.n_out]
+        return average(super().raw, u, self.P, torch.outer(P, P).flatten()[self.place])

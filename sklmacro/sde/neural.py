@@ -2,8 +2,8 @@
 
 Training works on y = dz / (s sqrt(lam dt)) with s the standard deviation of each component, and
 gives A = lam Sigma, whose optimum does not depend on lam. A common factor of lam is therefore taken
-out before and divided out behind: fits that differ by lam alone have the same drift, to the last
-bit, and diffusions in the ratio of 1 / lam.
+out before and divided out afterwards: fits that differ by lam alone have the same drift, to the
+last bit, and diffusions in the ratio of 1 / lam.
 
 Increments given by their moments have y = b sqrt(dt / lam) / s, and s^2 is the mean of cov / (lam
 dt). The loss is `likelihood.expected_nll`, whose last term passes no derivative to the diffusion.
@@ -11,19 +11,30 @@ dt). The loss is `likelihood.expected_nll`, whose last term passes no derivative
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklmacro.sde.compiled.likelihood import FusedLikelihood, Likelihood
-from sklmacro.sde.equivariant import EquivariantDiffusion, EquivariantDrift
-from sklmacro.sde.likelihood import Increments, expected_nll
-from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, OnsagerDrift, SDENet
-from sklmacro.sde.polynomial import least_squares_drift
-from sklmacro.training.loop import train
+from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro.sde.compiled.likelihood import CompiledLikelihood
+from sklmacro.sde.drift import FitData
+from sklmacro.sde.nets import (
+    CholeskyDiffusion,
+    EquivariantDiffusion,
+    EquivariantDrift,
+    Likelihood,
+    MLPDrift,
+    OnsagerDrift,
+    SDENet,
+)
+from sklmacro.sde.regressions import least_squares_drift
+from sklmacro.training.loop import held_out_rows, train
+from sklmacro.training.training import Training
+
+TRAINING = Training(max_epochs=100, batch_size=1024, patience=20)  # of the nets of SDEs
 
 
 @dataclass(frozen=True)
@@ -60,69 +71,31 @@ class NeuralSDE:
         return torch.as_tensor(u, dtype=torch.float64, device=next(self.net.parameters()).device)
 
 
-def _itself(loss: Tensor, targets: tuple[()]) -> Tensor:
-    """Return what the module gave, which is the loss already."""
-    return loss
-
-
-class MomentLikelihood(nn.Module):
-    """Mean expected loss for increments given by their moments: (u, y, weight, root) -> scalar."""
-
-    def __init__(self, net: SDENet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, u: Tensor, y: Tensor, weight: Tensor, root: Tensor) -> Tensor:
-        """Return the mean of `expected_nll`, for residuals y - weight * drift."""
-        drift, factor = self.net(u)
-        return expected_nll(factor, y - weight * drift, root).mean()
-
-    def trained(self) -> SDENet:
-        """Return the nets with the present weights."""
-        return self.net
-
-
 def fit_neural(
-    u: np.ndarray,
-    increments: Increments,
-    rows: tuple[np.ndarray, np.ndarray],
-    *,
-    parity: np.ndarray,
-    build_drift: Callable[[], nn.Module] | None,
+    data: FitData,
     hidden: Sequence[int],
-    diffusion: str,
+    training: Training,
+    build_drift: Callable[[], nn.Module] | None = None,
     state_scale: np.ndarray | None = None,
-    device: str = "cpu",
-    **training: Any,
 ) -> NeuralSDE:
     """Fit drift and diffusion by maximum likelihood (Eq. 7).
 
     Parameters
     ----------
-    u : ndarray of shape (n, d + n_context)
-        Standardised state and context; components of odd parity are not shifted.
-    increments : Increments
-        Of n pairs, sampled or moments.
-    rows : (ndarray, ndarray)
-        Training and held-out rows.
-    parity : ndarray of shape (d + n_context,)
-        Signs of the components, all 1 where there is no symmetry.
-    build_drift : callable or None
-        Returns the drift's module, of that parity; None takes an `MLPDrift` that starts from the
-        linear drift of least squares.
+    data : FitData
     hidden : sequence of int
         Hidden layers of the nets.
-    diffusion : {"full", "diagonal", "constant"}
+    training : Training
+        Without None.
+    build_drift : callable, default=None
+        Returns the drift's module, of the data's parity; None takes an `MLPDrift` that starts from
+        the linear drift of least squares.
     state_scale : ndarray of shape (d,), default=None
         Where given, the drift's scale is proportional to it, so that the net's vector field is the
         physical one in standardised coordinates, up to a factor of time.
-    device : str, default="cpu"
-        Where torch computes.
-    **training
-        Passed to `train`.
     """
-    n_in, d = u.shape[1], increments.dz.shape[1]
-    increments, common = increments.without_common_lam()
+    u, parity, d = data.u, data.parity, data.n_state
+    increments, common = data.increments.without_common_lam()
     dt, lam = increments.dt, increments.lam
     noise = increments.noise(np.zeros(d))
     noise_scale = _positive(np.sqrt(np.mean(np.sum(noise * noise, axis=1), axis=0)))
@@ -132,40 +105,40 @@ def fit_neural(
     size = np.maximum(size, 1e-3 * noise_scale / np.sqrt(np.mean(dt)))
     drift_scale = size if state_scale is None else state_scale * np.median(size / state_scale)
     weight = np.sqrt(dt / lam)[:, None] * (drift_scale / noise_scale)
-    inputs = [u, increments.residual(np.zeros(d)) / noise_scale, weight]
+    arrays = [u, increments.residual(np.zeros(d)) / noise_scale, weight]
     symmetric = bool((parity == -1).any())
-    fused = build_drift is None and not symmetric and torch.device(device).type == "cpu"
-    Loss: Callable[[SDENet], nn.Module] = FusedLikelihood if fused else Likelihood
     if increments.root is not None:
-        inputs.append(increments.root / noise_scale)
-        Loss = MomentLikelihood
+        arrays.append(increments.root / noise_scale)
+    compiled = build_drift is None and not symmetric and increments.root is None
+    compiled = compiled and torch.device(training.device).type == "cpu"
+    Loss: Callable[[SDENet], nn.Module] = CompiledLikelihood if compiled else Likelihood
 
     def build() -> nn.Module:
-        drift = MLPDrift(n_in, d, hidden) if build_drift is None else build_drift()
+        sizes = u.shape[1], d, hidden
+        drift = MLPDrift(*sizes) if build_drift is None else build_drift()
         if isinstance(drift, MLPDrift):
             start = torch.as_tensor(B / drift_scale[:, None])
             with torch.no_grad():
                 drift.linear.bias.copy_(start[:, 0])
                 drift.linear.weight.copy_(start[:, 1:])
         if not symmetric:
-            return Loss(SDENet(drift, CholeskyDiffusion(n_in, d, hidden, diffusion)))
+            return Loss(SDENet(drift, CholeskyDiffusion(*sizes, data.diffusion)))
         signs = parity.tolist()
         drift = EquivariantDrift(drift, signs, d) if build_drift is None else drift
-        return Loss(SDENet(drift, EquivariantDiffusion(n_in, d, hidden, diffusion, signs)))
+        return Loss(SDENet(drift, EquivariantDiffusion(*sizes, data.diffusion, signs)))
 
     def model(loss: Any, history: list[dict[str, float]]) -> NeuralSDE:
         net = deepcopy(loss.trained()).eval().requires_grad_(False)
         return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
 
-    trained, history = train(
-        build, _itself, inputs, [], rows, device=device, desc="fit SDE",
-        fitted=lambda loss: {"model_": model(loss, [])}, **training,
-    )  # fmt: skip
-    return model(trained, history)
+    rng = stream(resolve_entropy(data.run.random_state), Stage.SPLIT)
+    rows = held_out_rows(data.groups, training.validation_fraction, rng)
+    run = replace(data.run, desc="fit SDE", fitted=lambda loss: {"model_": model(loss, [])})
+    return model(*train(build, arrays, rows, training, run))
 
 
 def _positive(scale: np.ndarray) -> np.ndarray:
-    """Return `scale` with 1 in the place of what vanishes."""
+    """Return `scale` with 1 in the place of 0."""
     return np.where(scale > 0, scale, 1.0)
 
 

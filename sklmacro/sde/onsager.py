@@ -8,16 +8,16 @@ below, f an external force. Without f, dV/dt = -grad V . M grad V <= 0 along the
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from sklmacro._base.estimators import FitTask
+from sklmacro._base.checks import check_widths
 from sklmacro.sde.base import PatchSDE
-from sklmacro.sde.equivariant import EquivariantOnsagerDrift
-from sklmacro.sde.likelihood import Increments
-from sklmacro.sde.nets import OnsagerDrift
-from sklmacro.sde.neural import NeuralSDE, onsager_parts
+from sklmacro.sde.drift import FitData
+from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
+from sklmacro.sde.neural import TRAINING, NeuralSDE, fit_neural, onsager_parts
+from sklmacro.training.training import Training, as_training, former_names
 
 
 class OnsagerSDE(PatchSDE):
@@ -25,35 +25,17 @@ class OnsagerSDE(PatchSDE):
 
     Parameters
     ----------
-    lam : "K", "auto" or float, default="K"
-        Factor on the covariance in the likelihood, as in `PatchSDERegressor`.
     forcing : bool, default=True
         Whether the drift has an external force f.
-    diffusion_model : {"full", "diagonal", "constant"}, default="full"
-        Form of the diffusion matrix, as in `PatchSDERegressor`.
     parity : sequence of int, default=None
         1 or -1 for each component of the state, a symmetry z -> P z of the dynamics, as in
         `PatchSDERegressor`: V(P z) = V(z), M(P z) = P M(z) P, and W and f likewise.
     hidden : sequence of int, default=(64, 64)
         Hidden layers of the nets.
-    dt : float, default=1.0
-        Elapsed time of plain increments y; pairs carry their own.
-    bounds : sequence of (float, float), default=None
-        Range of each of the first components, kept in `simulate`.
-    max_epochs, batch_size, lr, weight_decay : default=100, 1024, 2e-3, 0.0
-        Training by AdamW; the learning rate falls along a cosine.
-    validation_fraction : float, default=0.1
-        Part of the groups held out for early stopping.
-    patience : int, default=20
-        Epochs without a better held-out likelihood after which training stops.
-    device : str, default="cpu"
-        Where torch computes.
-    random_state : None, int, RandomState or Generator, default=None
-        Seed of weights, batches and held-out groups.
-    verbose : bool, default=False
-        Show progress with the time left.
-    checkpoint_dir : str or Path, default=None
-        Folder in which the training keeps its state, as in `PatchSDERegressor`.
+    training : Training, default=None
+        How the nets are trained; None stands for `Training()`.
+    lam, diffusion_model, dt, bounds, random_state, verbose, checkpoint_dir
+        As in `PatchSDERegressor`.
 
     Attributes
     ----------
@@ -67,14 +49,18 @@ class OnsagerSDE(PatchSDE):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklmacro import OnsagerSDE
+    >>> from sklmacro import OnsagerSDE, Training
     >>> rng = np.random.default_rng(0)
     >>> z = rng.uniform(-1, 1, (2_000, 2))
     >>> dz = -z * 0.1 + 0.1 * rng.standard_normal(z.shape)
-    >>> sde = OnsagerSDE(dt=0.1, max_epochs=5, random_state=0).fit(z, dz)
+    >>> sde = OnsagerSDE(training=Training(max_epochs=5), dt=0.1, random_state=0).fit(z, dz)
     >>> sde.dissipation(z[:3]).shape, sde.potential(z[:3]).shape
     ((3, 2, 2), (3,))
     """
+
+    model_: NeuralSDE
+    roles: ClassVar = {"training": as_training}
+    former: ClassVar = former_names()
 
     def __init__(
         self,
@@ -86,13 +72,7 @@ class OnsagerSDE(PatchSDE):
         hidden: Sequence[int] = (64, 64),
         dt: float = 1.0,
         bounds: Sequence[tuple[float, float]] | None = None,
-        max_epochs: int = 100,
-        batch_size: int = 1024,
-        lr: float = 2e-3,
-        weight_decay: float = 0.0,
-        validation_fraction: float = 0.1,
-        patience: int = 20,
-        device: str = "cpu",
+        training: Training | None = None,
         random_state: Any = None,
         verbose: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -104,70 +84,60 @@ class OnsagerSDE(PatchSDE):
         self.hidden = hidden
         self.dt = dt
         self.bounds = bounds
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.device = device
+        self.training = training
         self.random_state = random_state
         self.verbose = verbose
         self.checkpoint_dir = checkpoint_dir
 
-    def _n_epochs(self) -> int:
-        return self.max_epochs
+    @property
+    def n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit."""
+        return TRAINING.complete(self.training).max_epochs
 
-    def _fit_model(
-        self,
-        u: np.ndarray,
-        increments: Increments,
-        groups: np.ndarray,
-        parity: np.ndarray,
-        task: FitTask,
-    ) -> NeuralSDE:
-        d = self.n_state_
-        options = d, u.shape[1] - d, tuple(self.hidden), self.forcing
+    def check_parameters(self) -> None:
+        """Raise ValueError unless the parameters make sense."""
+        super().check_parameters()
+        check_widths(self.hidden, "hidden")
+        TRAINING.complete(self.training).check()
+
+    def _fit_model(self, data: FitData) -> NeuralSDE:
+        d, parity = self.n_state_, data.parity
+        options = d, data.u.shape[1] - d, tuple(self.hidden), self.forcing
 
         def build_drift() -> OnsagerDrift:
             if (parity == 1).all():
                 return OnsagerDrift(*options)
             return EquivariantOnsagerDrift(*options, parity.tolist())
 
-        return self._neural(u, increments, groups, parity, task, build_drift, self.scale_[:d])
+        training = TRAINING.complete(self.training)
+        return fit_neural(data, tuple(self.hidden), training, build_drift, self.scale_[:d])
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""
-        return self._parts(z, context)["potential"]
+        return self._part("potential", z, context)
 
     def potential_gradient(self, z: Any, context: Any = None) -> np.ndarray:
         """Return grad V (n_samples, d) with respect to z."""
-        return self._parts(z, context)["gradient"] / self._state_scale
+        return self._part("gradient", z, context) / self.scale_[: self.n_state_]
 
     def dissipation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return M (n_samples, d, d), symmetric positive definite."""
-        return self._parts(z, context)["M"] * self._matrix_scale
+        return self._part("M", z, context) * self._matrix_scale
 
     def conservation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return W (n_samples, d, d), skew-symmetric."""
-        return self._parts(z, context)["W"] * self._matrix_scale
+        return self._part("W", z, context) * self._matrix_scale
 
     def force(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the external force f (n_samples, d)."""
-        assert isinstance(self.model_, NeuralSDE)
-        return self._parts(z, context)["force"] * self.model_.drift_scale
+        return self._part("force", z, context) * self.model_.drift_scale
 
-    def _parts(self, z: Any, context: Any) -> dict[str, np.ndarray]:
+    def _part(self, name: str, z: Any, context: Any) -> np.ndarray:
+        """Return a part of the drift in the net's coordinates."""
         columns = self._columns(z, context)
-        assert isinstance(self.model_, NeuralSDE)
-        return onsager_parts(self.model_, (columns - self.mean_) / self.scale_)
-
-    @property
-    def _state_scale(self) -> np.ndarray:
-        return self.scale_[: self.n_state_]
+        return onsager_parts(self.model_, (columns - self.mean_) / self.scale_)[name]
 
     @property
     def _matrix_scale(self) -> np.ndarray:
         """Physical entries of M and W over the net's: mu_z = drift_scale (-(M + W) grad_u V)."""
-        assert isinstance(self.model_, NeuralSDE)
-        return np.outer(self.model_.drift_scale, self._state_scale)
+        return np.outer(self.model_.drift_scale, self.scale_[: self.n_state_])

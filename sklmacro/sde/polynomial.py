@@ -1,318 +1,99 @@
-"""SDEs with a linear or polynomial drift, fitted in closed form or to convergence.
+"""Polynomial drift, and the choice of its degree by the likelihood of held-out increments.
 
-With monomials f of the standardised state and context, and residuals r scaled to lam dt = 1:
+    m is better than n  where  trimmed mean over pairs of  log p_m(dz) - log p_n(dz)  >  0
 
-    mu_i(z)  = sum_q B_iq f_q(z)                       generalised least squares
-    r_j      = sum_{k<j} phi_jk(z) r_k + e_j           regressions of r_j on its predecessors
-    Var e_j  = exp(g_j(z))                             gamma regression with log link
-
-phi_jk and g_j are combinations of the same monomials (modified Cholesky decomposition, Pourahmadi,
-Biometrika 86, 677 (1999)): with T = 1 - phi, Sigma = T^{-1} diag(exp g) T^{-T} is positive
-definite whatever the coefficients. A constant diffusion is exact after one pass; else the three
-regressions are repeated until the likelihood stands still. Beyond the range of the training data
-the diffusion keeps the value at its edge, and the drift continues with the slope of a linear fit: a
-polynomial of even degree would sooner or later run away.
-
-Of increments given by their moments, the d columns of a root of cov / (lam dt) stand in the place
-of the one r: as many vectors for the regressions, whose products sum up to it. In the variances a
-pair counts once. They do not depend on the drift. Both being linear in the moments, pairs of one
-state are fitted as one of their mean that counts as many times: on a lattice of N spins M has N + 1
-values, however many pairs there are.
-
-With a parity, mu(P z) = P mu(z) and Sigma(P z) = P Sigma(z) P where P = diag(+-1), the monomials of
-mu_i have the sign P_i, those of phi_jk the sign P_j P_k and those of g_j none. All other
-coefficients are 0, and the range is symmetric.
-
-Powers of a heavy-tailed z are all but parallel. The regressions therefore work on orthonormal
-combinations h = f W, of monomials of one sign each, and the result is put in terms of f.
+p_m is fitted to the folds that the pair does not belong to; groups stay together. The mean is
+trimmed since a pair beyond those of the other folds, where a polynomial of high degree may be
+anything, would decide alone. Of moments the likelihood is the expected one, with drift and noise of
+one weight (`Increments.in_own_time`), so that the choice does not depend on the length of dt.
 """
 
-from dataclasses import dataclass
-from itertools import combinations_with_replacement
-
 import numpy as np
+from scipy.stats import trim_mean
 
-from sklmacro.sde.likelihood import Increments, noise_nll
+from sklmacro._base.checks import check_integer
+from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro.sde.drift import Drift, FitData
+from sklmacro.sde.likelihood import log_likelihood
+from sklmacro.sde.regressions import PolynomialSDE, fit_polynomial, monomial_factors
 
-MAX_PASSES = 50
-TOLERANCE = 1e-9  # of the mean negative log-likelihood, between passes
-SMALLEST_VARIANCE = 1e-12  # of residuals, in units of the increments' own; where a drift fits all
-SMALLEST_DIRECTION = 1e-10  # singular value of the monomials, over the largest; less is rounding
-LARGEST_EXPONENT = 600.0  # so that variances, and products of their roots, stay finite
-
-
-@dataclass(frozen=True)
-class PolynomialSDE:
-    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context.
-
-    Attributes
-    ----------
-    degree : int
-    low, high : ndarray of shape (d + n_context,)
-        Range of the training data, symmetric for components of odd parity.
-    B : ndarray of shape (d, q)
-        Drift.
-    slope : ndarray of shape (d, d + n_context)
-        Of the linear drift of least squares, for what lies beyond the range.
-    phi : ndarray of shape (d, d, q)
-        Regressions of the residuals, strictly lower triangular.
-    g : ndarray of shape (d, q)
-        Logarithms of the conditional variances.
-    """
-
-    degree: int
-    low: np.ndarray
-    high: np.ndarray
-    B: np.ndarray
-    slope: np.ndarray
-    phi: np.ndarray
-    g: np.ndarray
-
-    def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the drift (n, d) and the factor L (n, d, d)."""
-        inside = np.clip(u, self.low, self.high)
-        f = monomials(inside, self.degree)
-        return f @ self.B.T + (u - inside) @ self.slope.T, _factor(f, self.phi, self.g)
+DEGREES = range(1, 10)  # higher ones go astray outside of the data, where rare paths come
+N_FOLDS = 10
+TRIMMED = 0.02  # of the differences, at either end
+PATIENCE = 3  # degrees in a row that are no better, after which no more are tried
+TIE = 1e-7  # of the mean log-likelihood: what fits to convergence leave open
 
 
-def monomial_factors(n_columns: int, degree: int) -> np.ndarray:
-    """Return which former monomial, times which column, each is, (q, 2); the first is 1."""
-    places: dict[tuple[int, ...], int] = {(): 0}
-    factors = [(0, 0)]
-    for order in range(1, degree + 1):
-        for columns in combinations_with_replacement(range(n_columns), order):
-            factors.append((places[columns[:-1]], columns[-1]))
-            places[columns] = len(places)
-    return np.array(factors)
-
-
-def monomials(u: np.ndarray, degree: int) -> np.ndarray:
-    """Return all products of up to `degree` columns of u (n, m), shape (n, q); the first is 1."""
-    products = [np.ones(len(u))]
-    for before, column in monomial_factors(u.shape[1], degree)[1:]:
-        products.append(products[before] * u[:, column])
-    return np.column_stack(products)
-
-
-@dataclass(frozen=True)
-class _Basis:
-    """Combinations h = f W of monomials, orthonormal in the sample: h^T diag(count) h = n 1.
-
-    Attributes
-    ----------
-    h : ndarray of shape (n, k)
-        k is smaller than q where the monomials depend on each other.
-    W : ndarray of shape (q, k)
-    sign : ndarray of shape (k,)
-        Parity of the monomials that are combined.
-    """
-
-    h: np.ndarray
-    W: np.ndarray
-    sign: np.ndarray
-
-    @classmethod
-    def of(cls, u: np.ndarray, count: np.ndarray, degree: int, parity: np.ndarray) -> "_Basis":
-        """Combine the monomials of u (n, m), whose columns have the signs `parity` (m,)."""
-        f, root, n = monomials(u, degree), np.sqrt(count)[:, None], count.sum()
-        signs = monomials(parity[None, :], degree)[0]
-        blocks, kinds = [], []
-        for sign in np.unique(signs):
-            rows = np.flatnonzero(signs == sign)
-            scale = np.sqrt(np.average(f[:, rows] ** 2, axis=0, weights=count))
-            scale = np.where(scale > 0, scale, 1.0)
-            triangle = np.linalg.qr(root * f[:, rows] / scale, mode="r")
-            _, singular, right = np.linalg.svd(triangle, full_matrices=False)
-            kept = singular > SMALLEST_DIRECTION * max(singular[0], 1e-300)
-            block = np.zeros((len(signs), int(kept.sum())))
-            block[rows] = right[kept].T / singular[kept] * np.sqrt(n) / scale[:, None]
-            blocks.append(block)
-            kinds += [sign] * block.shape[1]
-        W = np.concatenate(blocks, axis=1)
-        return cls(f @ W, W, np.array(kinds))
-
-
-def _factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Return L = T^{-1} diag(exp(g/2)), T = 1 - phi, at features f (n, q)."""
-    d = len(g)
-    inverse = np.broadcast_to(np.eye(d), (len(f), d, d)).copy()  # T^{-1} = 1 + phi T^{-1}
-    for j in range(d):
-        for k in range(j):
-            inverse[:, j] += (f @ phi[j, k])[:, None] * inverse[:, k]
-    return inverse * np.exp(0.5 * _bounded(f @ g.T))[:, None, :]
-
-
-def _bounded(log_variance: np.ndarray) -> np.ndarray:
-    """Return logarithms whose exponentials are finite and positive."""
-    return np.clip(log_variance, -LARGEST_EXPONENT, LARGEST_EXPONENT)
-
-
-def _solve(gram: np.ndarray, right: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Solve normal equations for the unknowns `used`, with 0 for the others.
-
-    The shortest solution where they are singular.
-    """
-    solution = np.zeros(len(right))
-    gram = gram[np.ix_(used, used)]
-    scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
-    scaled = gram / np.outer(scale, scale)
-    solution[used] = np.linalg.lstsq(scaled, right[used] / scale, rcond=1e-13)[0] / scale
-    return solution
-
-
-def least_squares_drift(f: np.ndarray, increments: Increments, used: np.ndarray) -> np.ndarray:
-    """Return B (d, q) that minimises sum |dz - B f dt|^2 / (lam dt), 0 but for `used` (d, q)."""
-    lam = increments.lam[:, None]
-    gram = (f * increments.dt[:, None] / lam).T @ f
-    right = (f / lam).T @ increments.dz
-    return np.array([_solve(gram, column, row) for column, row in zip(right.T, used, strict=True)])
-
-
-def fit_polynomial(
-    u: np.ndarray,
-    increments: Increments,
-    *,
-    degree: int,
-    diffusion: str,
-    parity: np.ndarray,
-) -> PolynomialSDE:
-    """Fit drift and diffusion by maximum likelihood (Eq. 7).
+class Polynomial(Drift):
+    """Polynomial drift, and a diffusion by polynomial regressions, for `PatchSDERegressor`.
 
     Parameters
     ----------
-    u : ndarray of shape (n, d + n_context)
-        Standardised state and context; components of odd parity are not shifted.
-    increments : Increments
-        Of n pairs, sampled or moments.
-    degree : int
-        Of the polynomials.
-    diffusion : {"full", "diagonal", "constant"}
-    parity : ndarray of shape (d + n_context,)
-        Signs of the components, all 1 where there is no symmetry.
+    degree : int or "auto", default=2
+        Degree of the polynomials. "auto" takes, of 1 to 9, the one of the largest likelihood of
+        held-out increments, in ten folds of the groups; of ties the smallest. The mean over pairs
+        is trimmed: those beyond all others would decide alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklmacro import PatchSDERegressor, Polynomial
+    >>> z = np.linspace(-1, 1, 50)[:, np.newaxis]
+    >>> sde = PatchSDERegressor(drift_model=Polynomial(degree=3), diffusion_model="constant")
+    >>> sde.fit(z, z - z**3).drift([[0.5]]).round(6)
+    array([[0.375]])
     """
-    increments, common = increments.without_common_lam()
-    u, increments, count = increments.merged(u)
-    d, signs = increments.dz.shape[1], parity[: increments.dz.shape[1]]
-    basis = _Basis.of(u, count, degree, parity)
-    of_noise = _Basis.of(u, count, 0, parity) if diffusion == "constant" else basis
-    phi, g = np.zeros((d, d, len(of_noise.sign))), np.zeros((d, len(of_noise.sign)))
-    used = basis.sign == signs[:, None]
-    squares = np.sum(increments.noise(np.zeros(d)) ** 2, axis=1)
-    scale = np.average(squares, axis=0, weights=count)
-    floor = SMALLEST_VARIANCE * np.where(scale > 0, scale, 1.0)
-    B = least_squares_drift(basis.h, increments, used)
-    before = np.inf
-    for _ in range(MAX_PASSES):
-        mu = basis.h @ B.T
-        r = increments.noise(mu)
-        _fit_diffusion(of_noise, r, count, phi, g, floor, signs, diffusion != "diagonal")
-        factor = _factor(of_noise.h, phi, g)
-        now = float(np.average(noise_nll(factor, r), weights=count))
-        if diffusion == "constant" or before - now < TOLERANCE:
-            break  # with a constant one least squares will do: L joins equal regressors only
-        before = now
-        B = B + _generalised_least_squares(basis.h, increments, mu, factor, used)
-    B = B @ basis.W.T
-    phi_f, g_f = np.zeros((d, *B.shape)), np.zeros_like(B)
-    phi_f[..., : len(of_noise.W)] = phi @ of_noise.W.T
-    g_f[:, : len(of_noise.W)] = g @ of_noise.W.T
-    g_f[:, 0] -= np.log(common)
-    linear = parity == signs[:, None]
-    line = np.column_stack([signs == 1, linear])
-    slope = B if degree == 1 else least_squares_drift(monomials(u, 1), increments, line)
-    slope = np.ascontiguousarray(slope[:, 1:])
-    reach = np.abs(u).max(axis=0)
-    low = np.where(parity == 1, u.min(axis=0), -reach)
-    high = np.where(parity == 1, u.max(axis=0), reach)
-    return PolynomialSDE(degree, low, high, B, slope, phi_f, g_f)
+
+    def __init__(self, degree: int | str = 2):
+        self.degree = degree
+
+    def check(self) -> None:
+        """Raise ValueError unless the degree makes sense."""
+        if self.degree != "auto":
+            check_integer(self.degree, "degree", low=1, remedy="pass an integer or 'auto'")
+
+    def fit_model(self, data: FitData) -> PolynomialSDE:
+        """Fit drift and diffusion by regressions (Eq. 7)."""
+        degree = choose_degree(data) if isinstance(self.degree, str) else int(self.degree)
+        return fit_polynomial(data, degree)
 
 
-def _fit_diffusion(
-    basis: _Basis,
-    r: np.ndarray,
-    count: np.ndarray,
-    phi: np.ndarray,
-    g: np.ndarray,
-    floor: np.ndarray,
-    signs: np.ndarray,
-    correlated: bool,
-) -> None:
-    """Regress residuals r (n, m, d) on their predecessors and fit the variances, in place.
+def choose_degree(data: FitData) -> int:
+    """Return the degree of `DEGREES` that held-out pairs prefer; of ties the smallest.
 
-    Row i counts `count[i]` times. `floor` (d,) is added to the squared residuals, which may all
-    vanish; `signs` (d,) is the parity of the components.
+    Each is compared with the best of the smaller ones. Degrees with more monomials than there are
+    pairs to fit them to are left out.
+
+    Raises
+    ------
+    ValueError
+        If there is a single group, so that none can be held out.
     """
-    h, (k, d) = basis.h, (basis.h.shape[1], r.shape[2])
-    gram = (h * count[:, None]).T @ h
-    for j in range(d):
-        e = r[:, :, j]
-        if correlated and j > 0:
-            weight = count * np.exp(-_bounded(h @ g[j]))
-            normal, right = np.empty((j, k, j, k)), np.empty((j, k))
-            for a in range(j):
-                weighted = weight[:, None] * r[:, :, a]
-                right[a] = h.T @ np.sum(weighted * e, axis=1)
-                for b in range(j):
-                    product = np.sum(weighted * r[:, :, b], axis=1)
-                    normal[a, :, b] = h.T @ (h * product[:, None])
-            used = (basis.sign == signs[:j, None] * signs[j]).ravel()
-            solution = _solve(normal.reshape(j * k, j * k), right.ravel(), used)
-            phi[j, :j] = solution.reshape(j, k)
-            e = e - np.einsum("na,nma->nm", h @ phi[j, :j].T, r[:, :, :j])
-        e2 = np.sum(e * e, axis=1) + floor[j]
-        _fit_log_variance(h, count, gram, e2, g[j], basis.sign == 1)
+    folds = _folds(data.groups, stream(resolve_entropy(data.run.random_state), Stage.SPLIT))
+    n_fitted = min(len(fitted) for fitted, _ in folds)
+    best, choice = None, DEGREES[0]
+    for degree in DEGREES:
+        too_many = degree > choice and len(monomial_factors(data.u.shape[1], degree)) > n_fitted
+        if too_many or degree > choice + PATIENCE:
+            break
+        score = np.empty(len(data.groups))
+        for fitted, held in folds:
+            model, test = fit_polynomial(data.take(fitted), degree), data.take(held)
+            score[held] = log_likelihood(test.increments, *model.coefficients(test.u))
+        if best is None or trim_mean(score - best, TRIMMED) > TIE:
+            best, choice = score, degree
+    return choice
 
 
-def _fit_log_variance(
-    h: np.ndarray,
-    count: np.ndarray,
-    gram: np.ndarray,
-    e2: np.ndarray,
-    g: np.ndarray,
-    used: np.ndarray,
-) -> None:
-    """Maximise -sum (h g + e2 exp(-h g)) / 2 over the `used` g by Fisher scoring, in place.
-
-    The Fisher information is gram / 2 at every g. A step that does not help is halved.
-    """
-    if not g.any():
-        g[:] = np.log(np.average(e2, weights=count)) * _solve(gram, h.T @ count, used)
-
-    def loss(candidate: np.ndarray) -> float:
-        log = _bounded(h @ candidate)
-        return float(np.average(log + e2 * np.exp(-log), weights=count))
-
-    best = loss(g)
-    for _ in range(MAX_PASSES):
-        score = h.T @ (count * (e2 * np.exp(-_bounded(h @ g)) - 1.0))
-        step = _solve(gram, score, used)
-        size, now = 1.0, loss(g + step)
-        while now > best and size > 1e-6:
-            size /= 2
-            now = loss(g + size * step)
-        if now <= best:
-            g += size * step
-        if best - now < TOLERANCE:
-            return
-        best = now
-
-
-def _generalised_least_squares(
-    h: np.ndarray, increments: Increments, mu: np.ndarray, factor: np.ndarray, used: np.ndarray
-) -> np.ndarray:
-    """Return what to add to B (d, k) to minimise sum |L^{-1} (dz - B h dt)|^2 / (lam dt).
-
-    `mu` (n, d) is B h as it stands: what is left of dz has the smaller rounding.
-    """
-    dt, lam = increments.dt, increments.lam
-    d, k = mu.shape[1], h.shape[1]
-    inverse = np.linalg.inv(factor)
-    precision = np.einsum("nki,nkj->nij", inverse, inverse) / lam[:, None, None]
-    gram, right = np.empty((d, k, d, k)), np.empty((d, k))
-    target = np.einsum("nij,nj->ni", precision, increments.dz - mu * dt[:, None])
-    for i in range(d):
-        right[i] = h.T @ target[:, i]
-        for j in range(d):
-            gram[i, :, j] = h.T @ (h * (precision[:, i, j] * dt)[:, None])
-    solution = _solve(gram.reshape(d * k, d * k), right.ravel(), used.ravel())
-    return solution.reshape(d, k)
+def _folds(groups: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return training and held-out rows of each fold."""
+    names, which = np.unique(groups, return_inverse=True)
+    everything = np.arange(len(groups))
+    n_folds = min(N_FOLDS, len(names))
+    if n_folds < 2:
+        raise ValueError(
+            "Expected pairs of at least 2 groups to choose the degree by those held out, but got "
+            f"{len(names)}; pass more source trajectories, or an integer degree."
+        )
+    fold = (rng.permutation(len(names)) % n_folds)[which]
+    return [(everything[fold != k], everything[fold == k]) for k in range(n_folds)]

@@ -2,18 +2,26 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-
-from sklmacro._base.checks import check_choice, check_integer
-from sklmacro._base.estimators import FitTask
-from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro._base.checks import check_choice
 from sklmacro.sde.base import PatchSDE
-from sklmacro.sde.degree import choose_degree
-from sklmacro.sde.likelihood import Increments
+from sklmacro.sde.drift import Drift, FitData
+from sklmacro.sde.linear import Linear
+from sklmacro.sde.mlp import MLP
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.polynomial import PolynomialSDE, fit_polynomial
+from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.regressions import PolynomialSDE
+from sklmacro.training.training import former_names
+
+DRIFTS: dict[str, type[Drift]] = {"mlp": MLP, "linear": Linear, "polynomial": Polynomial}
+
+
+def as_drift(value: Any) -> Drift:
+    """Return `value`, a drift or its short form, as a drift."""
+    if isinstance(value, Drift):
+        return value
+    return DRIFTS[check_choice(value, "drift_model", tuple(DRIFTS))]()
 
 
 class PatchSDERegressor(PatchSDE):
@@ -25,12 +33,10 @@ class PatchSDERegressor(PatchSDE):
         Factor on the covariance in the likelihood. "K" is the number of patches over the number
         evolved, read from the pairs (1 for plain X); Theorem 1 says K as dt -> 0. "auto" is the
         estimate that the pairs of `PartialEvolutionSampler(n_joint=...)` carry, for longer dt.
-    drift_model : {"mlp", "linear", "polynomial"}, default="mlp"
-        Form of the drift. The last two are fitted in closed form or to convergence.
-    degree : int or "auto", default=2
-        Degree of the polynomials. "auto" takes, of 1 to 9, the one of the largest likelihood of
-        held-out increments, in ten folds of the groups; of ties the smallest. The mean over pairs
-        is trimmed: those beyond all others would decide alone.
+    drift_model : MLP, Linear, Polynomial, or "mlp", "linear" or "polynomial", default="mlp"
+        Form of the drift; a text stands for the object with its defaults. Parameters of the object
+        can be set by double underscores, as in `drift_model__degree`, in either case. `Linear` and
+        `Polynomial` are fitted in closed form or to convergence.
     diffusion_model : {"full", "diagonal", "constant"}, default="full"
         Diffusion matrix: a full or a diagonal one that depends on the state, or a constant full
         one; always by its Cholesky factor.
@@ -38,29 +44,18 @@ class PatchSDERegressor(PatchSDE):
         1 or -1 for each component of the state: the dynamics is the same for P z as for z, with P
         these signs, and so are, exactly, the drift and the diffusion. (-1, 1), for instance, for
         magnetisation and wall density without a field. None for no symmetry.
-    hidden : sequence of int, default=(64, 64)
-        Hidden layers of the nets.
     dt : float, default=1.0
         Elapsed time of plain increments y; pairs carry their own.
     bounds : sequence of (float, float), default=None
-        Range of each of the first components, kept in `simulate`; see
+        Range of each of the first components, enforced in `simulate`; see
         `Simulator.observable_bounds`.
-    max_epochs, batch_size, lr, weight_decay : default=100, 1024, 2e-3, 0.0
-        Training of the nets by AdamW; the learning rate falls along a cosine.
-    validation_fraction : float, default=0.1
-        Part of the groups held out for early stopping.
-    patience : int, default=20
-        Epochs without a better held-out likelihood after which training stops.
-    device : str, default="cpu"
-        Where torch computes.
     random_state : None, int, RandomState or Generator, default=None
         Seed of weights, batches and held-out groups.
     verbose : bool, default=False
-        Show progress with the time left.
+        Show progress of a training, with the time left.
     checkpoint_dir : str or Path, default=None
-        Folder in which the training of nets keeps its state every few seconds. The same fit goes
-        on from there, with the same result to the last bit, and is over at once when it was
-        finished. Fits in closed form keep nothing.
+        Folder in which the training of nets saves its state every few seconds. The same fit resumes
+        from there, with the same result to the last bit, and ends at once when it was finished.
 
     Attributes
     ----------
@@ -93,73 +88,48 @@ class PatchSDERegressor(PatchSDE):
     """
 
     degree_: int
+    roles: ClassVar = {"drift_model": as_drift}
+    former: ClassVar = {
+        "degree": "drift_model__degree",
+        "hidden": "drift_model__hidden",
+        **former_names("drift_model__training"),
+    }
 
     def __init__(
         self,
         *,
         lam: float | str = "K",
-        drift_model: str = "mlp",
-        degree: int | str = 2,
+        drift_model: str | Drift = "mlp",
         diffusion_model: str = "full",
         parity: Sequence[int] | None = None,
-        hidden: Sequence[int] = (64, 64),
         dt: float = 1.0,
         bounds: Sequence[tuple[float, float]] | None = None,
-        max_epochs: int = 100,
-        batch_size: int = 1024,
-        lr: float = 2e-3,
-        weight_decay: float = 0.0,
-        validation_fraction: float = 0.1,
-        patience: int = 20,
-        device: str = "cpu",
         random_state: Any = None,
         verbose: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ):
         self.lam = lam
         self.drift_model = drift_model
-        self.degree = degree
         self.diffusion_model = diffusion_model
         self.parity = parity
-        self.hidden = hidden
         self.dt = dt
         self.bounds = bounds
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.device = device
         self.random_state = random_state
         self.verbose = verbose
         self.checkpoint_dir = checkpoint_dir
 
-    def _validate_parameters(self) -> None:
-        super()._validate_parameters()
-        check_choice(self.drift_model, "drift_model", ("mlp", "linear", "polynomial"))
-        if self.degree != "auto":
-            check_integer(self.degree, "degree", low=1, remedy="pass an integer or 'auto'")
+    @property
+    def n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit; 0 where nothing is trained."""
+        return self.part("drift_model").n_epochs
 
-    def _n_epochs(self) -> int:
-        return self.max_epochs if self.drift_model == "mlp" else 0
+    def check_parameters(self) -> None:
+        """Raise ValueError unless the parameters make sense."""
+        super().check_parameters()
+        self.part("drift_model").check()
 
-    def _fit_model(
-        self,
-        u: np.ndarray,
-        increments: Increments,
-        groups: np.ndarray,
-        parity: np.ndarray,
-        task: FitTask,
-    ) -> PolynomialSDE | NeuralSDE:
-        if self.drift_model == "mlp":
-            return self._neural(u, increments, groups, parity, task, build_drift=None)
-        options: dict[str, Any] = {"diffusion": self.diffusion_model, "parity": parity}
-        if self.drift_model == "linear":
-            self.degree_ = 1
-        elif isinstance(self.degree, str):
-            rng = stream(resolve_entropy(self.random_state), Stage.SPLIT)
-            self.degree_ = choose_degree(u, increments, groups, rng, **options)
-        else:
-            self.degree_ = int(self.degree)
-        return fit_polynomial(u, increments, degree=self.degree_, **options)
+    def _fit_model(self, data: FitData) -> PolynomialSDE | NeuralSDE:
+        model = self.part("drift_model").fit_model(data)
+        if isinstance(model, PolynomialSDE):
+            self.degree_ = model.degree
+        return model

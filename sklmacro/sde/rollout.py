@@ -2,12 +2,13 @@
 
     z_{t+dt} = z_t + mu(z_t) dt + L(z_t) sqrt(dt) xi,   xi ~ N(0, 1)
 
-Every path has its own random stream. Observables are kept within their bounds. A path that leaves
+Every path has its own random stream. Observables stay within their bounds. A path that leaves
 the finite numbers is reported by a warning that counts such paths; it is NaN from there on.
 """
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,28 +21,53 @@ class DivergedPathsWarning(RuntimeWarning):
     """Some simulated paths left the finite numbers."""
 
 
+class Steps(NamedTuple):
+    """How paths are stepped and stored, for kernels as well.
+
+    Attributes
+    ----------
+    dt : float
+        Length of a step.
+    low, high : ndarray of shape (d,)
+        Range of each component.
+    store_every : int
+        Steps between stored states.
+    """
+
+    dt: float
+    low: np.ndarray
+    high: np.ndarray
+    store_every: int
+
+    @classmethod
+    def of(
+        cls, dt: float, bounds: Sequence[tuple[float, float]], d: int, store_every: int
+    ) -> "Steps":
+        """Return steps with the ranges of the first of d components."""
+        low, high = np.full(d, -np.inf), np.full(d, np.inf)
+        for i, (a, b) in enumerate(bounds):
+            low[i], high[i] = a, b
+        return cls(dt, low, high, store_every)
+
+
+Advance: TypeAlias = Callable[[np.ndarray, np.ndarray, Steps, int, np.ndarray], None]
+
+
 def advance_by_calls(
     coefficients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> Callable[..., None]:
+) -> Advance:
     """Return `advance` for `euler_maruyama`; the function gives drift (n, d) and L (n, d, d)."""
 
     def advance(
-        z: np.ndarray,
-        noise: np.ndarray,
-        dt: float,
-        low: np.ndarray,
-        high: np.ndarray,
-        start: int,
-        store_every: int,
-        paths: np.ndarray,
+        z: np.ndarray, noise: np.ndarray, steps: Steps, start: int, paths: np.ndarray
     ) -> None:
         for k in range(noise.shape[1]):
             with np.errstate(over="ignore", invalid="ignore"):
                 mu, factor = coefficients(z)
-                z[:] = z + mu * dt + np.einsum("nij,nj->ni", factor, noise[:, k])
-            np.clip(z, low, high, out=z)
+                z[:] = z + mu * steps.dt + np.einsum("nij,nj->ni", factor, noise[:, k])
+            np.clip(z, steps.low, steps.high, out=z)
             z[~np.isfinite(z).all(axis=1)] = np.nan
-            stored, rest = divmod(start + k + 1, store_every)
+            stored, rest = divmod(start + k + 1, steps.store_every)
             if rest == 0:
                 paths[:, stored] = z
 
@@ -49,35 +75,23 @@ def advance_by_calls(
 
 
 def euler_maruyama(
-    advance: Callable[..., None],
-    z0: np.ndarray,
-    *,
-    n_steps: int,
-    dt: float,
-    entropy: int,
-    bounds: Sequence[tuple[float, float]] = (),
-    store_every: int = 1,
+    advance: Advance, z0: np.ndarray, n_steps: int, steps: Steps, entropy: int
 ) -> np.ndarray:
     """Simulate one path from every row of `z0`.
 
     Parameters
     ----------
     advance : callable
-        `advance(z, noise, dt, low, high, start, store_every, paths)` takes z (n, d), in place, from
-        step `start` through as many steps as `noise` (n, n_steps, d) has, and stores in `paths`;
-        of `advance_by_calls`, or `steps.advance_blocks`.
+        `advance(z, noise, steps, start, paths)` takes z (n, d), in place, from step `start` through
+        as many steps as `noise` (n, n_steps, d) has, and stores in `paths`; of `advance_by_calls`,
+        or `compiled.paths.advance_blocks`.
     z0 : ndarray of shape (n, d)
         Initial macrostates.
     n_steps : int
         Number of steps.
-    dt : float
-        Length of a step.
+    steps : Steps
     entropy : int
         Seed; path k has its own stream.
-    bounds : sequence of (low, high), default=()
-        Range of each of the first components.
-    store_every : int, default=1
-        Steps between stored states.
 
     Returns
     -------
@@ -85,20 +99,17 @@ def euler_maruyama(
         The initial state included.
     """
     n, d = z0.shape
-    low, high = np.full(d, -np.inf), np.full(d, np.inf)
-    for i, (a, b) in enumerate(bounds):
-        low[i], high[i] = a, b
     rngs = [stream(entropy, Stage.ROLLOUT, k) for k in range(n)]
-    paths = np.empty((n, n_steps // store_every + 1, d))
-    z = np.ascontiguousarray(np.clip(z0, low, high))
+    paths = np.empty((n, n_steps // steps.store_every + 1, d))
+    z = np.ascontiguousarray(np.clip(z0, steps.low, steps.high))
     paths[:, 0] = z
     for first in range(0, n_steps, NOISE_STEPS):
         count = min(NOISE_STEPS, n_steps - first)
         noise = np.empty((n, count, d))
         for rng, row in zip(rngs, noise, strict=True):
             rng.standard_normal(out=row)
-        noise *= np.sqrt(dt)
-        advance(z, noise, dt, low, high, first, store_every, paths)
+        noise *= np.sqrt(steps.dt)
+        advance(z, noise, steps, first, paths)
     lost = int(np.isnan(z).any(axis=1).sum())
     if lost:
         warnings.warn(

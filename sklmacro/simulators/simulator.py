@@ -12,9 +12,8 @@ import numpy as np
 
 from sklmacro._base.checks import check_cells, check_integer, check_times
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro._base.workers import numbered
-from sklmacro.checkpoint.checkpoint import checkpoint_of, resumable
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.workers import fill_rows, numbered
+from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.protocol import Evolution, SimulatorProtocol
@@ -119,8 +118,8 @@ class Simulator(SimulatorProtocol):
         n_jobs : int, default=None
             Workers over the snapshots; the result does not depend on it.
         checkpoint_dir : str or Path, default=None
-            Folder in which finished snapshots are saved; an interrupted call resumes there when it
-            is made again, with the same result.
+            Folder in which finished snapshots are saved; after an interrupt, the same call resumes
+            from there, with the same result.
 
         Returns
         -------
@@ -135,8 +134,7 @@ class Simulator(SimulatorProtocol):
             "simulator": self, "X": X, "duration": duration, "n_events": n_events, "window": window,
         }  # fmt: skip
         name = f"advance {type(self).__name__}"
-        with resumable(checkpoint_dir):
-            checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
+        with resume(checkpoint_dir, name, settings, random_state) as (checkpoint, entropy):
 
             def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
                 batch = batch.copy()

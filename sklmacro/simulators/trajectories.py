@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import numbered
-from sklmacro.checkpoint.checkpoint import Checkpoint, checkpoint_of, resumable
-from sklmacro.checkpoint.rows import Pace, fill_rows
+from sklmacro._base.workers import fill_rows, numbered
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume
+from sklmacro.checkpoint.rows import Saver
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.protocol import Duration, Evolution, SimulatorProtocol
 
@@ -54,7 +54,7 @@ class Trajectory:
         return {"x": self.x}
 
     def state(self) -> tuple[dict[str, np.ndarray], Any]:
-        """Return all that the future depends on: arrays, and a JSON object."""
+        """Return all that the future depends on: arrays, and the state of the generator."""
         return self.arrays(), self.rng.bit_generator.state
 
     def resume(self, arrays: dict[str, np.ndarray], state: Any) -> None:
@@ -73,8 +73,8 @@ def follow(
     part: str,
 ) -> None:
     """Take a trajectory through time steps (n_times,) and fill its records (n_times, ...)."""
-    first, pace = 0, Pace(checkpoint)
-    saved = None if checkpoint is None else checkpoint.part(part)
+    first, saver = 0, None if checkpoint is None else Saver(checkpoint)
+    saved = None if checkpoint is None else checkpoint.load(part)
     if saved is not None:
         arrays, (first, state) = saved
         records[:first] = arrays.pop("records")
@@ -83,9 +83,9 @@ def follow(
         if steps[j] > 0:
             trajectory.advance(float(steps[j]))
         records[j] = trajectory.record(observe)
-        if pace.due():
+        if saver is not None and saver.is_due():
             arrays, state = trajectory.state()
-            pace.keep(part, {"records": records[: j + 1], **arrays}, [j + 1, state])
+            saver.save(part, ({"records": records[: j + 1], **arrays}, (j + 1, state)))
 
 
 def simulate_rows(
@@ -112,8 +112,7 @@ def simulate_rows(
         "simulator": simulator, "X": X, "times": times, "observe": observe, "packed": together > 1,
     }  # fmt: skip
     name = f"simulate {type(simulator).__name__}"
-    with resumable(checkpoint_dir):
-        checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
+    with resume(checkpoint_dir, name, settings, random_state) as (checkpoint, entropy):
 
         def work(starts: np.ndarray, first: int) -> dict[str, np.ndarray]:
             batch = np.empty((len(starts), len(steps), *shape), dtype)

@@ -1,8 +1,8 @@
 """What happens at the beginning and at the end of epochs: skorch callbacks.
 
-`Keeper` keeps the state of a training so that it goes on as if nothing had happened: the weights,
-and those of the best epoch; AdamW's moments and numbers of steps; the learning rate and its
-schedule; the losses of all epochs; and the generator that shuffles the batches. Nothing else is
+`SavedState` saves all that a training depends on, so that it resumes with the same bits: the
+weights, and those of the best epoch; AdamW's moments and numbers of steps; the learning rate and
+its schedule; the losses of all epochs; and the generator that shuffles the batches. Nothing else is
 random: initial weights follow from the seed, and no module draws numbers in training.
 """
 
@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from sklmacro._base.estimators import FitTask
 from sklmacro.checkpoint.checkpoint import Checkpoint
 
-KEEP_SECONDS = 5.0  # between two states that are kept; what a kill may cost
+SAVE_SECONDS = 5.0  # between two saved states; what a kill may cost
 PART = "training"  # of a checkpoint
 
 
@@ -38,7 +38,7 @@ class BestEpoch(Callback):
         self.weights_: dict[str, Tensor] = {}
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Note the weights if they are the best so far, or stop."""
+        """Save the weights if they are the best so far, or stop."""
         loss, epoch = net.history[-1, "valid_loss"], len(net.history)
         if loss < self.loss_:
             self.loss_, self.epoch_ = loss, epoch
@@ -64,17 +64,17 @@ class Progress(Callback):
         self.bar_ = tqdm(total=net.max_epochs, initial=done, desc=self.desc, leave=False)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Move it on."""
+        """Advance it."""
         self.bar_.set_postfix(valid_loss=f"{net.history[-1, 'valid_loss']:.5f}")
         self.bar_.update()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Take it away."""
+        """Remove it."""
         self.bar_.close()
 
 
-class Told(Callback):
-    """Tell scikit-learn's callbacks of every epoch, and stop where one of them wants to.
+class EpochTasks(Callback):
+    """Begin and end a task of scikit-learn's callbacks for every epoch; stop if one asks to.
 
     `fitted` returns the estimator's attributes with the present weights of a module.
     """
@@ -83,24 +83,24 @@ class Told(Callback):
         self.task, self.fitted = task, fitted
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Tell of the epochs of an earlier process."""
+        """Begin and end the epochs of an earlier process."""
         for _ in net.history:
             self.task.epoch().end()
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Tell that an epoch begins."""
+        """Begin a task."""
         self.epoch_ = self.task.epoch()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Tell that it ends."""
-        if self.epoch_.end(lambda: self.fitted(net.module_.module)):
+        """End it."""
+        if self.epoch_.end(lambda: self.fitted(net.module_)):
             net.stopped_ = True
 
 
-class Keeper(Callback):
-    """Keep the state of a training in a checkpoint, and take it up from there.
+class SavedState(Callback):
+    """Save the state of a training in a checkpoint, and resume from there.
 
-    It comes right after `best` and `schedule`, part of whose state it keeps.
+    It comes right after `best` and `schedule`, part of whose state it saves.
     """
 
     def __init__(
@@ -114,23 +114,22 @@ class Keeper(Callback):
         self.best, self.schedule = best, schedule
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Take up what was kept."""
-        self.kept_ = time.monotonic()
-        self.checkpoint.tidy()
-        found = self.checkpoint.part(PART)
-        if found is not None:
-            self._restore(net, *found)
+        """Resume from a saved state."""
+        self.saved_ = time.monotonic()
+        state = self.checkpoint.load(PART)
+        if state is not None:
+            self._restore(net, *state)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep the state, if the last time is long enough ago."""
-        if time.monotonic() - self.kept_ >= KEEP_SECONDS:
-            self._keep(net)
+        """Save the state, if the last time is long enough ago."""
+        if time.monotonic() - self.saved_ >= SAVE_SECONDS:
+            self._save(net)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep the last state."""
-        self._keep(net)
+        """Save the last state."""
+        self._save(net)
 
-    def _keep(self, net: Any) -> None:
+    def _save(self, net: Any) -> None:
         optimizer = net.optimizer_.state_dict()
         arrays = {
             **_arrays("weights", net.module_.state_dict()),
@@ -146,8 +145,8 @@ class Keeper(Callback):
             "lr": [group["lr"] for group in optimizer["param_groups"]],
             "schedule": self.schedule.lr_scheduler_.state_dict(),
         }
-        self.checkpoint.keep(PART, arrays, state)
-        self.kept_ = time.monotonic()
+        self.checkpoint.save(PART, (arrays, state))
+        self.saved_ = time.monotonic()
 
     def _restore(self, net: Any, arrays: Mapping[str, np.ndarray], state: dict[str, Any]) -> None:
         net.history, net.stopped_ = History(state["history"]), state["stopped"]
@@ -165,11 +164,11 @@ class Keeper(Callback):
 
 
 def _arrays(what: str, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return tensors as arrays, with the name of what they belong to before their own."""
+    """Return tensors as arrays, under names that begin with what they belong to."""
     return {f"{what}/{name}": tensor.numpy(force=True) for name, tensor in tensors.items()}
 
 
 def _tensors(what: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """Return those arrays as tensors."""
+    """Return the arrays whose names begin so as tensors."""
     named = {name.partition("/")[::2]: array for name, array in arrays.items()}
     return {own: torch.from_numpy(array) for (of, own), array in named.items() if of == what}

@@ -1,12 +1,12 @@
 """Training loops: skorch over batches that lie in memory.
 
-A data set is a tuple of tensors, inputs first and targets behind them. Batches are cut from one
-permutation per epoch, not gathered sample by sample. The learning rate falls along a cosine, and
-the weights of the epoch with the smallest held-out loss are the result.
+Batches are cut from one permutation per epoch, not gathered sample by sample. The learning rate
+falls along a cosine, and the weights of the epoch with the smallest held-out loss are the result.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -15,42 +15,36 @@ from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
 from skorch.helper import predefined_split
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import TensorDataset
 
 from sklmacro._base.estimators import FitTask
+from sklmacro._base.streams import Stage, resolve_entropy, stream_seed
 from sklmacro._base.workers import single_threaded
-from sklmacro.checkpoint.checkpoint import Checkpoint, resumable
-from sklmacro.training.epochs import BestEpoch, Keeper, Progress, Told
+from sklmacro.checkpoint.checkpoint import Checkpoint
+from sklmacro.training.epochs import BestEpoch, EpochTasks, Progress, SavedState
+from sklmacro.training.training import Training
 
 BATCHES_AT_A_TIME = 16  # gathered together, so that one pass through memory serves them all
 
 
 class InMemoryBatches:
-    """Iterate over a TensorDataset in batches `(inputs, targets)`, shuffled by a generator."""
+    """Iterate over a TensorDataset in batches, tuples of tensors, shuffled by a generator."""
 
-    def __init__(
-        self,
-        dataset: Any,
-        batch_size: int,
-        n_inputs: int = 1,
-        generator: torch.Generator | None = None,
-    ):
+    def __init__(self, dataset: Any, batch_size: int, generator: torch.Generator | None = None):
         self.tensors = dataset.tensors
         self.batch_size = batch_size
-        self.n_inputs = n_inputs
         self.generator = generator
 
     def __len__(self) -> int:
         return math.ceil(len(self.tensors[0]) / self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         n = len(self.tensors[0])
         order = None if self.generator is None else torch.randperm(n, generator=self.generator)
         chunk = self.batch_size * BATCHES_AT_A_TIME
         for first in range(0, n, chunk):
             several = [self._rows(t, order, first, first + chunk) for t in self.tensors]
-            for batch in zip(*(t.split(self.batch_size) for t in several), strict=True):
-                yield batch[: self.n_inputs], batch[self.n_inputs :]
+            yield from zip(*(t.split(self.batch_size) for t in several), strict=True)
 
     @staticmethod
     def _rows(tensor: Tensor, order: Tensor | None, start: int, stop: int) -> Tensor:
@@ -59,33 +53,11 @@ class InMemoryBatches:
         return tensor.index_select(0, order[start:stop].to(tensor.device))
 
 
-class _Unpacked(nn.Module):
-    """Call a module with the inputs of a batch as its arguments."""
-
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, inputs: Sequence[Tensor]) -> Any:
-        return self.module(*inputs)
-
-
-class _Criterion(nn.Module):
-    """Wrap a plain loss `(outputs, targets) -> scalar` for skorch."""
-
-    def __init__(self, loss: Callable[[Any, Any], Tensor]):
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, outputs: Any, targets: Any) -> Tensor:
-        return self.loss(outputs, targets)
-
-
 class _Net(NeuralNet):
     """skorch's loop over epochs, with a plain loop over batches.
 
-    No callback here listens to single batches, whose losses are therefore only summed; telling all
-    callbacks about each, and recording it, takes as long as a step of a small net. Callbacks end
+    No callback here listens to single batches, whose losses are therefore only summed; to call all
+    callbacks after each, and to record it, takes as long as a step of a small net. Callbacks end
     the training by `stopped_`; an interrupt ends it for good, where skorch takes it for a wish to
     stop early.
     """
@@ -107,21 +79,21 @@ class _Net(NeuralNet):
         self._set_training(training)
         total, n_samples = torch.zeros(()), 0
         with torch.set_grad_enabled(training):
-            for inputs, targets in iterator:
-                loss = self.criterion_(self.module_(inputs), targets)
+            for batch in iterator:
+                loss = self.module_(*batch)
                 if training:
                     self.optimizer_.zero_grad()
                     loss.backward()
                     self.optimizer_.step()
-                total = total + len(inputs[0]) * loss.detach()
-                n_samples += len(inputs[0])
+                total = total + len(batch[0]) * loss.detach()
+                n_samples += len(batch[0])
         self.history.record(f"{prefix}_loss", float(total) / n_samples)
 
 
 def held_out_rows(
     groups: np.ndarray, fraction: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows into training and held-out ones, groups kept together.
+    """Split rows into training and held-out ones, by whole groups.
 
     With a single group, or a fraction of 0, the same rows serve as both.
     """
@@ -136,45 +108,58 @@ def held_out_rows(
     return everything[~held], everything[held]
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of a training: its seed, and who follows it.
+
+    Attributes
+    ----------
+    random_state : None, int, RandomState or Generator
+        Seed of initial weights and of batches; of a checkpoint its entropy.
+    verbose : bool, default=False
+        Show a progress bar.
+    checkpoint : Checkpoint, default=None
+        Where the state of the training is saved, and resumed from.
+    task : FitTask, default=None
+        The fit, for scikit-learn's callbacks.
+    desc : str
+        Label of the progress bar.
+    fitted : callable, default=None
+        Returns the attributes of a fitted estimator, from the module with the weights of an epoch.
+    """
+
+    random_state: Any = None
+    verbose: bool = False
+    checkpoint: Checkpoint | None = None
+    task: FitTask | None = None
+    desc: str = "train"
+    fitted: Callable[[Any], dict[str, Any]] | None = None
+
+
 def train(
     build: Callable[[], nn.Module],
-    loss: Callable[[Any, Any], Tensor],
-    inputs: Sequence[np.ndarray],
-    targets: Sequence[np.ndarray],
+    arrays: Sequence[np.ndarray],
     rows: tuple[np.ndarray, np.ndarray],
-    *,
-    seed: int,
-    max_epochs: int,
-    batch_size: int,
-    lr: float,
-    weight_decay: float = 0.0,
-    patience: int,
-    device: str = "cpu",
+    training: Training,
+    run: Run,
     dtype: torch.dtype = torch.float64,
-    verbose: bool = False,
-    desc: str = "train",
-    checkpoint: Checkpoint | None = None,
-    task: FitTask | None = None,
-    fitted: Callable[[nn.Module], dict[str, Any]] = lambda module: {},
-) -> tuple[nn.Module, list[dict[str, float]]]:
+) -> tuple[Any, list[dict[str, float]]]:
     """Build a module and train it.
 
     Parameters
     ----------
     build : callable
-        Returns the module; its random initial weights follow from `seed`.
-    loss : callable
-        `loss(outputs, targets)`, mean over a batch.
-    inputs, targets : sequence of ndarray
-        Arrays with samples first; `build()(*inputs)` gives the outputs.
+        Returns the module, whose random initial weights follow from the seed. Called with a batch,
+        it gives the mean loss.
+    arrays : sequence of ndarray
+        What the module is called with; samples along the first axis.
     rows : (ndarray, ndarray)
         Training and held-out rows.
-    checkpoint : Checkpoint, default=None
-        Where the state of the training is kept, and taken up.
-    task : FitTask, default=None
-        The fit, for scikit-learn's callbacks.
-    fitted : callable, default=None
-        Attributes of a fitted estimator, from the module with the weights of an epoch.
+    training : Training
+        Without None.
+    run : Run
+    dtype : torch.dtype
+        In which the module computes.
 
     Returns
     -------
@@ -183,39 +168,36 @@ def train(
     history : list of dict
         `train_loss` and `valid_loss` of every epoch.
     """
-    tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in (*inputs, *targets)]
-    fit_rows, held_rows = (torch.as_tensor(r, device=device) for r in rows)
-    train_set = TensorDataset(*(t[fit_rows] for t in tensors))
-    held_set: Dataset = TensorDataset(*(t[held_rows] for t in tensors))
-    best, generator = BestEpoch(patience), torch.Generator().manual_seed(seed)
-    schedule = LRScheduler(
-        policy=torch.optim.lr_scheduler.CosineAnnealingLR, T_max=max_epochs, eta_min=lr * 1e-3
+    device, batch_size = training.device, training.batch_size
+    seed = stream_seed(resolve_entropy(run.random_state), Stage.TRAIN)
+    tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in arrays]
+    train_set, held_set = (
+        TensorDataset(*(t[torch.as_tensor(r, device=device)] for t in tensors)) for r in rows
     )
+    best, generator = BestEpoch(training.patience), torch.Generator().manual_seed(seed)
+    policy, lr = torch.optim.lr_scheduler.CosineAnnealingLR, training.lr
+    schedule = LRScheduler(policy=policy, T_max=training.max_epochs, eta_min=lr * 1e-3)
     callbacks: list = [best, schedule]
-    if checkpoint is not None:
-        callbacks.append(Keeper(checkpoint, generator, best, schedule))
-    if task is not None:
-        callbacks.append(Told(task, fitted))
-    if verbose:
-        callbacks.append(Progress(desc))
-    folder = checkpoint.folder if checkpoint else None
-    with resumable(folder), single_threaded(), torch.random.fork_rng(devices=[]):
+    if run.checkpoint is not None:
+        callbacks.append(SavedState(run.checkpoint, generator, best, schedule))
+    if run.task is not None:
+        callbacks.append(EpochTasks(run.task, run.fitted or (lambda module: {})))
+    if run.verbose:
+        callbacks.append(Progress(run.desc))
+    with single_threaded(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = build().to(device=device, dtype=dtype)
         net = _Net(
-            _Unpacked(module),
-            criterion=_Criterion(loss),
+            build().to(device=device, dtype=dtype),
+            criterion=nn.Module,  # the module gives the loss itself
             optimizer=torch.optim.AdamW,
-            optimizer__weight_decay=weight_decay,
+            optimizer__weight_decay=training.weight_decay,
             optimizer__fused=True,  # one pass over the weights
             lr=lr,
-            max_epochs=max_epochs,
+            max_epochs=training.max_epochs,
             batch_size=batch_size,
             iterator_train=InMemoryBatches,
-            iterator_train__n_inputs=len(inputs),
             iterator_train__generator=generator,
             iterator_valid=InMemoryBatches,
-            iterator_valid__n_inputs=len(inputs),
             iterator_valid__batch_size=max(batch_size, 8192),
             train_split=predefined_split(held_set),
             callbacks=callbacks,
@@ -227,4 +209,4 @@ def train(
         )
         net.fit(train_set, None)
     history = [{k: float(e[k]) for k in ("train_loss", "valid_loss")} for e in net.history]
-    return net.module_.module.eval().requires_grad_(False), history
+    return net.module_.eval().requires_grad_(False), history

@@ -16,7 +16,7 @@ def mlp(n_in: int, n_out: int, hidden: Sequence[int]) -> nn.Sequential:
 
 
 def zero_last_layer(net: nn.Sequential) -> nn.Sequential:
-    """Set the last layer to zero, so that training starts from the terms beside the net."""
+    """Set the last layer to zero, so that training starts from the terms that the net adds to."""
     last = net[-1]
     assert isinstance(last, nn.Linear)
     nn.init.zeros_(last.weight)

@@ -1,7 +1,5 @@
 """scikit-learn's callbacks hear of every fit, epoch and member, and may end a training."""
 
-import importlib.util
-import sys
 from collections import Counter
 
 import numpy as np
@@ -11,6 +9,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from sklmacro import (
+    MLP,
     Checkpointed,
     HierarchicalUpsampler,
     OnsagerSDE,
@@ -18,8 +17,8 @@ from sklmacro import (
     PatchAutoencoder,
     PatchSDERegressor,
     SDEEnsemble,
+    Training,
 )
-from sklmacro._base import estimators as _callbacks
 from sklmacro.simulators import PredatorPrey
 from sklmacro.training import epochs
 from tests.problems import exact_pairs
@@ -27,9 +26,13 @@ from tests.problems import exact_pairs
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has none before 1.9")
 
 PAIRS, _, _ = exact_pairs(n=120)
-NET = PatchSDERegressor(hidden=(4,), max_epochs=4, batch_size=40, random_state=0)
+NET = PatchSDERegressor(
+    drift_model=MLP(hidden=(4,), training=Training(max_epochs=4, batch_size=40)), random_state=0
+)
 SPDE = PredatorPrey()
-CLOSURE = PatchAutoencoder(SPDE, patch=10, hidden=(4,), max_epochs=3, random_state=0)
+CLOSURE = PatchAutoencoder(
+    SPDE, patch=10, hidden=(4,), training=Training(max_epochs=3), random_state=0
+)
 
 
 class Listener:
@@ -75,7 +78,7 @@ def small_snapshots():
     ("estimator", "n_epochs"),
     [
         (NET, 4),
-        (OnsagerSDE(hidden=(4,), max_epochs=3, random_state=0), 3),
+        (OnsagerSDE(hidden=(4,), training=Training(max_epochs=3), random_state=0), 3),
         (PatchSDERegressor(drift_model="linear"), 0),
         (CLOSURE, 3),
         (PatchAutoencoder(SPDE, n_closure=0), 0),
@@ -117,7 +120,7 @@ def test_listening_changes_nothing():
 
 
 def test_every_member_is_told():
-    member = clone(NET).set_params(max_epochs=2)
+    member = clone(NET).set_params(drift_model__training__max_epochs=2)
     fitted, listener = listened(SDEEnsemble(member, n_members=3, random_state=0), PAIRS)
     assert listener.heard["SDEEnsemble: fit ends"] == 1
     assert listener.heard["SDEEnsemble: fit a member begins"] == 0  # it is a member's own fit
@@ -156,7 +159,7 @@ def test_scores_of_pairs_are_monitored():
 
 
 def test_a_fit_that_is_taken_up_tells_of_its_earlier_epochs(tmp_path, monkeypatch):
-    monkeypatch.setattr(epochs, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
     sde = clone(NET).set_params(checkpoint_dir=tmp_path)
     sde.fit(PAIRS)
     fitted, listener = listened(sde, PAIRS)
@@ -177,22 +180,3 @@ def test_a_pipeline_shows_progress_of_all_its_steps(capfd):
     shown = capfd.readouterr().out
     for _, step in steps:
         assert f"| {type(step).__name__} - fit" in shown
-
-
-def test_without_callbacks_in_scikit_learn_nobody_listens(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.callback", None)
-    spec = importlib.util.spec_from_file_location("older", _callbacks.__file__)
-    older = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(older)
-
-    class Estimator(older.CallbackSupportMixin):
-        @older.with_callbacks
-        def fit(self, X):
-            task = older.begin_fit(self, X, n_tasks=2)
-            stops = [task.epoch().end()]
-            with task.member(self, 1):
-                stops.append(task.end(fitted=dict))
-            return stops
-
-    assert not hasattr(Estimator, "set_callbacks")
-    assert Estimator().fit(np.ones((2, 1))) == [False, False]

@@ -12,6 +12,7 @@ from sklmacro import (
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
+    Training,
 )
 from sklmacro.simulators import Ising, LinearChain
 
@@ -70,7 +71,9 @@ def test_units_stand_behind_the_names():
     class Chain(LinearChain):
         observable_units = ("nm",)
 
-    closure = PatchAutoencoder(Chain(), n_closure=1, max_epochs=1, random_state=0)
+    closure = PatchAutoencoder(
+        Chain(), n_closure=1, training=Training(max_epochs=1), random_state=0
+    )
     closure.fit(Chain().sample_initial(12, 8, random_state=0))
     name = LinearChain.observable_names[0]
     assert list(closure.get_feature_names_out()) == [f"{name} [nm]", "closure0"]

@@ -7,58 +7,52 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro import OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble
+from sklmacro import MLP, OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, Training
 from sklmacro.simulators import PredatorPrey
 from sklmacro.training import epochs
 from tests.problems import exact_pairs
 
 PAIRS, _, _ = exact_pairs(n=120)
-NET = PatchSDERegressor(hidden=(4,), max_epochs=4, batch_size=40, random_state=0)
+NET = PatchSDERegressor(
+    drift_model=MLP(hidden=(4,), training=Training(max_epochs=4, batch_size=40)), random_state=0
+)
 
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Ctrl-C at the end of the second epoch that a process trains, kept before; until undone."""
-    ends, keep = [], epochs.Keeper.on_epoch_end
+    """Ctrl-C at the end of the second epoch that a process trains, once it is saved."""
+    ends, end = [], epochs.SavedState.on_epoch_end
 
     def on_epoch_end(self, net, **kwargs):
-        keep(self, net, **kwargs)
+        end(self, net, **kwargs)
         ends.append(None)
         if len(ends) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(epochs, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(epochs.Keeper, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs.SavedState, "on_epoch_end", on_epoch_end)
 
 
-def test_an_interrupt_is_passed_on_and_says_where_to_go_on(interrupted, tmp_path, caplog):
+def test_an_interrupt_is_passed_on_and_says_how_to_resume(interrupted, tmp_path, caplog):
     """skorch takes it for a wish to stop early, and returns a model that is half trained."""
     caplog.set_level(logging.WARNING)
     sde = clone(NET).set_params(checkpoint_dir=tmp_path / "fit")
     with pytest.raises(KeyboardInterrupt):
         sde.fit(PAIRS)
     assert not hasattr(sde, "model_")
-    assert caplog.text.count("takes it up") == 1
+    assert caplog.text.count("resumes it") == 1
     assert f"checkpoint_dir={str(tmp_path / 'fit')!r}" in caplog.text
-    taken_up, whole = sde.fit(PAIRS), clone(NET).fit(PAIRS)
-    assert taken_up.history_ == whole.history_
-    np.testing.assert_array_equal(taken_up.drift(PAIRS["z"]), whole.drift(PAIRS["z"]))
+    resumed, whole = sde.fit(PAIRS), clone(NET).fit(PAIRS)
+    assert resumed.history_ == whole.history_
+    np.testing.assert_array_equal(resumed.drift(PAIRS["z"]), whole.drift(PAIRS["z"]))
 
 
 def test_of_an_ensemble_its_own_folder_is_named(interrupted, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     with pytest.raises(KeyboardInterrupt):
         SDEEnsemble(NET, n_members=2, checkpoint_dir=tmp_path).fit(PAIRS)
-    (said,) = [record.message for record in caplog.records]
-    assert said.endswith(f"checkpoint_dir={str(tmp_path)!r} takes it up")
-
-
-def test_without_a_seed_the_first_one_serves(interrupted, tmp_path):
-    sde = clone(NET).set_params(checkpoint_dir=tmp_path, random_state=None)
-    with pytest.raises(KeyboardInterrupt):
-        sde.fit(PAIRS)
-    first, second = clone(sde).fit(PAIRS), clone(sde).fit(PAIRS)
-    np.testing.assert_array_equal(first.drift(PAIRS["z"]), second.drift(PAIRS["z"]))
+    (message,) = [record.message for record in caplog.records]
+    assert message.endswith(f"checkpoint_dir={str(tmp_path)!r} resumes it")
 
 
 def test_what_the_result_does_not_depend_on_may_change(tmp_path):
@@ -70,10 +64,10 @@ def test_what_the_result_does_not_depend_on_may_change(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"max_epochs": 5}, "max_epochs=4, not 5"),
-        ({"lr": 0.1}, "lr='0.002', not '0.1'"),
+        ({"drift_model__training__max_epochs": 5}, "max_epochs=4, not 5"),
+        ({"drift_model__training__lr": 0.1}, "lr=0.002, not 0.1"),
         ({"random_state": 1}, "entropy='0', not '1'"),
-        ({"device": "meta"}, "device='cpu', not 'meta'"),
+        ({"drift_model__training__device": "meta"}, "device='cpu', not 'meta'"),
     ],
 )
 def test_other_parameters_are_refused_and_named(tmp_path, changes, named):
@@ -94,7 +88,7 @@ def test_other_data_are_refused_and_named(tmp_path):
 def test_another_estimator_is_refused_and_named(tmp_path):
     clone(NET).set_params(checkpoint_dir=tmp_path).fit(PAIRS)
     with pytest.raises(ValueError, match="work='fit PatchSDERegressor', not 'fit OnsagerSDE'"):
-        OnsagerSDE(max_epochs=4, checkpoint_dir=tmp_path).fit(PAIRS)
+        OnsagerSDE(training=Training(max_epochs=4), checkpoint_dir=tmp_path).fit(PAIRS)
 
 
 def test_members_do_not_share_the_folder_of_the_sde(tmp_path):
@@ -102,12 +96,13 @@ def test_members_do_not_share_the_folder_of_the_sde(tmp_path):
     SDEEnsemble(sde, n_members=2, random_state=0, checkpoint_dir=tmp_path / "used").fit(PAIRS)
     names = ["checkpoint.json", "member 0", "member 1"]
     assert [p.name for p in tmp_path.iterdir()] == ["used"]
-    assert sorted(p.name for p in (tmp_path / "used").iterdir()) == names
+    assert sorted(p.name for p in (tmp_path / "used" / "fit").iterdir()) == names
 
 
-def test_nothing_is_kept_where_nothing_is_trained(tmp_path):
+def test_nothing_is_saved_where_nothing_is_trained(tmp_path):
     spde = PredatorPrey()
     X = spde.sample_initial(20, 20, random_state=0)
     PatchAutoencoder(spde, n_closure=0, checkpoint_dir=tmp_path).fit(X)
-    PatchSDERegressor(drift_model="linear", checkpoint_dir=tmp_path).fit(PAIRS)
+    with pytest.warns(UserWarning, match="for checkpoint_dir to have an effect"):
+        PatchSDERegressor(drift_model="linear", checkpoint_dir=tmp_path).fit(PAIRS)
     assert not any(tmp_path.iterdir())

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Training
 from sklmacro.simulators import Ising, LinearChain, PredatorPrey
 
 SYSTEMS = {"spins": (Ising(temperature=2.5), 8), "fields": (PredatorPrey(), 12)}
-FAST = {"patch": 4, "max_epochs": 4, "hidden": (16,), "lr": 1e-2, "random_state": 0}
+
+
+def fast(name, max_epochs=4, lr=1e-2, patience=10, **params):
+    """An autoencoder that is soon trained."""
+    training = Training(max_epochs=max_epochs, lr=lr, patience=patience)
+    return PatchAutoencoder(
+        SYSTEMS[name][0], patch=4, training=training, hidden=(16,), random_state=0, **params
+    )
 
 
 def snapshots(name, n=60, seed=0):
@@ -21,7 +28,7 @@ def snapshots(name, n=60, seed=0):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_shapes(name, encoder):
     X = snapshots(name)
-    model = PatchAutoencoder(SYSTEMS[name][0], encoder=encoder, n_closure=3, **FAST).fit(X)
+    model = fast(name, encoder=encoder, n_closure=3).fit(X)
     z = model.transform(X)
     assert z.shape == (60, 5)
     assert model.n_latent_ == 5
@@ -35,8 +42,8 @@ def test_shapes(name, encoder):
 
 def test_auto_is_dense_on_a_chain_and_convolutional_elsewhere():
     kinds = {}
-    for name, (simulator, _) in SYSTEMS.items():
-        model = PatchAutoencoder(simulator, **FAST | {"max_epochs": 1}).fit(snapshots(name))
+    for name in SYSTEMS:
+        model = fast(name, max_epochs=1).fit(snapshots(name))
         kinds[name] = type(model.codec_.net.encoder).__name__
     assert kinds == {"spins": "ConvPatchEncoder", "fields": "DensePatchEncoder"}
 
@@ -45,7 +52,7 @@ def test_auto_is_dense_on_a_chain_and_convolutional_elsewhere():
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_reconstruction_improves_and_repeats(name):
     X = snapshots(name, 200)
-    model = PatchAutoencoder(SYSTEMS[name][0], n_closure=2, **FAST | {"max_epochs": 12})
+    model = fast(name, n_closure=2, max_epochs=12)
     first, second = clone(model).fit(X), clone(model).fit(X)
     losses = [epoch["valid_loss"] for epoch in first.history_]
     assert len(losses) == 12
@@ -58,9 +65,7 @@ def test_reconstruction_improves_and_repeats(name):
 @pytest.mark.statistical
 def test_training_stops_early_with_the_best_weights():
     X = snapshots("fields", 20)
-    model = PatchAutoencoder(
-        SYSTEMS["fields"][0], **FAST | {"max_epochs": 80, "patience": 2, "lr": 0.1}
-    ).fit(X)
+    model = fast("fields", max_epochs=80, patience=2, lr=0.1).fit(X)
     losses = [epoch["valid_loss"] for epoch in model.history_]
     assert len(losses) < 80
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
@@ -73,10 +78,10 @@ def test_a_closure_sees_what_the_observable_does_not():
     slope = rng.normal(size=(400, 1))
     X = slope * np.linspace(-1, 1, 6) + 0.05 * rng.normal(size=(400, 6))
     X -= X.mean(axis=1, keepdims=True)
+    training = Training(max_epochs=40, batch_size=64, lr=1e-2)
     model = PatchAutoencoder(
-        LinearChain(), n_closure=1, max_epochs=40, batch_size=64, hidden=(16,), lr=1e-2,
-        random_state=0,
-    ).fit(X)  # fmt: skip
+        LinearChain(), n_closure=1, training=training, hidden=(16,), random_state=0
+    ).fit(X)
     z = model.transform(X)
     assert abs(np.corrcoef(z[:, 1], slope[:, 0])[0, 1]) > 0.98
     assert np.sqrt(np.mean((model.inverse_transform(z) - X) ** 2)) < 0.25 * X.std()
@@ -85,7 +90,7 @@ def test_a_closure_sees_what_the_observable_does_not():
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_closures_are_standardised_over_the_training_patches(name):
     X = snapshots(name)
-    model = PatchAutoencoder(SYSTEMS[name][0], n_closure=2, **FAST).fit(X)
+    model = fast(name, n_closure=2).fit(X)
     patches = model.grid_.split(X)
     closures = model.transform(patches.reshape(-1, *patches.shape[2:]))[:, -2:]
     assert np.allclose(closures.mean(axis=0), 0, atol=1e-5)
@@ -107,7 +112,7 @@ def test_without_closures_nothing_is_trained():
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_one_encoder_serves_every_size_that_the_patch_divides(name):
     simulator, cells = SYSTEMS[name]
-    model = PatchAutoencoder(simulator, n_closure=1, **FAST).fit(snapshots(name))
+    model = fast(name, n_closure=1).fit(snapshots(name))
     for size in (4, 16):
         X = simulator.sample_initial(3, size, random_state=0)
         assert model.transform(X).shape == (3, len(simulator.observable_names) + 1)
@@ -129,7 +134,7 @@ def test_the_patch_of_the_pairs_is_the_default():
 
 def test_max_patches_limits_the_training_set():
     X = snapshots("spins")
-    few = PatchAutoencoder(SYSTEMS["spins"][0], max_patches=10, **FAST).fit(X)
+    few = fast("spins", max_patches=10).fit(X)
     assert np.isfinite(few.transform(X)).all()
-    many = PatchAutoencoder(SYSTEMS["spins"][0], **FAST).fit(X)
+    many = fast("spins").fit(X)
     assert not np.array_equal(few.transform(X), many.transform(X))

@@ -15,6 +15,7 @@ from sklmacro import (
     PatchAutoencoder,
     PatchSDERegressor,
     StreamedPairs,
+    Training,
 )
 from sklmacro.closure import streaming
 from sklmacro.simulators import Ising
@@ -27,7 +28,12 @@ GROUPS = np.arange(20) // 2
 UPSAMPLER = HierarchicalUpsampler(ISING, relaxation=LocalRelax(duration=0.2), random_state=0)
 SAMPLER = PartialEvolutionSampler(ISING, patch=8, dt=0.5, random_state=1)
 CLOSURE = PatchAutoencoder(
-    ISING, patch=8, n_closure=1, hidden=(8,), max_epochs=2, batch_size=64, random_state=2
+    ISING,
+    patch=8,
+    n_closure=1,
+    hidden=(8,),
+    training=Training(max_epochs=2, batch_size=64),
+    random_state=2,
 )
 
 

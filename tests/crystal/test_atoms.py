@@ -158,9 +158,9 @@ def test_unlike_neighbors_are_those_of_ase():
     i, j = neighbor_list("ij", atoms, 1.05 * 3.24 * math.sqrt(3) / 2)
     unlike = np.sum(atoms.numbers[i] != atoms.numbers[j])
     states = x.ravel()
-    around = states[Lattice("bcc", x.shape[:3]).neighbors()]
-    present = (states[:, None] > 0) & (around > 0)
-    assert np.sum(present & (states[:, None] != around)) == unlike > 0
+    neighbours = states[Lattice("bcc", x.shape[:3]).neighbors()]
+    present = (states[:, None] > 0) & (neighbours > 0)
+    assert np.sum(present & (states[:, None] != neighbours)) == unlike > 0
 
 
 # -- boxes ------------------------------------------------------------------------------------

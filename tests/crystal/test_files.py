@@ -137,6 +137,31 @@ def test_plain_xyz_with_cells(tmp_path):
         read_snapshots(path, **BCC)
 
 
+@pytest.mark.parametrize("corner", [0.0, 0.8, 5.0])
+def test_the_origin_of_a_box_counts_in_either_format(tmp_path, corner):
+    """As OVITO writes it; without it a shift by a cell would give the wrong states in silence."""
+    chain = {"kind": "chain", "lattice_constant": 1.0, "species": ["Nb", "Mo"]}
+    rows = [(1, 1, corner, 0, 0), (2, 2, corner + 1, 0, 0)]
+    (tmp_path / "a.dump").write_text(
+        dump("id type x y z", rows, [f"{corner} {corner + 2}", "0 1", "0 1"], "pp ff ff")
+    )
+    (tmp_path / "a.xyz").write_text(
+        f'2\nLattice="2 0 0 0 1 0 0 0 1" Origin="{corner} 0 0" Properties=species:S:1:pos:R:3 '
+        f'pbc="T F F"\nNb {corner} 0 0\nMo {corner + 1} 0 0\n'
+    )
+    for name in ("a.dump", "a.xyz"):
+        assert read_snapshots(tmp_path / name, **chain).tolist() == [[1, 2]]
+
+
+def test_columns_of_other_kinds_do_not_matter(tmp_path):
+    """Words, quaternions and elements beside types, of which ASE makes something else."""
+    columns = "id element type mass c_q[1] c_q[2] c_q[3] c_q[4] name xs ys zs"
+    rows = [(k + 1, "H", t, 1.0, 1, 0, 0, 0, "a", k / 2, 0, 0) for k, t in enumerate((2, 1))]
+    (tmp_path / "a.dump").write_text(dump(columns, rows, ["0 2", "0 1", "0 1"], "pp ff ff"))
+    chain = {"kind": "chain", "lattice_constant": 1.0, "species": ["Nb", "Mo"]}
+    assert read_snapshots(tmp_path / "a.dump", **chain).tolist() == [[2, 1]]
+
+
 # -- refusals ---------------------------------------------------------------------------------
 
 
@@ -193,6 +218,10 @@ EITHER = {
         lambda path: read_snapshots(path, **BCC, format="cif"),
         "format to be one of 'extxyz', 'lammps-dump', but got 'cif'",
     ),
+    "no text": (
+        lambda path: path.write_bytes(b"\x1f\x8b\x08") and read_snapshots(path, **BCC),
+        r"Expected text in .*alloy\.\w+, but got bytes that are none .*; unpack the file",
+    ),
     "does not fit": (
         lambda path: spoil(list)(path) is read_snapshots(path, **BCC | {"lattice_constant": 3.3}),
         r"Frame 0 of .* one of 3\.927 x 2\.945 x 4\.909 cells",
@@ -219,6 +248,7 @@ def test_refused_in_either_format(tmp_path, file, name):
         (0, "many", "the number of atoms, but got 'many'"),
         (0, "108", r"Frame 2 of .*the number of atoms, but got '\w\w +\d"),
         (1, 'Lattice="1 2"', r"a comment and \d+ atoms .* cannot read"),
+        (1, 'Lattice="2 0 0 0 1 0 0 0 1" Origin="1 2"', r"Origin to have 3 coordinates .*1, 2"),
         (2, "Nb 0.0 zero 0.0", "cannot read .ValueError: .*zero"),
         (2, "Nb 0.0 0.0", "cannot read"),
         (2, "Qq 0.0 0.0 0.0", "cannot read .KeyError: 'Qq'"),
@@ -249,6 +279,10 @@ def test_refused_extxyz(tmp_path, number, line, text):
         (8, "ITEM: ATOMS id type x y vz", "columns type and x y z .* but got 'id type x y vz'"),
         (8, "ITEM: ATOMS id element x y z", "but got 'id element x y z'; dump"),
         (9, "1 1 0.0 0.0", "lines with numbers for columns .* but got '1 1 0.0 0.0'"),
+        (9, "7 1 1 0.0 0.0 0.0", "but got '7 1 1 0.0 0.0 0.0' on line 128; repair this line"),
+        (9, "1 1 0.0 0.0 0.0 2 1 1.6 1.6 1.6", r"but got '1 1 .* 1\.6' on line 128; repair"),
+        (9, "1 1 0.0 zero 0.0", "but got '1 1 0.0 zero 0.0' on line 128; repair this line"),
+        (9, "1 Nb 0.0 0.0 0.0", "but got type Nb of atom 0"),
         (9, "1 4 0.0 0.0 0.0", r"types 0, 1, 2, 3 .* but got type 4 of atom 0; add it"),
         (9, "1 1.5 0.0 0.0 0.0", r"but got type 1\.5 of atom 0"),
         (9, "1 1 0.0 0.0 1.0", r"atom 0 \(Nb\) .* 1\.000 Angstrom from the nearest site \(0, 0, 0"),

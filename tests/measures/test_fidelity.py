@@ -118,9 +118,9 @@ def test_another_temperature_is_seen():
     )
     assert fidelity(ISING, same, reference, parity=True).p_value > PASS
     for other in (cold, hot):
-        found = fidelity(ISING, other, reference, parity=True)
-        assert found.p_value < FAIL
-        assert abs(found.z).max() > 5
+        result = fidelity(ISING, other, reference, parity=True)
+        assert result.p_value < FAIL
+        assert abs(result.z).max() > 5
 
 
 @pytest.mark.statistical
@@ -131,19 +131,19 @@ def test_another_law_of_the_given_one_is_allowed():
     """
     X = draw(6000, 5)
     tilted = X[np.random.default_rng(6).random(6000) < np.abs(ISING.observe(X)[:, 0])]
-    found = fidelity(ISING, tilted, draw(6000, 7), parity=True, degree=6)
-    assert (abs(found.z) < 5).all()
+    result = fidelity(ISING, tilted, draw(6000, 7), parity=True, degree=6)
+    assert (abs(result.z) < 5).all()
     assert abs(tilted.mean(axis=(1, 2))).mean() > abs(X.mean(axis=(1, 2))).mean() + 0.1
-    assert found.p_value > PASS
-    raw, truth = found.structures
+    assert result.p_value > PASS
+    raw, truth = result.structures
     apart = (raw.mean - truth.mean) / np.hypot(raw.error, truth.error)
     assert abs(apart).max() > 6  # that of all magnetisations
 
 
 @pytest.mark.statistical
 def test_curves_are_conditional_means():
-    found = fidelity(ISING, draw(3000, 8), draw(20_000, 9), parity=True, degree=6)
-    assert found.quantities == ("domain wall density", "d/dt magnetisation",
+    result = fidelity(ISING, draw(3000, 8), draw(20_000, 9), parity=True, degree=6)
+    assert result.quantities == ("domain wall density", "d/dt magnetisation",
                                 "d/dt domain wall density")  # fmt: skip
     z, p = ISING.observe(STATES), law(3.0)
     Q = naive.glauber_generator(ENERGY, 3.0)
@@ -152,11 +152,11 @@ def test_curves_are_conditional_means():
         powers = np.arange(1, 8, 2) if odd else np.arange(0, 7, 2)
         A = z[:, :1] ** powers
         c = np.linalg.solve(A.T @ (p[:, np.newaxis] * A), A.T @ (p * f))  # best over the law
-        exact = found.nodes**powers @ c
+        exact = result.nodes**powers @ c
         for side in range(2):
-            deviation = found.curves[side, q] - exact
-            assert (abs(deviation) < 5.5 * found.curve_errors[side, q] + 1e-12).all()
-    assert (found.curve_errors[0] > 1.8 * found.curve_errors[1]).all()  # sqrt(20/3) = 2.6
+            deviation = result.curves[side, q] - exact
+            assert (abs(deviation) < 5.5 * result.curve_errors[side, q] + 1e-12).all()
+    assert (result.curve_errors[0] > 1.8 * result.curve_errors[1]).all()  # sqrt(20/3) = 2.6
 
 
 @pytest.mark.statistical
@@ -172,9 +172,9 @@ def test_errors_of_the_differences_are_their_spread():
 def test_upsampled_critical_blocks_are_not_faithful():
     truth = equilibrium_snapshots(16, 2.5, 400, 40, np.random.default_rng(0))
     blocks = equilibrium_snapshots(8, 2.5, 400, 40, np.random.default_rng(1))
-    found = fidelity(Ising(2.5), blocks.repeat(2, axis=1).repeat(2, axis=2), truth, parity=True)
-    assert found.z[0] < -30  # walls are missing
-    text = str(found)
+    result = fidelity(Ising(2.5), blocks.repeat(2, axis=1).repeat(2, axis=2), truth, parity=True)
+    assert result.z[0] < -30  # walls are missing
+    text = str(result)
     assert "domain wall density" in text
     assert "S(k) spin-spin" in text
     assert "xi spin" in text
@@ -185,9 +185,9 @@ def test_simulators_without_parity():
     chain = LinearChain()
     X = chain.sample_initial(200, 8, random_state=0)
     with np.errstate(all="raise"):
-        found = fidelity(chain, X[:100], X[100:])
-    assert found.quantities == ("d/dt mean displacement",)
-    assert PASS < found.p_value <= 1
+        result = fidelity(chain, X[:100], X[100:])
+    assert result.quantities == ("d/dt mean displacement",)
+    assert PASS < result.p_value <= 1
     prey = PredatorPrey()
     X = prey.sample_initial(200, 8, random_state=0)
     assert len(fidelity(prey, X[:100], X[100:], degree=1).quantities) == 3

@@ -39,6 +39,7 @@ def normal(seed, *shape):
 @pytest.mark.parametrize("widths", [WIDTHS, (0.3, 1.0, 1.7), (2,), (1, 1)])
 @pytest.mark.parametrize(("n", "m", "d"), [(2, 3, 1), (9, 6, 2), (7, 7, 4)])
 def test_mmd2_is_its_definition(n, m, d, widths, biased):
+    """MMD of Fig. 2, against the sum over all pairs."""
     X, Y = normal(n, n, d), 1 + 2 * normal(m + 10, m, d)
     expected = naive.mmd2(X, Y, widths, biased)
     assert mmd2(X, Y, widths=widths, biased=biased) == pytest.approx(expected, abs=1e-12)

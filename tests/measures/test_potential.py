@@ -40,10 +40,10 @@ def test_potential_of_detailed_balance_is_found():
     sde = Balanced()
     error = []
     for n in (31, 61):
-        z, found = on_grid(sde, n)
+        z, result = on_grid(sde, n)
         exact = sde.potential(z).reshape(n, n)
-        error.append(np.abs(found.values - exact + exact.min()).max())
-        assert found.share > 0.99
+        error.append(np.abs(result.values - exact + exact.min()).max())
+        assert result.share > 0.99
     assert error[1] < 0.02
     assert error[0] / error[1] == pytest.approx(4, rel=0.25)  # the trapezoidal rule
 
@@ -69,10 +69,10 @@ def test_a_current_has_no_potential_and_is_left_over():
     # lowers its torsional rigidity, 0.1406 a^4 in the place of a^4 / 6 (Saint-Venant).
     warped = 1 - 0.1406 * 6
     for w in (0.5, 1.0):
-        z, found = on_grid(Rotating(w=w), n=201)
-        assert found.share == pytest.approx((1 + warped * w**2) / (1 + w**2), abs=0.005)
-    r2 = (z**2).sum(axis=1).reshape(found.values.shape)
-    off = found.values - found.values[100, 100] - r2
+        z, result = on_grid(Rotating(w=w), n=201)
+        assert result.share == pytest.approx((1 + warped * w**2) / (1 + w**2), abs=0.005)
+    r2 = (z**2).sum(axis=1).reshape(result.values.shape)
+    off = result.values - result.values[100, 100] - r2
     assert np.abs(off[r2 < 0.3]).max() < 0.05
     assert on_grid(Rotating())[1].share > 1 - 1e-12
     assert nearest_potential(np.zeros((5, 6, 2)), (1, 1)).share == 1
@@ -90,9 +90,9 @@ def test_units_of_the_coordinates_do_not_matter():
 def test_a_section_of_a_gaussian_and_the_density_of_one_component_agree():
     sde = Rotating()
     covariance = solve_continuous_lyapunov(sde.A, -sde.sigma)
-    z, found = on_grid(sde)
+    z, result = on_grid(sde)
     exact = np.einsum("ni,ij,nj->n", z, np.linalg.inv(covariance), z) / 2
-    assert np.allclose(found.values.ravel(), exact)
+    assert np.allclose(result.values.ravel(), exact)
 
     class OneComponent(Rotating):
         n_state_ = 1
@@ -105,7 +105,7 @@ def test_a_section_of_a_gaussian_and_the_density_of_one_component_agree():
 
     x = np.linspace(-1.5, 1.5, 61)
     density = -np.log(stationary_density(OneComponent(), x))
-    assert np.allclose(found.values[:, 30], density - density.min())
+    assert np.allclose(result.values[:, 30], density - density.min())
 
 
 def test_components_that_are_bound_together_have_a_force_along_the_bond():

@@ -30,6 +30,7 @@ def grid(n=21, width=0.04):
 
 
 def test_exact_power_laws():
+    """Eq. 27: <|M|> ~ L^(-beta/nu) and chi ~ L^(gamma/nu); Eq. 29: the slope of U ~ L^(1/nu)."""
     assert power_law(SIZES, 3 * SIZES**-0.125).value == pytest.approx(-0.125, abs=1e-12)
     weighted = power_law(SIZES, 3 * SIZES**1.75, SIZES)
     assert weighted.value == pytest.approx(1.75, abs=1e-12)
@@ -44,12 +45,12 @@ def test_weights_and_errors_of_the_line():
     x, w = np.log(SIZES), (y / error) ** 2
     mean = (w * x).sum() / w.sum()
     spread = (w * (x - mean) ** 2).sum()
-    found = power_law(SIZES, y, error)
-    assert found.value == pytest.approx((w * (x - mean) * np.log(y)).sum() / spread)
-    assert found.error == pytest.approx(spread**-0.5)
+    result = power_law(SIZES, y, error)
+    assert result.value == pytest.approx((w * (x - mean) * np.log(y)).sum() / spread)
+    assert result.error == pytest.approx(spread**-0.5)
     nu = correlation_exponent(SIZES, y**-8, 8 * y**-9 * error)  # relative errors are 8 times those
     assert (nu.value, nu.error) == pytest.approx(
-        (-1 / (8 * found.value), found.error / (8 * found.value**2))
+        (-1 / (8 * result.value), result.error / (8 * result.value**2))
     )
 
 
@@ -58,8 +59,8 @@ def test_error_bars_cover_the_exponent():
     """Hits of 68.27 % intervals, and chi-square of the scores; errors too small are found out."""
     rng, n = np.random.default_rng(0), 2000
     y, error = 2 * SIZES**1.75, 0.01 * 2 * SIZES**1.75 * np.array([1, 2, 1, 3])
-    found = [power_law(SIZES, y + error * rng.normal(size=4), error) for _ in range(n)]
-    scores = np.array([(f.value - 1.75) / f.error for f in found])
+    result = [power_law(SIZES, y + error * rng.normal(size=4), error) for _ in range(n)]
+    scores = np.array([(f.value - 1.75) / f.error for f in result])
     low, high = binom.interval(1 - 1e-5, n, 0.6827)
     assert low <= (np.abs(scores) < 1).sum() <= high
     assert not low <= (np.abs(scores) < 0.8).sum() <= high
@@ -87,14 +88,19 @@ def test_value_at_a_temperature_shares_the_noise_of_its_neighbours():
         0.01 / 6**0.5
     )
     rng, n = np.random.default_rng(0), 2000
-    found = [value_at(T, parabola + 0.01 * rng.normal(size=6), at=TC).value for _ in range(n)]
-    assert np.std(found) == pytest.approx(exact.error, rel=0.08)  # 5 standard deviations
+    result = [value_at(T, parabola + 0.01 * rng.normal(size=6), at=TC).value for _ in range(n)]
+    assert np.std(result) == pytest.approx(exact.error, rel=0.08)  # 5 standard deviations
     assert exact.error < 0.007  # less than that of one temperature
 
 
-def test_moments_of_known_laws():
+def test_binder_cumulant_of_known_laws():
+    """Eq. 28: U = 1 - <M^4> / (3 <M^2>^2)."""
     assert binder(0.25, 0.0625) == pytest.approx(2 / 3)  # two sharp peaks
     assert binder([0.5, 2.0], [0.75, 12.0]).tolist() == pytest.approx([0, 0])  # Gaussian
+
+
+def test_susceptibility_of_independent_spins():
+    """Eq. 26: chi = L^2 / T (<M^2> - <|M|>^2)."""
     # n independent spins: <M^2> = 1/n, <|M|>^2 = 2/(pi n) for large n, so chi T = 1 - 2/pi
     n = 64**2
     chi = susceptibility(1 / n, np.sqrt(2 / (np.pi * n)), 64, 2.0)
@@ -103,6 +109,7 @@ def test_moments_of_known_laws():
 
 
 def test_slopes_of_the_binder_cumulant_give_nu():
+    """Eq. 29: |dU/dT| ~ L^(1/nu) at Tc."""
     T = TC + np.linspace(-0.003, 0.003, 9)
     slopes = [
         binder_slope(T, 0.6 - 0.1 * np.tanh((T - TC) * L ** (1 / 0.8)), Tc=TC, degree=5).value
@@ -113,12 +120,14 @@ def test_slopes_of_the_binder_cumulant_give_nu():
 
 
 def test_exact_scaling_functions_collapse():
+    """Eq. 25: <|M|>(T, L) = L^(-beta/nu) F((T - Tc) L^(1/nu))."""
     T, L = grid()
     x, scaled = collapse(T, L, magnetisation(T, L), Tc=TC, nu=NU, exponent=-BETA)
     np.testing.assert_allclose(scaled, 1 - 0.6 * np.tanh(x / 3), rtol=1e-12)
 
 
 def test_residual_is_least_for_the_right_exponents():
+    """Eq. 25, with wrong exponents as controls."""
     T, L = grid()
     y = magnetisation(T, L)
     right = {"Tc": TC, "nu": NU, "exponent": -BETA}
@@ -128,8 +137,8 @@ def test_residual_is_least_for_the_right_exponents():
     for wrong in ({"nu": 0.8}, {"nu": 1.25}, {"exponent": -0.2}, {"exponent": 0}, {"Tc": 2.28}):
         assert collapse_residual(T, L, y, **right | wrong).relative > 5 * best.relative
     exponents = np.linspace(-0.2, -0.05, 31)
-    found = [collapse_residual(T, L, y, **right | {"exponent": e}).relative for e in exponents]
-    assert abs(exponents[np.argmin(found)] + BETA) <= 0.0051
+    result = [collapse_residual(T, L, y, **right | {"exponent": e}).relative for e in exponents]
+    assert abs(exponents[np.argmin(result)] + BETA) <= 0.0051
 
 
 @pytest.mark.statistical
@@ -139,16 +148,16 @@ def test_chi_square_of_a_collapse_is_one():
     rng = np.random.default_rng(1)
     error = 0.02 * magnetisation(T, L)
     right = {"Tc": TC, "nu": NU, "exponent": -BETA}
-    found, low, off = [], [], []
+    result, low, off = [], [], []
     for _ in range(20):
         y = magnetisation(T, L) + error * rng.normal(size=len(T))
-        found.append(collapse_residual(T, L, y, error, **right).chi2)
+        result.append(collapse_residual(T, L, y, error, **right).chi2)
         low.append(collapse_residual(T, L, y, 2 * error, **right).chi2)
         off.append(collapse_residual(T, L, y, error, **right | {"exponent": -0.25}).chi2)
     assert collapse_residual(T, L, y, error, **right).n_points > 60
-    assert abs(np.mean(found) - 1) < 6 * np.std(found, ddof=1) / np.sqrt(20)  # t of 19: 1e-5
-    assert np.mean(low) == pytest.approx(np.mean(found) / 4)
-    assert min(off) > 3 * max(found)
+    assert abs(np.mean(result) - 1) < 6 * np.std(result, ddof=1) / np.sqrt(20)  # t of 19: 1e-5
+    assert np.mean(low) == pytest.approx(np.mean(result) / 4)
+    assert min(off) > 3 * max(result)
 
 
 @pytest.mark.parametrize(

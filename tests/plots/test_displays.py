@@ -18,12 +18,14 @@ from sklearn.pipeline import make_pipeline
 
 import sklmacro.plots
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
     SDEEnsemble,
+    Training,
 )
 from sklmacro.plots import (
     DriftDisplay,
@@ -39,6 +41,7 @@ from sklmacro.plots import (
 from sklmacro.scoring import (
     WORST_SCORE,
     Plateau,
+    ReferencePaths,
     collapse,
     fidelity,
     power_law,
@@ -76,7 +79,9 @@ def ensemble():
 @pytest.fixture(scope="module")
 def onsager():
     _, z, dz = linear(2)
-    return OnsagerSDE(hidden=(4,), max_epochs=3, dt=0.1, random_state=0).fit(z, dz), z
+    return OnsagerSDE(hidden=(4,), training=Training(max_epochs=3), dt=0.1, random_state=0).fit(
+        z, dz
+    ), z
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +90,12 @@ def pipeline():
     X = chain.sample_initial(60, 8, random_state=0)
     return make_pipeline(
         PartialEvolutionSampler(chain, patch=4, dt=0.5, random_state=0),
-        PatchAutoencoder(chain, n_closure=1, hidden=(4,), max_epochs=2, random_state=0),
-        PatchSDERegressor(hidden=(4,), max_epochs=3, random_state=0),
+        PatchAutoencoder(
+            chain, n_closure=1, hidden=(4,), training=Training(max_epochs=2), random_state=0
+        ),
+        PatchSDERegressor(
+            drift_model=MLP(hidden=(4,), training=Training(max_epochs=3)), random_state=0
+        ),
     ).fit(X), X
 
 
@@ -250,12 +259,15 @@ def test_a_single_path_has_no_band():
 
 def test_paths_are_those_that_the_sde_predicts(fitted):
     sde, _ = fitted
-    X, times = [[1.0, 0.0], [-1.0, 0.5]], TIMES / 2
+    X, true = [[1.0, 0.0], [-1.0, 0.5]], RNG.normal(size=(2, 5, 2))
+    reference = ReferencePaths(X, true, TIMES / 2)
     display = TrajectoryDisplay.from_estimator(
-        sde, X, times=times, dt=0.1, n_paths=3, groups=[0, 1], random_state=5,
-    )  # fmt: skip
+        sde, reference, dt=0.1, n_paths=3, groups=[0, 1], random_state=5
+    )
     paths = sde.simulate(X, 20, 0.1, n_paths=3, store_every=5, random_state=5)
     assert np.array_equal(display.y_pred, paths)
+    assert np.array_equal(display.y_true, true)
+    assert display.groups_true.tolist() == [0, 1]
     assert display.groups_pred.tolist() == [0, 0, 0, 1, 1, 1]
     assert np.allclose(display.lines_[1].get_ydata(), paths[3:, :, 0].mean(axis=0))
     assert [ax.get_ylabel() for ax in display.axes_] == ["z0", "z1"]
@@ -263,26 +275,34 @@ def test_paths_are_those_that_the_sde_predicts(fitted):
 
 def test_standard_error_of_an_ensemble_is_the_spread_of_its_members_means(ensemble):
     model, _ = ensemble
+    reference = ReferencePaths([[1.0], [0.5]], RNG.normal(size=(2, 5, 1)), TIMES)
     display = TrajectoryDisplay.from_estimator(
-        model, [[1.0], [0.5]], RNG.normal(size=(2, 5, 1)), times=TIMES, n_paths=4, groups=[7, 8],
-        random_state=0, band="error",
-    )  # fmt: skip
+        model, reference, n_paths=4, groups=[7, 8], random_state=0, band="error"
+    )
     paths = model.simulate_members([[1.0], [0.5]], 4, 1.0, n_paths=4, random_state=0)
-    assert display.y_pred.shape == (24, 5, 1)
+    assert np.array_equal(display.y_pred, paths)
+    assert display.groups_pred.tolist() == [7] * 4 + [8] * 4
     means = paths[:, 4:, :, 0].mean(axis=1)  # of the second start
     mean, error = means.mean(axis=0), means.std(axis=0, ddof=1)
     assert np.allclose(display.lines_[1].get_ydata(), mean)
     assert np.allclose(edges(display.bands_[1]), [mean - error, mean + error])
+    display.plot(band="std")
+    pooled = paths[:, 4:, :, 0].reshape(12, 5)
+    mean, std = pooled.mean(axis=0), pooled.std(axis=0, ddof=1)
+    assert np.allclose(edges(display.bands_[1]), [mean - std, mean + std])
 
 
 def test_a_pipeline_brings_names_and_takes_snapshots(pipeline):
     model, X = pipeline
-    display = TrajectoryDisplay.from_estimator(model, X[:3], times=TIMES, random_state=0)
-    assert [ax.get_ylabel() for ax in display.axes_] == ["mean displacement", "closure0"]
     true = LinearChain().simulate(X[:3], TIMES, observe=True, random_state=0)
-    beside = TrajectoryDisplay.from_estimator(model, X[:3], true, times=TIMES, random_state=0)
-    assert len(beside.axes_) == 1
-    assert np.array_equal(beside.y_pred, display.y_pred)
+    display = TrajectoryDisplay.from_estimator(
+        model, ReferencePaths(X[:3], true, TIMES), random_state=0
+    )
+    assert [ax.get_ylabel() for ax in display.axes_] == ["mean displacement"]
+    paths = model[-1].simulate(model[-2].transform(X[:3]), 4, 1.0, random_state=0)
+    assert np.array_equal(display.y_pred, paths)
+    alone = TrajectoryDisplay.from_predictions(None, paths, times=TIMES, labels=LinearChain())
+    assert [ax.get_ylabel() for ax in alone.axes_] == ["mean displacement", "closure0"]
 
 
 def test_several_displays_share_axes():
@@ -439,7 +459,7 @@ def test_a_pipeline_draws_its_own_states(pipeline):
     assert display.axes_[0].get_ylabel() == "closure0"
     assert np.array_equal(display.states, model[1].transform(X))
     latent = model[:-1].transform(X)
-    again = DriftDisplay.from_estimator(model[-1], latent, simulator=LinearChain())
+    again = DriftDisplay.from_estimator(model[-1], latent, labels=LinearChain())
     assert np.array_equal(again.states, latent["z"])
     assert again.axes_[0].get_xlabel() == "mean displacement"
 
@@ -486,8 +506,7 @@ def test_the_grid_stays_within_the_bounds():
 @pytest.mark.statistical
 def test_curves_powers_and_collapse():
     T, L, y = scaling_points(noise=0.01)
-    display = ScalingDisplay(T, L, y, 0.01 * y, Tc=2.269, nu=1.0, exponent=-0.125, label="M")
-    display.plot()
+    display = ScalingDisplay(T, L, y, 0.01 * y, Tc=2.269, nu=1.0, exponent=-0.125).plot()
     assert [drawn.get_label() for drawn in display.errorbars_] == ["L = 16", "L = 32", "L = 64"]
     assert np.array_equal(display.errorbars_[1].lines[0].get_ydata(), y[L == 32])
     assert list(display.lines_[0].get_xdata()) == [2.269] * 2
@@ -499,7 +518,7 @@ def test_curves_powers_and_collapse():
     assert np.allclose(slope, display.exponent_.value)
     slope = np.diff(np.log(theory.get_ydata())) / np.diff(np.log(theory.get_xdata()))
     assert np.allclose(slope, -0.125)
-    display.plot(kind="collapse")
+    display.plot(kind="collapse", label="M")
     x, scaled = collapse(T, L, y, Tc=2.269, nu=1.0, exponent=-0.125)
     assert np.array_equal(display.errorbars_[2].lines[0].get_xdata(), x[L == 64])
     assert np.array_equal(display.errorbars_[2].lines[0].get_ydata(), scaled[L == 64])
@@ -553,7 +572,7 @@ def test_losses_are_those_of_the_history(onsager, pipeline):
 
 def test_an_ensemble_has_a_line_for_each_member():
     _, z, dz = linear(1)
-    net = PatchSDERegressor(hidden=(2,), max_epochs=2, dt=0.1)
+    net = PatchSDERegressor(drift_model=MLP(hidden=(2,), training=Training(max_epochs=2)), dt=0.1)
     model = SDEEnsemble(net, n_members=3, random_state=0).fit(z, dz)
     display = TrainingDisplay.from_estimator(model)
     assert len(display.valid_lines_) == len(display.best_) == 3
@@ -565,11 +584,11 @@ def test_an_ensemble_has_a_line_for_each_member():
 
 
 def test_both_curves_the_plateau_and_the_dt_chosen():
-    found = plateau()
-    display = PlateauDisplay(found, dt=0.3).plot()
+    result = plateau()
+    display = PlateauDisplay(result, dt=0.3).plot()
     assert [ax.get_ylabel() for ax in display.axes_] == ["rate", "diffusion"]
     curves = [drawn.lines[0].get_ydata() for drawn in display.errorbars_]
-    assert np.allclose(curves, [*found.rate.T, *found.diffusion.T])
+    assert np.allclose(curves, [*result.rate.T, *result.diffusion.T])
     assert [drawn.get_label() for drawn in display.errorbars_] == ["m", "w"] * 2
     for span, line in zip(display.spans_, display.dt_lines_, strict=True):
         assert (span.get_x(), span.get_width()) == (0.0, 0.5)
@@ -581,12 +600,12 @@ def test_both_curves_the_plateau_and_the_dt_chosen():
 
 
 def test_zero_has_a_place_on_the_axis_of_dt_where_there_is_one():
-    found = plateau()
-    assert [t.get_text() for t in PlateauDisplay(found).plot().axes_[0].get_xticklabels()] == [
+    result = plateau()
+    assert [t.get_text() for t in PlateauDisplay(result).plot().axes_[0].get_xticklabels()] == [
         "0", "0.1", "1",
     ]  # fmt: skip
-    parts = (found.rate, found.rate_error, found.diffusion, found.diffusion_error)
-    later = Plateau(found.dts[1:], found.names, *(part[1:] for part in parts), found.interval)
+    parts = (result.rate, result.rate_error, result.diffusion, result.diffusion_error)
+    later = Plateau(result.dts[1:], result.names, *(part[1:] for part in parts), result.interval)
     assert PlateauDisplay(later).plot().axes_[0].get_xscale() == "log"
 
 
@@ -594,21 +613,21 @@ def test_zero_has_a_place_on_the_axis_of_dt_where_there_is_one():
 
 
 def test_all_differences_are_drawn_in_standard_errors():
-    found = compared()
-    display = FidelityDisplay(found).plot()
+    result = compared()
+    display = FidelityDisplay(result).plot()
     left, right = display.axes_
-    names = [*found.quantities, "xi spin, of all"]
+    names = [*result.quantities, "xi spin, of all"]
     assert [label.get_text() for label in left.get_yticklabels()] == names
-    assert np.array_equal(display.points_.get_xdata(), [*found.z, *found.z_length])
+    assert np.array_equal(display.points_.get_xdata(), [*result.z, *result.z_length])
     top, bottom = (left.transData.transform((0, row))[1] for row in (0, len(names) - 1))
     assert top > bottom  # as in the text
     (line,) = display.lines_
-    assert np.array_equal(line.get_xdata(), found.structures[0].k)
-    assert np.array_equal(line.get_ydata(), found.z_structure[0])
+    assert np.array_equal(line.get_xdata(), result.structures[0].k)
+    assert np.array_equal(line.get_ydata(), result.z_structure[0])
     assert line.get_label() == "S(k) spin-spin"
     across, along = display.spans_
     assert (across.get_x(), across.get_width(), along.get_y(), along.get_height()) == (-2, 4) * 2
-    assert left.get_title() == f"at given magnetisation: p = {found.p_value:.2g}"
+    assert left.get_title() == f"at given magnetisation: p = {result.p_value:.2g}"
     assert right.get_title() == ""
 
 
@@ -623,11 +642,11 @@ def test_an_upsampler_is_compared_at_the_size_that_it_makes():
     X, _ = spins()
     reference = ISING.sample_initial(120, 8, random_state=1)
     upsampler = HierarchicalUpsampler(ISING, relax_duration=None, random_state=0).fit(X)
-    found = fidelity(ISING, upsampler.transform(X), reference)
+    result = fidelity(ISING, upsampler.transform(X), reference)
     for estimator in (upsampler, make_pipeline(upsampler)):
         axes = Figure().subplots(1, 2)
         display = FidelityDisplay.from_estimator(estimator, X, reference, ax=axes)
-        assert str(display.fidelity) == str(found)
+        assert str(display.fidelity) == str(result)
         assert list(display.axes_) == list(axes)
 
 
@@ -659,8 +678,8 @@ RESULTS = {"param_lam": [1.0, "K"], "split0_test_score": [0.0, 1.0]}
             "a label for each of the 2 components",
         ),
         (
-            lambda: TrajectoryDisplay.from_estimator(Exact(), [[0.0]], times=[1.0]),
-            r"at least 2 times, but got \[1.0\]",
+            lambda: TrajectoryDisplay.from_estimator(Exact(), [[0.0]]),
+            "Expected ReferencePaths, but got list; pass",
         ),
         (lambda: TrajectoryDisplay(TIMES, PATHS).plot(band=(0.9, 0.1)), "0 <= low < high <= 1"),
         (lambda: TrajectoryDisplay(TIMES, PATHS).plot(band="var"), "band to be 'std'.* got 'var'"),
@@ -723,7 +742,9 @@ def test_what_was_expected_what_came_and_the_remedy(call, message):
     "call",
     [
         lambda: TrainingDisplay.from_estimator(PatchSDERegressor()),
-        lambda: TrajectoryDisplay.from_estimator(PatchSDERegressor(), [[0.0]], times=TIMES),
+        lambda: TrajectoryDisplay.from_estimator(
+            PatchSDERegressor(), ReferencePaths(SAMPLES[:2], PATHS[:2], TIMES)
+        ),
         lambda: DriftDisplay.from_estimator(PatchSDERegressor(), SAMPLES),
         lambda: StationaryDisplay.from_estimator(PatchSDERegressor(), SAMPLES),
         lambda: FidelityDisplay.from_estimator(HierarchicalUpsampler(), SAMPLES, SAMPLES),

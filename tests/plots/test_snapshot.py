@@ -9,7 +9,7 @@ from sklmacro import PartialEvolutionSampler
 from sklmacro.lattice import Lattice
 from sklmacro.pairs import snapshot_pair_dtype
 from sklmacro.plots import SnapshotDisplay
-from sklmacro.plots._plane import Plane, wrapped
+from sklmacro.plots._plane import Plane, wrap_span
 from sklmacro.simulators import Alloy, Ising, LinearChain, PredatorPrey
 
 RNG = np.random.default_rng(0)
@@ -46,9 +46,9 @@ def test_an_outline_holds_the_sites_of_its_box_and_no_others(kind, axis):
             assert len(edges) == 0
             continue
         (a, b), (c, d) = edges[0], edges[1]  # the two ends along the first axis
-        found = Path([a, b, d, c, a]).contains_points(places)
-        assert np.array_equal(found, held)
-        assert not np.array_equal(np.roll(found, 1), held)  # negative control
+        result = Path([a, b, d, c, a]).contains_points(places)
+        assert np.array_equal(result, held)
+        assert not np.array_equal(np.roll(result, 1), held)  # negative control
         corners = {tuple(np.round(point, 9)) for point in edges.reshape(-1, 2)}
         assert len(edges) == len(corners) == 4
         low, high = plane.limits()
@@ -64,7 +64,7 @@ def test_distances_in_a_layer_are_those_of_the_lattice(kind, axis):
     lattice = Lattice(kind, (3, 3, 3))
     plane = Plane(lattice, axis, 1)
     positions = plane.take(lattice.positions().reshape(*lattice.site_shape, 3)).reshape(-1, 3)
-    normal = np.cross(*lattice.cell_vectors[list(plane.shown)])
+    normal = np.cross(*lattice.cell_vectors[list(plane.axes)])
     normal /= np.linalg.norm(normal)
     flat = positions - (positions @ normal)[:, None] * normal
     wanted = np.linalg.norm(flat[:, None] - flat, axis=-1)
@@ -73,9 +73,9 @@ def test_distances_in_a_layer_are_those_of_the_lattice(kind, axis):
 
 
 def test_spans_that_are_wrapped():
-    assert wrapped(2, 3, 8) == ([(2, 5)], [2, 5])
-    assert wrapped(6, 4, 8) == ([(6, 8), (0, 2)], [6, 2])
-    assert wrapped(3, 8, 8) == ([(0, 8)], [0, 8])
+    assert wrap_span(2, 3, 8) == ([(2, 5)], [2, 5])
+    assert wrap_span(6, 4, 8) == ([(6, 8), (0, 2)], [6, 2])
+    assert wrap_span(3, 8, 8) == ([(0, 8)], [0, 8])
     plane = Plane(Lattice("square", (8, 8)))
     edges = plane.outline(((6, 1), (4, 2)))
     assert len(edges) == 6  # both sides, and two pieces below and above

@@ -46,10 +46,10 @@ def lab(colors, view="full"):
         linear = np.clip(linear @ np.transpose(DICHROMATS[view]), 0, 1)
     t = linear @ XYZ.T / XYZ.sum(axis=1)
     f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
-    found = np.stack(
+    result = np.stack(
         [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1
     )
-    return found * [1, 0, 0] if view == "grey" else found
+    return result * [1, 0, 0] if view == "grey" else result
 
 
 def least_distance(colors, view):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from sklmacro import PatchSDERegressor
+from sklmacro import MLP, PatchSDERegressor, Training
 from sklmacro.sde import neural
-from sklmacro.sde.compiled.likelihood import FusedLikelihood, Likelihood, layers
+from sklmacro.sde.compiled.likelihood import CompiledLikelihood, layers
 from sklmacro.sde.compiled.perceptron import (
     LANES,
     backward,
@@ -19,7 +19,7 @@ from sklmacro.sde.compiled.perceptron import (
     transpose,
     unpack,
 )
-from sklmacro.sde.nets import CholeskyDiffusion, MLPDrift, SDENet
+from sklmacro.sde.nets import CholeskyDiffusion, Likelihood, MLPDrift, SDENet
 from sklmacro.training.mlp import mlp
 from tests.problems import exact_pairs
 
@@ -51,22 +51,22 @@ def test_perceptrons_and_their_derivatives(n_in, n_context, hidden, n_lanes):
     """Two nets that add to the same outputs, the derivatives in weights and input included."""
     pair = [mlp(n_in, 3, hidden).double(), mlp(n_in, 3, hidden[:1]).double()]
     nets = [(4, layers(net)) for net in pair]
-    flat, table = pack(nets)
-    n_hidden, largest = hidden_rows(table)
+    packed = pack(nets)
+    n_hidden, largest = hidden_rows(packed.table)
     u = torch.randn(n_in, n_lanes, dtype=torch.float64, requires_grad=True)
     expected = sum(net(u.T).T for net in pair)
-    U = np.zeros((table[0, 2], n_lanes))
+    U = np.zeros((packed.table[0, 2], n_lanes))
     U[:n_in] = u.detach().numpy()
     hidden, out = np.empty((n_hidden, n_lanes)), np.zeros((8, n_lanes))
-    forward(flat, table, U, hidden, out)
+    forward(packed, U, hidden, out)
     np.testing.assert_allclose(out[4:7], expected.detach().numpy(), rtol=1e-13, atol=1e-14)
     assert not out[:4].any()
     assert not out[7].any()  # what rounds the size up
     d_out = np.zeros_like(out)
     d_out[4:7] = np.random.default_rng(0).normal(size=(3, n_lanes))
-    gradient, d_u = np.zeros_like(flat), np.zeros_like(U)
+    gradient, d_u = np.zeros_like(packed.flat), np.zeros_like(U)
     deltas = np.empty((2, largest, n_lanes))
-    backward(transpose(flat, table), table, U, hidden, d_out, deltas, gradient, d_u)
+    backward(transpose(packed), U, hidden, d_out, deltas, gradient, d_u)
     (expected * torch.from_numpy(d_out[4:7])).sum().backward()
     np.testing.assert_allclose(d_u[:n_in], u.grad.numpy(), rtol=1e-12, atol=1e-13)
     unpack(gradient, nets)  # overwrites the weights of the torch nets by the derivatives
@@ -80,16 +80,16 @@ def test_perceptrons_and_their_derivatives(n_in, n_context, hidden, n_lanes):
 @pytest.mark.parametrize("n", [1, LANES, 300])
 def test_likelihood_and_its_derivative(d, n_context, hidden, kind, n):
     net = random_net(d, n_context, hidden, kind)
-    plain, fused = Likelihood(deepcopy(net)), FusedLikelihood(net)
+    plain, compiled = Likelihood(deepcopy(net)), CompiledLikelihood(net)
     batch = [torch.randn(n, size, dtype=torch.float64) for size in (d + n_context, d, d)]
-    expected, loss = plain(*batch), fused(*batch)
+    expected, loss = plain(*batch), compiled(*batch)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
     with torch.no_grad():
-        assert fused(*batch).item() == loss.item()
+        assert compiled(*batch).item() == loss.item()
     expected.backward()
     (3 * loss).backward()
-    fused.weights.data = fused.weights.grad / 3
-    found = fused.trained()
+    compiled.weights.data = compiled.weights.grad / 3
+    found = compiled.trained()
     for (name, derivative), twin in zip(
         found.named_parameters(), plain.net.parameters(), strict=True
     ):
@@ -103,13 +103,13 @@ def test_likelihood_and_its_derivative(d, n_context, hidden, kind, n):
 def test_weights_go_there_and_back():
     net = random_net(3, 1, (5, 6))
     before = deepcopy(net.state_dict())
-    fused = FusedLikelihood(net)
+    compiled = CompiledLikelihood(net)
     n_weights = sum(p.numel() for p in net.parameters())
-    assert len(fused.weights) > n_weights  # sizes are rounded up
-    assert int((fused.weights != 0).sum()) == n_weights
+    assert len(compiled.weights) > n_weights  # sizes are rounded up
+    assert int((compiled.weights != 0).sum()) == n_weights
     with torch.no_grad():
-        fused.weights.mul_(2)
-    for name, value in fused.trained().state_dict().items():
+        compiled.weights.mul_(2)
+    for name, value in compiled.trained().state_dict().items():
         factor = 1 if name.endswith("place") else 2
         assert torch.equal(value, factor * before[name])
 
@@ -117,13 +117,13 @@ def test_weights_go_there_and_back():
 def test_a_fit_by_either_is_the_same(monkeypatch):
     """What rounds the sizes up stays zero through all steps of training."""
     pairs, _, _ = exact_pairs(n=300)
-    options = {"hidden": (6, 5), "max_epochs": 4, "batch_size": 70, "weight_decay": 0.01}
-    model = PatchSDERegressor(random_state=1, **options)
-    fused = clone(model).fit(pairs)
-    monkeypatch.setattr(neural, "FusedLikelihood", Likelihood)
+    training = Training(max_epochs=4, batch_size=70, weight_decay=0.01)
+    model = PatchSDERegressor(drift_model=MLP((6, 5), training=training), random_state=1)
+    compiled = clone(model).fit(pairs)
+    monkeypatch.setattr(neural, "CompiledLikelihood", Likelihood)
     plain = clone(model).fit(pairs)
-    for a, b in zip(fused.history_, plain.history_, strict=True):
+    for a, b in zip(compiled.history_, plain.history_, strict=True):
         assert a == pytest.approx(b, rel=1e-9)
     z = pairs["z"]
-    np.testing.assert_allclose(fused.drift(z), plain.drift(z), rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(fused.diffusion(z), plain.diffusion(z), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(compiled.drift(z), plain.drift(z), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(compiled.diffusion(z), plain.diffusion(z), rtol=1e-7, atol=1e-9)

@@ -6,23 +6,30 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro import OnsagerSDE, PatchSDERegressor
+from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Polynomial, Training
 from sklmacro._base.streams import Stage, stream
 from sklmacro.sde import base as sde
 from sklmacro.sde.compiled.paths import array_model
 from sklmacro.sde.compiled.perceptron import LANES
-from sklmacro.sde.polynomial import monomial_factors
+from sklmacro.sde.regressions import monomial_factors
 from tests import naive
 
-SHORT = {"max_epochs": 3, "batch_size": 64, "random_state": 0}
+TRAINING = Training(max_epochs=3, batch_size=64)
+
+
+def mlp(hidden, **params):
+    return PatchSDERegressor(drift_model=MLP(hidden, training=TRAINING), random_state=0, **params)
+
+
+SHORT = {"training": TRAINING, "random_state": 0}
 MODELS = {
-    "mlp": PatchSDERegressor(hidden=(9, 6), **SHORT),
-    "mlp-diagonal": PatchSDERegressor(diffusion_model="diagonal", hidden=(), **SHORT),
-    "mlp-constant": PatchSDERegressor(diffusion_model="constant", hidden=(4,), **SHORT),
+    "mlp": mlp((9, 6)),
+    "mlp-diagonal": mlp((), diffusion_model="diagonal"),
+    "mlp-constant": mlp((4,), diffusion_model="constant"),
     "onsager": OnsagerSDE(hidden=(7, 5), **SHORT),
     "onsager-free": OnsagerSDE(forcing=False, hidden=(), diffusion_model="diagonal", **SHORT),
     "linear": PatchSDERegressor(drift_model="linear", diffusion_model="constant"),
-    "polynomial": PatchSDERegressor(drift_model="polynomial", degree=3),
+    "polynomial": PatchSDERegressor(drift_model=Polynomial(degree=3)),
     "polynomial-diagonal": PatchSDERegressor(drift_model="polynomial", diffusion_model="diagonal"),
 }
 

@@ -8,7 +8,7 @@ from scipy.stats import binom
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
-from sklmacro import PatchSDERegressor, SDEEnsemble
+from sklmacro import MLP, PatchSDERegressor, SDEEnsemble, Training
 from sklmacro.pairs import latent_pairs
 from sklmacro.scoring import PathScorer, ReferencePaths
 
@@ -125,7 +125,7 @@ def test_without_bootstrap_members_differ_by_their_seeds_alone():
     pairs = ou_pairs()
     ensemble = SDEEnsemble(LINEAR, bootstrap=False, n_members=3).fit(pairs)
     assert ensemble.drift_error([[1.0]]).item() < 1e-12  # in closed form seeds play no part
-    nets = PatchSDERegressor(max_epochs=1)
+    nets = PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=1)))
     ensemble = SDEEnsemble(nets, bootstrap=False, n_members=2, random_state=0).fit(pairs)
     assert ensemble.drift_error([[1.0]]).item() > 1e-6
 

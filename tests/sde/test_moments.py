@@ -7,23 +7,25 @@ from hypothesis import strategies as st
 from scipy.linalg import solve_continuous_lyapunov
 from sklearn.base import clone
 
-from sklmacro import OnsagerSDE, PatchSDERegressor
+from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Training
 from sklmacro.likelihood import Increments, covariance_root, expected_nll, scaled_nll, whiten
 from sklmacro.pairs import latent_pairs
-from sklmacro.sde import degree, rollout
+from sklmacro.sde import polynomial, rollout
 from sklmacro.sde.compiled.paths import array_model
-from sklmacro.sde.polynomial import monomials
+from sklmacro.sde.regressions import monomials
 from tests.problems import fixed_rng, sampled_pairs
-from tests.sde.test_regressor import GRID, polynomial_drift, state_dependent
+from tests.sde.test_regressor import GRID, net, polynomial_drift, state_dependent
 
 LINEAR = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
 POLYNOMIAL = PatchSDERegressor(drift_model="polynomial")
-SMALL = {"max_epochs": 2, "hidden": (6,), "batch_size": 64, "random_state": 0}
+TRAINING = Training(max_epochs=2, batch_size=64)
+SMALL = {"training": TRAINING, "hidden": (6,), "random_state": 0}
+SMALL_MLP = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}
 MODELS = {
     "linear": LINEAR,
-    "polynomial": clone(POLYNOMIAL).set_params(degree=3),
+    "polynomial": clone(POLYNOMIAL).set_params(drift_model__degree=3),
     "diagonal": clone(POLYNOMIAL).set_params(diffusion_model="diagonal"),
-    "mlp": PatchSDERegressor(**SMALL),
+    "mlp": PatchSDERegressor(**SMALL_MLP),
     "onsager": OnsagerSDE(**SMALL),
     "onsager constant": OnsagerSDE(forcing=False, diffusion_model="constant", **SMALL),
 }
@@ -235,7 +237,7 @@ def test_unlike_patches_do_not_widen_the_diffusion(diffusion):
     pairs = moment_pairs(
         lambda z: -z, lambda z: np.broadcast_to(factor, (len(z), 2, 2)), n=n, dt=dt, spread=1.5
     )
-    model = clone(POLYNOMIAL).set_params(diffusion_model=diffusion, degree=1)
+    model = clone(POLYNOMIAL).set_params(diffusion_model=diffusion, drift_model__degree=1)
     assert np.allclose(clone(model).fit(pairs).diffusion(GRID), 0.09 * np.eye(2), rtol=1e-9)
     wide = clone(model).fit(cubature(pairs)).diffusion(GRID).mean(axis=0)
     b = pairs["dz"] / dt
@@ -269,7 +271,7 @@ def test_drift_of_moments_is_weighted_by_the_inverse_diffusion():
     Sigma = np.exp(4 * z)  # the log-linear family has it exactly
     b = 2 * z + rng.normal(size=z.shape) * np.sqrt(Sigma)
     pairs = latent_pairs(z, b * 0.1, 0.1, cov=Sigma[:, :, None] * 0.1)
-    model = clone(POLYNOMIAL).set_params(degree=1).fit(pairs)
+    model = clone(POLYNOMIAL).set_params(drift_model__degree=1).fit(pairs)
     f = np.hstack([np.ones_like(z), z])
     weight = 1 / Sigma
     line = np.linalg.solve((f * weight).T @ f, (f * weight).T @ b)
@@ -292,23 +294,21 @@ def test_singular_covariances():
             assert np.allclose(Sigma, factor @ factor.T, atol=1e-9)
             assert np.isfinite(model.score(pairs))
             assert (np.linalg.eigvalsh(Sigma) >= 0).all()
-        net = PatchSDERegressor(**SMALL).fit(pairs)
-        assert np.isfinite(net.drift(GRID)).all()
+        mlp = PatchSDERegressor(**SMALL_MLP).fit(pairs)
+        assert np.isfinite(mlp.drift(GRID)).all()
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize(
-    "model", [PatchSDERegressor(), OnsagerSDE(forcing=False)], ids=["mlp", "onsager"]
-)
-def test_nets_recover_drift_and_diffusion_from_moments(model):
+@pytest.mark.parametrize("name", ["mlp", "onsager"])
+def test_nets_recover_drift_and_diffusion_from_moments(name):
     A = np.array([[-0.5, 1.0], [-1.0, -0.5]])
 
     def factor(z):
         return (0.3 + 0.1 * np.tanh(z[:, :1, None])) * np.eye(2)
 
     pairs = moment_pairs(lambda z: z @ A.T, factor, n=4000, dt=1e-3, K=9, spread=0.5)
-    options = {"max_epochs": 30, "batch_size": 128, "hidden": (24,), "lr": 1e-2}
-    model = clone(model).set_params(random_state=0, **options).fit(pairs)
+    model = net(name, (24,), max_epochs=30, batch_size=128, lr=1e-2)
+    model.set_params(**({"forcing": False} if name == "onsager" else {})).fit(pairs)
     # Root mean square errors, relative: up to 0.28 and 0.053 at 30 seeds, most of them below 0.1
     # and 0.02.
     z, drift = pairs["z"], pairs["z"] @ A.T
@@ -467,7 +467,7 @@ def cubic(kind, spread=0.5, n=3000, seed=0):
     return latent_pairs(pairs["z"], pairs["dz"] + noise, 0.1)
 
 
-AUTO = clone(POLYNOMIAL).set_params(degree="auto", random_state=0)
+AUTO = clone(POLYNOMIAL).set_params(drift_model__degree="auto", random_state=0)
 
 
 @pytest.mark.statistical
@@ -501,14 +501,14 @@ def test_one_pair_beside_all_others_does_not_choose_the_degree(monkeypatch):
     without = model.fit(pairs[1:]).degree_
     assert 5 <= without <= 7
     assert abs(model.fit(pairs).degree_ - without) <= 1
-    monkeypatch.setattr(degree, "TRIMMED", 0.0)  # negative control
+    monkeypatch.setattr(polynomial, "TRIMMED", 0.0)  # negative control
     assert abs(model.fit(pairs).degree_ - without) > 1
 
 
 def test_the_chosen_degree_is_the_one_fitted():
     pairs = cubic("moments", spread=0.0, n=400)
     chosen = clone(AUTO).fit(pairs)
-    given = clone(POLYNOMIAL).set_params(degree=3).fit(pairs)
+    given = clone(POLYNOMIAL).set_params(drift_model__degree=3).fit(pairs)
     assert np.array_equal(chosen.drift(GRID[:, :1]), given.drift(GRID[:, :1]))
     assert given.degree_ == 3
     assert clone(LINEAR).fit(pairs).degree_ == 1
@@ -551,7 +551,9 @@ def test_high_degrees_are_well_conditioned(tail):
     u = (z - z.mean(axis=0)) / z.std(axis=0)
     b = np.column_stack([u[:, 0] - u[:, 1] ** 3, u[:, 0] * u[:, 1]])
     pairs = latent_pairs(z, b * 0.1, 0.1, cov=np.tile(0.01 * np.eye(2), (3000, 1, 1)))
-    model = clone(POLYNOMIAL).set_params(degree=8, diffusion_model="constant").fit(pairs)
+    model = (
+        clone(POLYNOMIAL).set_params(drift_model__degree=8, diffusion_model="constant").fit(pairs)
+    )
     error = np.abs(model.drift(z) - b).max(axis=0) / np.abs(b).max(axis=0)
     assert error.max() < 1e-6
     bulk = np.abs(u).max(axis=1) < 1
@@ -573,7 +575,7 @@ def test_malformed_inputs():
                 clone(model).set_params(parity=wrong).fit(pairs)
     for wrong in ("best", 0, 1.5, None):
         with pytest.raises(ValueError, match=r"Expected degree .*pass an integer or 'auto'"):
-            clone(POLYNOMIAL).set_params(degree=wrong).fit(pairs)
+            clone(POLYNOMIAL).set_params(drift_model__degree=wrong).fit(pairs)
     for change, message in (
         (np.nan, "Expected finite covariances"),
         (np.array([[1.0, 0.5], [0.0, 1.0]]), "symmetric and positive semidefinite, but got 1 that"),

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2
 from sklearn.base import clone
 
-from sklmacro import OnsagerSDE, PatchSDERegressor
+from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Training
 from sklmacro.pairs import latent_pairs
 from sklmacro.sde.nets import OnsagerDrift
 from sklmacro.sde.rollout import NOISE_STEPS, DivergedPathsWarning
@@ -15,6 +15,14 @@ from tests.problems import exact_increments, exact_pairs, sampled_pairs
 
 LINEAR = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
 POLYNOMIAL = PatchSDERegressor(drift_model="polynomial")
+
+
+def net(name, hidden, **training):
+    """SDE of a kind of net."""
+    training = Training(**training)
+    if name == "mlp":
+        return PatchSDERegressor(drift_model=MLP(hidden, training=training), random_state=0)
+    return OnsagerSDE(hidden=hidden, training=training, random_state=0)
 
 
 def constant(value):
@@ -100,8 +108,7 @@ def test_mlp_recovers_a_double_well_and_its_diffusion():
         return (0.4 + 0.2 * np.tanh(2 * z))[:, :, None]
 
     pairs = sampled_pairs(drift, factor, n=40_000, dt=0.1, K=4, width=1.6)
-    options = {"max_epochs": 15, "batch_size": 512, "hidden": (32, 32), "lr": 5e-3}
-    model = PatchSDERegressor(random_state=0, **options).fit(pairs)
+    model = net("mlp", (32, 32), max_epochs=15, batch_size=512, lr=5e-3).fit(pairs)
     z = np.linspace(-1.4, 1.4, 15)[:, None]
     error = np.sqrt(np.mean((model.drift(z) - drift(z)) ** 2))
     assert error < 0.2
@@ -119,7 +126,10 @@ def test_onsager_recovers_a_damped_oscillator():
         n=8000, dt=0.1, d=2,
     )  # fmt: skip
     model = OnsagerSDE(
-        max_epochs=20, batch_size=256, hidden=(32,), lr=1e-2, forcing=False, random_state=0
+        training=Training(max_epochs=20, batch_size=256, lr=1e-2),
+        hidden=(32,),
+        forcing=False,
+        random_state=0,
     ).fit(pairs)
     assert np.sqrt(np.mean((model.drift(GRID) - GRID @ A.T) ** 2)) < 0.1
     assert np.abs(model.diffusion(GRID) - 0.04 * np.eye(2)).mean() < 0.01
@@ -138,6 +148,7 @@ def context_pairs(n=600):
 
 
 def test_context_is_recovered():
+    """Eq. 31: one SDE for all values of a context, such as the temperature."""
     model = clone(POLYNOMIAL).set_params(diffusion_model="constant").fit(context_pairs())
     assert model.n_features_in_ == 2
     assert model.n_state_ == 1
@@ -153,7 +164,12 @@ def test_context_is_recovered():
 
 
 @pytest.mark.parametrize(
-    "model", [clone(POLYNOMIAL), PatchSDERegressor(max_epochs=2), OnsagerSDE(max_epochs=2)]
+    "model",
+    [
+        clone(POLYNOMIAL),
+        PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=2))),
+        OnsagerSDE(training=Training(max_epochs=2)),
+    ],
 )
 def test_context_in_columns_is_context_in_pairs(model):
     pairs = context_pairs()
@@ -183,13 +199,13 @@ def test_context_is_constant_along_paths():
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("model", [PatchSDERegressor(), OnsagerSDE()], ids=["mlp", "onsager"])
-def test_training_falls_stops_early_and_repeats(model):
+@pytest.mark.parametrize("name", ["mlp", "onsager"])
+def test_training_falls_stops_early_and_repeats(name):
     pairs = sampled_pairs(
         lambda z: -z, lambda z: 0.3 * np.exp(1.5 * z[:, :1, None]) * np.eye(2), n=300, dt=0.1, d=2
     )  # whose noise varies, which the start of the nets does not know
-    options = {"hidden": (16,), "lr": 2e-2, "batch_size": 32, "random_state": 3}
-    model = clone(model).set_params(max_epochs=60, patience=3, **options)
+    model = net(name, (16,), lr=2e-2, batch_size=32, max_epochs=60, patience=3)
+    model.set_params(random_state=3)
     first, second = clone(model).fit(pairs), clone(model).fit(pairs)
     trained = [epoch["train_loss"] for epoch in first.history_]
     assert trained[-1] < trained[0]
@@ -204,20 +220,20 @@ def test_training_falls_stops_early_and_repeats(model):
 
 def test_the_net_starts_from_the_linear_drift():
     pairs, A, _ = exact_pairs()
-    model = PatchSDERegressor(max_epochs=1, lr=1e-12, hidden=(8,), random_state=0).fit(pairs)
+    model = net("mlp", (8,), max_epochs=1, lr=1e-12).fit(pairs)
     assert np.allclose(model.drift(GRID), GRID @ A.T, atol=1e-8)
 
 
 @pytest.mark.parametrize("hidden", [(), (4,), [8, 4], np.array([4])])
-@pytest.mark.parametrize("model", [PatchSDERegressor(), OnsagerSDE()], ids=["mlp", "onsager"])
-def test_hidden_layers(model, hidden):
+@pytest.mark.parametrize("name", ["mlp", "onsager"])
+def test_hidden_layers(name, hidden):
     pairs, _, _ = exact_pairs(n=50)
-    model = clone(model).set_params(hidden=hidden, max_epochs=1).fit(pairs)
+    model = net(name, hidden, max_epochs=1).fit(pairs)
     assert model.drift(GRID).shape == (9, 2)
 
 
 def test_onsager_potential_is_bounded_below():
-    model = OnsagerSDE(max_epochs=2, hidden=(8,), random_state=0).fit(exact_pairs(n=100)[0])
+    model = net("onsager", (8,), max_epochs=2).fit(exact_pairs(n=100)[0])
     z = np.random.default_rng(0).normal(size=(100, 2)) * 1e3
     u = (z - model.mean_) / model.scale_
     assert (model.potential(z) >= 0.5 * OnsagerDrift.BETA * (u**2).sum(axis=1)).all()
@@ -227,9 +243,9 @@ def test_onsager_potential_is_bounded_below():
     "model",
     [
         clone(LINEAR),
-        clone(POLYNOMIAL).set_params(degree=3),
-        PatchSDERegressor(max_epochs=2, hidden=(4,)),
-        OnsagerSDE(max_epochs=2, hidden=(4,)),
+        clone(POLYNOMIAL).set_params(drift_model__degree=3),
+        net("mlp", (4,), max_epochs=2),
+        net("onsager", (4,), max_epochs=2),
     ],
     ids=["linear", "polynomial", "mlp", "onsager"],
 )
@@ -255,8 +271,8 @@ def models():
     return {
         "linear": clone(LINEAR).fit(pairs),
         "polynomial": clone(POLYNOMIAL).fit(pairs),
-        "mlp": PatchSDERegressor(max_epochs=2, hidden=(8,), random_state=0).fit(pairs),
-        "onsager": OnsagerSDE(max_epochs=2, hidden=(8,), random_state=0).fit(pairs),
+        "mlp": net("mlp", (8,), max_epochs=2).fit(pairs),
+        "onsager": net("onsager", (8,), max_epochs=2).fit(pairs),
     }
 
 

@@ -20,6 +20,7 @@ from sklmacro import (
     PartialEvolutionSampler,
     PatchAutoencoder,
     Patches,
+    Training,
 )
 from sklmacro._base.streams import Stage, stream
 from sklmacro.lattice.lattice import Lattice, nearest_distance, offsets_within
@@ -289,6 +290,7 @@ def test_only_what_changed_is_evaluated_again():
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_observables_are_the_order_parameters(kind):
+    """Eq. 30."""
     alloy = two_species(kind)
     X = alloy.sample_initial(3, CELLS[kind], random_state=0)
     lattice = alloy.lattice(X.shape[1:])
@@ -460,7 +462,12 @@ def test_the_whole_method_runs_on_an_alloy():
         HierarchicalUpsampler(alloy, nearby=3, random_state=0),
         PartialEvolutionSampler(alloy, patch=4, context=["temperature"], random_state=0),
         PatchAutoencoder(alloy, n_closure=0),
-        OnsagerSDE(hidden=(8,), max_epochs=2, bounds=alloy.observable_bounds, random_state=0),
+        OnsagerSDE(
+            hidden=(8,),
+            training=Training(max_epochs=2),
+            bounds=alloy.observable_bounds,
+            random_state=0,
+        ),
     ).fit(X)
     z0 = model[-2].transform(alloy.sample_initial(2, 8, random_state=1))
     paths = model[-1].simulate(z0, 5, alloy.pair_time, context=[2000.0], random_state=0)

@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Patches
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Patches, Training
 from sklmacro.closure.codec import PatchCodec, Standardizer
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice import Lattice
@@ -306,7 +306,12 @@ def closure_problem(model, cells, patch, p, encoder="auto", n=6, duration=None):
     )
     pairs = sampler.fit_transform(X)
     closure = PatchAutoencoder(
-        model, n_closure=2, max_epochs=2, hidden=(8,), encoder=encoder, random_state=0
+        model,
+        n_closure=2,
+        training=Training(max_epochs=2),
+        hidden=(8,),
+        encoder=encoder,
+        random_state=0,
     )
     return closure.fit(pairs), pairs
 
@@ -471,7 +476,12 @@ def test_results_do_not_depend_on_workers():
     pairs = sampler.fit_transform(X)
     assert pairs.tobytes() == clone(sampler).set_params(n_jobs=2).fit_transform(X).tobytes()
     closure = PatchAutoencoder(
-        model, n_closure=1, n_events_encoded=4, max_epochs=1, hidden=(8,), random_state=0
+        model,
+        n_closure=1,
+        n_events_encoded=4,
+        training=Training(max_epochs=1),
+        hidden=(8,),
+        random_state=0,
     ).fit(pairs)
     first = closure.transform(pairs)
     np.testing.assert_array_equal(first, closure.transform(pairs))
@@ -488,7 +498,9 @@ def test_patches_where_nothing_can_happen():
         model, patch=Patches(2, n_evolved=7), moments=True, random_state=0
     )
     pairs = sampler.fit_transform(X)
-    latent = PatchAutoencoder(model, n_closure=1, max_epochs=1, random_state=0).fit_transform(pairs)
+    latent = PatchAutoencoder(
+        model, n_closure=1, training=Training(max_epochs=1), random_state=0
+    ).fit_transform(pairs)
     assert np.isfinite(latent["dz"]).all()
     assert (latent["cov"][:, -1, -1] >= 0).all()
     b, A = model.moments(X, window=((2, 2, 2), (2, 2, 2)))

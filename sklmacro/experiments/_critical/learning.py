@@ -2,10 +2,10 @@
 
 One setting for all sizes and temperatures, with no lam, no number of epochs and no regulariser:
 
-1. Equilibrium snapshots of the small system are upsampled, and LocalRelax goes on until the domain
+1. Equilibrium snapshots of the small system are upsampled, and LocalRelax continues until the domain
    walls are at rest; where that is not enough, for a burn-in. To replicate blocks of 2x2 is to
    double the correlation length, which waves as long as the lattice forget last.
-2. LocalRelax goes on for more passes of short visits, with the exact moments of the increments of
+2. LocalRelax continues for more passes of short visits, with the exact moments of the increments of
    all patches taken after each. The drift of M is so weak here, next to its fluctuations from
    snapshot to snapshot, that it takes many states; those along a relaxation cost the least.
 3. Drift and diffusion are polynomials with the symmetry M -> -M, fitted to bootstrap samples of the
@@ -24,10 +24,14 @@ from typing import Any
 import numpy as np
 
 from sklmacro import (
+    Convergence,
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
+    Polynomial,
     SDEEnsemble,
 )
 from sklmacro._base.streams import Stage, stream
@@ -105,11 +109,16 @@ def large_snapshots(
         steps.append((1, math.ceil(learning.burn_in / pass_sweeps)))
     for i, (factor, passes) in enumerate(steps):
         upsampler = HierarchicalUpsampler(
-            ising, factor=factor, relax_patch=learning.side_small, relax_passes=passes,
-            relax_duration=learning.relax_duration, random_state=seed + 1 + i, n_jobs=n_jobs,
-        )  # fmt: skip
+            ising,
+            factor=factor,
+            relaxation=LocalRelax(
+                duration=learning.relax_duration, n_passes=passes, patch=learning.side_small
+            ),
+            random_state=seed + 1 + i,
+            n_jobs=n_jobs,
+        )
         X = upsampler.fit_transform(X)
-        pilot = min(upsampler.n_pilot / len(X), 1) if passes == "converged" else 0
+        pilot = min(Convergence().n_pilot / len(X), 1) if passes == "converged" else 0
         updates += X.size * upsampler.n_passes_[0] * (1 + pilot) * pass_sweeps
     return X, updates
 
@@ -119,9 +128,12 @@ def states_along_relaxation(
 ) -> Iterator[np.ndarray]:
     """Yield the large snapshots after each of `n_states` further passes of LocalRelax."""
     on = HierarchicalUpsampler(
-        ising, factor=1, relax_patch=learning.side_small, relax_duration=learning.state_duration,
-        random_state=rng, n_jobs=n_jobs,
-    )  # fmt: skip
+        ising,
+        factor=1,
+        relaxation=LocalRelax(duration=learning.state_duration, patch=learning.side_small),
+        random_state=rng,
+        n_jobs=n_jobs,
+    )
     for _ in range(learning.n_states):
         X = on.fit_transform(X)
         yield X
@@ -140,7 +152,7 @@ def moments_along_relaxation(
     Memory does not grow with the number of states: only their macrostates are kept. `once` is
     `Run.once`, for pieces of `STATES_OF_A_PIECE` states.
     """
-    found, state = [], stream(seed, Stage.UPSAMPLE).bit_generator.state
+    results, state = [], stream(seed, Stage.UPSAMPLE).bit_generator.state
     updates = X.size * VISITS * learning.state_duration * learning.n_states
     for first in range(0, learning.n_states, STATES_OF_A_PIECE):
         n_states = min(STATES_OF_A_PIECE, learning.n_states - first)
@@ -148,8 +160,8 @@ def moments_along_relaxation(
             f"L = {X.shape[1]}, states from {first}", _moments_of_states, ising, X,
             replace(learning, n_states=n_states), seed, state, n_jobs,
         )  # fmt: skip
-        found.append(pairs)
-    return np.concatenate(found), updates
+        results.append(pairs)
+    return np.concatenate(results), updates
 
 
 def _moments_of_states(
@@ -160,13 +172,16 @@ def _moments_of_states(
     rng.bit_generator.state = state
     n_patches = (X.shape[1] // learning.side_small) ** 2
     sampler = PartialEvolutionSampler(
-        ising, patch=learning.side_small, moments=True, n_patches_evolved=n_patches,
-        random_state=seed, n_jobs=n_jobs,
-    )  # fmt: skip
-    closure, groups, found = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
+        ising,
+        patch=Patches(learning.side_small, n_evolved=n_patches),
+        moments=True,
+        random_state=seed,
+        n_jobs=n_jobs,
+    )
+    closure, groups, results = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
     for states in states_along_relaxation(ising, X, learning, rng, n_jobs):
-        found.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))
-    return np.concatenate(found), states, dict(rng.bit_generator.state)
+        results.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))
+    return np.concatenate(results), states, dict(rng.bit_generator.state)
 
 
 def magnetisation(pairs: np.ndarray) -> np.ndarray:
@@ -181,7 +196,7 @@ def fit_ensemble(
     """Return the ensemble fitted to latent pairs of M."""
     assert ising.parity is not None
     sde = PatchSDERegressor(
-        drift_model="polynomial", degree=learning.degree, parity=ising.parity[:1],
+        drift_model=Polynomial(learning.degree), parity=ising.parity[:1],
         bounds=ising.observable_bounds[:1], lam=lam,
     )  # fmt: skip
     return SDEEnsemble(sde, n_members=learning.n_members, random_state=seed).fit(pairs)

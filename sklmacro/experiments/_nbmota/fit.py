@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklmacro import OnsagerSDE
+from sklmacro import OnsagerSDE, Training
 from sklmacro._base.streams import Stage, stream
 from sklmacro.sampling.pairs import common_fields, latent_pairs
 from sklmacro.sde.ensemble import rows_by_group
@@ -73,16 +73,16 @@ def fit(pairs: np.ndarray, settings: FitSettings, with_context: bool, seed: int)
     if not with_context:
         del common["context"]
     slow = latent_pairs(pairs["z"][:, :3], pairs["dz"][:, :3], **common)
+    training = Training(
+        max_epochs=settings.epochs, patience=settings.epochs, batch_size=settings.batch_size
+    )
     models, rows_of = [], rows_by_group(slow["group"])
     for k in range(1 + settings.n_refits):
         rows = np.arange(len(slow))
         if k > 0:
             drawn = stream(seed, Stage.SPLIT, k).choice(len(rows_of), len(rows_of))
             rows = np.concatenate([rows_of[group] for group in drawn])
-        sde = OnsagerSDE(
-            hidden=settings.hidden, max_epochs=settings.epochs, patience=settings.epochs,
-            batch_size=settings.batch_size, random_state=seed + k,
-        )  # fmt: skip
+        sde = OnsagerSDE(hidden=settings.hidden, training=training, random_state=seed + k)
         models.append(sde.fit(slow[rows]))
     return Fits(models, pairs["z"][:, 3:].mean(axis=0))
 
@@ -101,12 +101,12 @@ def predict(
     """
     starts = np.resize(z0 @ COORDINATES.T, (settings.n_paths, 6))[:, :3]
     context = None if temperature is None else [1e3 / temperature]
-    found = []
+    results = []
     for model in fits.models:
         paths = model.simulate(starts, n_steps, 1.0, context=context, random_state=seed)
         sums = np.broadcast_to(fits.sums, paths.shape)
-        found.append(np.concatenate([paths, sums], axis=2) @ np.linalg.inv(COORDINATES).T)
-    return found
+        results.append(np.concatenate([paths, sums], axis=2) @ np.linalg.inv(COORDINATES).T)
+    return results
 
 
 def late_summary(predicted: list[np.ndarray], first: int) -> dict[str, list[float]]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import hmean
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
+from sklmacro import HierarchicalUpsampler, LocalRelax, PartialEvolutionSampler
 from sklmacro._base.streams import Stage, stream_seed
 from sklmacro.experiments._engine.run import Run
 from sklmacro.sampling.pairs import common_fields, latent_pairs
@@ -130,22 +130,29 @@ def pairs(
     """
     common: dict[str, Any] = {"n_jobs": run.n_jobs}
     at_a_time = max(run.n_jobs, 2**26 // (X[0].size * factor**3))
-    found = []
+    results = []
     for first in range(0, len(X), at_a_time):
         rows = slice(first, first + at_a_time)
         upsample = HierarchicalUpsampler(
-            alloy, factor=factor, method="tile", relax_duration=settings.relax * clock.tau,
-            relax_stride=settings.side, random_state=stream_seed(seed, Stage.UPSAMPLE, first),
+            alloy,
+            factor=factor,
+            method="tile",
+            relaxation=LocalRelax(duration=settings.relax * clock.tau, stride=settings.side),
+            random_state=stream_seed(seed, Stage.UPSAMPLE, first),
             **common,
-        )  # fmt: skip
+        )
         large = upsample.fit_transform(X[rows])
         z = alloy.observe(large)  # there are no closures, and this is the costly part
         for k in range(n_repeats):
             evolve = PartialEvolutionSampler(
-                alloy, patch=settings.side, dt=settings.dt * clock.tau, boundary="buffer",
-                buffer=settings.buffer, context=("temperature",),
-                random_state=stream_seed(seed, Stage.EVOLVE, first * n_repeats + k), **common,
-            )  # fmt: skip
+                alloy,
+                patch=settings.side,
+                dt=settings.dt * clock.tau,
+                boundary=settings.buffer,
+                context=("temperature",),
+                random_state=stream_seed(seed, Stage.EVOLVE, first * n_repeats + k),
+                **common,
+            )
             evolved = evolve.fit_transform(large, groups=groups[rows])
-            found.append(latent_pairs(z, evolved["d_obs"], **common_fields(evolved)))
-    return np.concatenate(found)
+            results.append(latent_pairs(z, evolved["d_obs"], **common_fields(evolved)))
+    return np.concatenate(results)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from sklmacro import PartialEvolutionSampler, PatchSDERegressor
+from sklmacro import PartialEvolutionSampler, PatchSDERegressor, Polynomial, Training
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Run
 from sklmacro.experiments._spins import protocol as _spins
@@ -95,14 +95,15 @@ def compute(
         arrays[f"truth_{i}"] = truth.many[:: -(-len(truth.many) // SHOWN)]
     for s, side in enumerate(settings.sides):
         seeds = range(run.seed, run.seed + learning.n_seeds)
-        found = [
+        results = [
             run.once(f"{side}, seed {seed}", _of_seed, simulator, settings, side, seed, judge, run)
             for seed in seeds
         ]
         row: dict[str, Any] = {
-            name: _over_seeds([one["errors"][name] for one in found]) for name in found[0]["errors"]
+            name: _over_seeds([one["errors"][name] for one in results])
+            for name in results[0]["errors"]
         }
-        row["site updates of one seed"] = found[-1]["site updates"]
+        row["site updates of one seed"] = results[-1]["site updates"]
         row |= {f"published, {name}": settings.published[name][s] for name in names}
         if s < len(settings.aims):
             row["aim"] = {"error": settings.aims[s]} | {
@@ -110,8 +111,8 @@ def compute(
                 for name in judge.names
             }
         if side == settings.side_shown:
-            arrays |= found[0]["paths"]
-            row |= found[-1]["with closures"]
+            arrays |= results[0]["paths"]
+            row |= results[-1]["with closures"]
         numbers[f"n_s = {side}^2"] = row
     return numbers, arrays
 
@@ -149,12 +150,12 @@ def _of_seed(
         if shown and seed == run.seed:
             paths |= {f"{name}_{i}": P[:SHOWN] for i, P in enumerate(predicted)}
     spent["sampled pairs"] = len(X) * _n_evolved(settings, side) * side**2 * learning.dt
-    found = {"errors": errors, "paths": paths, "site updates": spent, "with closures": {}}
+    results = {"errors": errors, "paths": paths, "site updates": spent, "with closures": {}}
     if shown and seed == run.seed + learning.n_seeds - 1 and learning.n_closure:
-        found["with closures"] = {
+        results["with closures"] = {
             "method with closures": _with_closures(simulator, settings, side, X, seed, judge, run)
         }
-    return found
+    return results
 
 
 # Data ---------------------------------------------------------------------------------------------
@@ -209,7 +210,7 @@ def _learn(
     """Return the three models."""
     steps = _spins.pipeline(simulator, _of_side(settings, side), seed, run)
     polynomial = PatchSDERegressor(
-        drift_model="polynomial", degree=settings.degree, bounds=simulator.observable_bounds,
+        drift_model=Polynomial(settings.degree), bounds=simulator.observable_bounds,
         random_state=seed,
     )  # fmt: skip
     with run.stage(f"{side}^2: moments"):
@@ -232,7 +233,7 @@ def _moments(
 ) -> PartialEvolutionSampler:
     """Return a sampler of the moments of all patches."""
     n_patches = _n_patches(settings, side)
-    return clone(sampler).set_params(moments=True, n_patches_evolved=n_patches)
+    return clone(sampler).set_params(moments=True, patch__n_evolved=n_patches)
 
 
 def _with_closures(
@@ -254,7 +255,8 @@ def _with_closures(
         latent = closure.fit_transform(pairs)
     with run.stage("closures: fit"):
         epochs = settings.n_closure_epochs
-        sde = steps["sde"].set_params(max_epochs=epochs, patience=epochs).fit(latent)
+        training = Training(lr=learning.lr, max_epochs=epochs, patience=epochs)
+        sde = steps["sde"].set_params(drift_model__training=training).fit(latent)
     with run.stage("closures: predict and compare"):
         return judge.errors_with_closures(
             simulator, closure, sde, settings.path_dt, seed, n_jobs=run.n_jobs
@@ -266,17 +268,17 @@ def _with_closures(
 
 def _over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return mean, standard error and values of every error over the seeds."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
         if name == "degree":
-            found[name] = values.tolist()
+            results[name] = values.tolist()
             continue
         error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        found[name] = {
+        results[name] = {
             "mean": values.mean(), "standard error": error, "seed by seed": values.tolist()
         }  # fmt: skip
-    return found
+    return results
 
 
 def draw_errors(ax: Any, settings: Settings, numbers: dict[str, Any]) -> None:

@@ -19,10 +19,14 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sklmacro import (
+    MLP,
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
+    Training,
 )
 from sklmacro._base.streams import Stage, stream
 from sklmacro.experiments._engine.run import Run
@@ -66,6 +70,7 @@ class Settings:
 
 def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> Pipeline:
     """Return the four steps from small snapshots to the SDE."""
+    training = Training(lr=settings.lr, max_epochs=settings.epochs, patience=settings.epochs)
     common: dict[str, Any] = {"random_state": seed, "verbose": run.verbose}
     return Pipeline(
         [
@@ -73,29 +78,32 @@ def pipeline(simulator: Simulator, settings: Settings, seed: int, run: Run) -> P
                 "upsample",
                 HierarchicalUpsampler(
                     simulator, factor=settings.side_large // settings.side_small, method="shuffle",
-                    relax_duration=settings.relax_duration, relax_passes=settings.relax_passes,
+                    relaxation=LocalRelax(
+                        duration=settings.relax_duration, n_passes=settings.relax_passes
+                    ),
                     n_jobs=run.n_jobs, **common,
                 ),
             ),
             (
                 "evolve",
                 PartialEvolutionSampler(
-                    simulator, patch=settings.side_small, dt=settings.dt,
-                    n_patches_evolved=settings.n_patches_evolved, n_jobs=run.n_jobs, **common,
+                    simulator,
+                    patch=Patches(settings.side_small, n_evolved=settings.n_patches_evolved),
+                    dt=settings.dt, n_jobs=run.n_jobs, **common,
                 ),
             ),
             (
                 "closure",
                 PatchAutoencoder(
-                    simulator, n_closure=settings.n_closure, max_epochs=settings.closure_epochs,
-                    **common,
+                    simulator, n_closure=settings.n_closure,
+                    training=Training(max_epochs=settings.closure_epochs), **common,
                 ),
             ),
             (
                 "sde",
                 PatchSDERegressor(
-                    hidden=settings.hidden, lr=settings.lr, max_epochs=settings.epochs,
-                    patience=settings.epochs, bounds=simulator.observable_bounds, **common,
+                    drift_model=MLP(settings.hidden, training=training),
+                    bounds=simulator.observable_bounds, **common,
                 ),
             ),
         ]
@@ -195,8 +203,8 @@ def _of_seed(
         closure.set_params(increments="patch")
         sdes["baseline"] = clone(steps["sde"]).set_params(lam=1.0).fit(naive)
     with run.stage("predict and compare"):
-        found = _compare(tests, closure, sdes, settings, n_obs, seed)
-    return {**found, "n_pairs": len(latent), "lam": sdes["method"].lam_}
+        result = _compare(tests, closure, sdes, settings, n_obs, seed)
+    return {**result, "n_pairs": len(latent), "lam": sdes["method"].lam_}
 
 
 def _first(pairs: np.ndarray, d: int) -> np.ndarray:

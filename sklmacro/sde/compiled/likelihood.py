@@ -22,6 +22,7 @@ from sklmacro.sde.compiled.perceptron import (
     LANES,
     Layer,
     Net,
+    Perceptrons,
     backward,
     forward,
     hidden_rows,
@@ -30,7 +31,6 @@ from sklmacro.sde.compiled.perceptron import (
     transpose,
     unpack,
 )
-from sklmacro.sde.likelihood import scaled_nll
 from sklmacro.sde.nets import SMALLEST_DIAGONAL, CholeskyDiffusion, MLPDrift, SDENet
 
 
@@ -62,15 +62,14 @@ def _block_nll(
     y: np.ndarray,
     weight: np.ndarray,
     share: np.ndarray,
-    w: np.ndarray,
-    diagonal: np.ndarray,
+    scratch: np.ndarray,
     d_out: np.ndarray,
 ) -> float:
     """Return the sum of share * loss over a block's lanes, and its derivative in `d_out`.
 
-    All arrays have the lanes last; `w` and `diagonal` (d, n_lanes) are scratch.
+    All arrays have the lanes last; `scratch` has shape (2, d, n_lanes).
     """
-    d, n_lanes = y.shape
+    (d, n_lanes), w, diagonal = y.shape, scratch[0], scratch[1]
     drift, full = round_up(entries), entries > d
     total = 0.0
     for i in range(d):  # forward substitution, L w = r
@@ -114,8 +113,7 @@ def _block_nll(
 
 @njit(nogil=True, cache=False)
 def mean_nll(
-    flat: np.ndarray,
-    table: np.ndarray,
+    nets: Perceptrons,
     entries: int,
     u: np.ndarray,
     y: np.ndarray,
@@ -126,22 +124,22 @@ def mean_nll(
 
     Parameters
     ----------
-    flat, table : ndarray
-        Nets of `perceptron`: entries of L in the rows from 0 on, the drift in those behind them.
+    nets : Perceptrons
+        Entries of L in the rows from 0 on, the drift in those after them.
     entries : int
         Number of entries of L: d where it is diagonal.
     u, y, weight : ndarray of shape (n, n_in), (n, d) and (n, d)
     gradient : ndarray of shape (n_weights,) or (0,)
     """
     (n, d), n_in = y.shape, u.shape[1]
-    n_hidden, largest = hidden_rows(table)
+    n_hidden, largest = hidden_rows(nets.table)
     n_out = round_up(entries) + round_up(d)
     out, d_out = np.empty((n_out, LANES)), np.zeros((n_out, LANES))
     U, none = np.zeros((round_up(n_in), LANES)), np.empty((0, LANES))
     Y, M, share = np.zeros((d, LANES)), np.zeros((d, LANES)), np.empty(LANES)
-    w, diagonal = np.empty((d, LANES)), np.empty((d, LANES))
+    scratch = np.empty((2, d, LANES))
     hidden, deltas = np.empty((n_hidden, LANES)), np.empty((2, largest, LANES))
-    transposed = transpose(flat, table) if len(gradient) > 0 else flat
+    transposed = transpose(nets) if len(gradient) > 0 else nets
     total = 0.0
     for first in range(0, n, LANES):
         count = min(LANES, n - first)
@@ -152,10 +150,10 @@ def mean_nll(
             for i in range(d):
                 Y[i, p], M[i, p] = y[first + p, i], weight[first + p, i]
         out[:] = 0.0
-        forward(flat, table, U, hidden, out)
-        total += _block_nll(out, entries, Y, M, share, w, diagonal, d_out)
+        forward(nets, U, hidden, out)
+        total += _block_nll(out, entries, Y, M, share, scratch, d_out)
         if len(gradient) > 0:
-            backward(transposed, table, U, hidden, d_out, deltas, gradient, none)
+            backward(transposed, U, hidden, d_out, deltas, gradient, none)
     return total
 
 
@@ -168,7 +166,8 @@ class _MeanNLL(torch.autograd.Function):
     ) -> Tensor:
         gradient = np.zeros(len(flat))
         arrays = [t.numpy() for t in batch]
-        value = mean_nll(flat.detach().numpy(), table, entries, *arrays, gradient)
+        nets = Perceptrons(flat.detach().numpy(), table)
+        value = mean_nll(nets, entries, *arrays, gradient)
         ctx.gradient = torch.from_numpy(gradient)
         return flat.new_tensor(value)
 
@@ -177,30 +176,13 @@ class _MeanNLL(torch.autograd.Function):
         return ctx.gradient * derivative[0], None, None, None
 
 
-class Likelihood(nn.Module):
-    """Mean loss of an SDE's nets: (u, y, weight) -> scalar, by torch's own operations."""
-
-    def __init__(self, net: SDENet):
-        super().__init__()
-        self.net = net
-
-    def forward(self, u: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        """Return the mean of -log p, up to constants, for residuals y - weight * drift."""
-        drift, factor = self.net(u)
-        return scaled_nll(factor, y - weight * drift).mean()
-
-    def trained(self) -> SDENet:
-        """Return the nets with the present weights."""
-        return self.net
-
-
-class FusedLikelihood(nn.Module):
-    """The same for an `MLPDrift` on the CPU, in one kernel; all weights are one parameter."""
+class CompiledLikelihood(nn.Module):
+    """`Likelihood` of an `MLPDrift` on the CPU, in one kernel; all weights are one parameter."""
 
     def __init__(self, net: SDENet):
         super().__init__()
         assert isinstance(net.drift, MLPDrift)
-        self._net = (net.to(torch.float64),)  # in a tuple, lest its weights be trained beside
+        self._net = (net.to(torch.float64),)  # in a tuple, so that its weights are no parameters
         self._entries, nets = diffusion_nets(net.diffusion)
         drift = round_up(self._entries)
         self._nets = [*nets, (drift, layers(net.drift.linear)), (drift, layers(net.drift.net))]
@@ -212,10 +194,8 @@ class FusedLikelihood(nn.Module):
         if torch.is_grad_enabled():
             return _MeanNLL.apply(self.weights, self._table, self._entries, (u, y, weight))
         arrays = [t.numpy() for t in (u, y, weight)]
-        flat = self.weights.detach().numpy()
-        return self.weights.new_tensor(
-            mean_nll(flat, self._table, self._entries, *arrays, np.empty(0))
-        )
+        nets = Perceptrons(self.weights.detach().numpy(), self._table)
+        return self.weights.new_tensor(mean_nll(nets, self._entries, *arrays, np.empty(0)))
 
     def trained(self) -> SDENet:
         """Return the nets with the present weights."""

@@ -13,38 +13,49 @@ not depend on those beside it, to the last bit.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit
 
 from sklmacro.sde.compiled.elementary import exp, softplus
 from sklmacro.sde.compiled.likelihood import below_diagonal, diffusion_nets, layers
-from sklmacro.sde.compiled.perceptron import LANES, backward, forward, hidden_rows, pack, round_up
-from sklmacro.sde.compiled.perceptron import transpose as transpose_weights
-from sklmacro.sde.equivariant import EquivariantDiffusion
-from sklmacro.sde.nets import SMALLEST_DIAGONAL, CholeskyDiffusion, MLPDrift, OnsagerDrift
+from sklmacro.sde.compiled.perceptron import (
+    LANES,
+    Perceptrons,
+    backward,
+    forward,
+    hidden_rows,
+    pack,
+    round_up,
+    transpose,
+)
+from sklmacro.sde.nets import (
+    SMALLEST_DIAGONAL,
+    CholeskyDiffusion,
+    EquivariantDiffusion,
+    MLPDrift,
+    OnsagerDrift,
+)
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.polynomial import LARGEST_EXPONENT, PolynomialSDE, monomial_factors
+from sklmacro.sde.regressions import LARGEST_EXPONENT, PolynomialSDE, monomial_factors
+from sklmacro.sde.rollout import Advance, Steps
 
 VECTOR = 16  # lanes of a block come in multiples of it, so that the inner loops have no rest
 ALPHA, BETA = OnsagerDrift.ALPHA, OnsagerDrift.BETA
 
 
-@dataclass(frozen=True)
-class ArrayModel:
-    """An SDE on plain arrays.
+class ArrayModel(NamedTuple):
+    """An SDE on plain arrays, for kernels.
 
     Attributes
     ----------
-    head : callable
-        Kernel from raw outputs to drift and noise.
     entries : int
-        Number of raw outputs for L, in the rows from 0 on; those of the drift stand behind.
-    flat, table : ndarray
-        Nets, see `perceptron`.
+        Number of raw outputs for L, in the rows from 0 on; those of the drift follow.
     n_raw : int
         Number of raw outputs.
+    nets, transposed : Perceptrons
+        Raw outputs of features; and with their matrices transposed.
     drift_scale, noise_scale : ndarray of shape (d,)
         Physical drift and rows of L over those of the model.
     factors : ndarray of shape (q, 2)
@@ -53,11 +64,10 @@ class ArrayModel:
         Range in which monomials are taken.
     """
 
-    head: Callable[..., None]
     entries: int
-    flat: np.ndarray
-    table: np.ndarray
     n_raw: int
+    nets: Perceptrons
+    transposed: Perceptrons
     drift_scale: np.ndarray
     noise_scale: np.ndarray
     factors: np.ndarray
@@ -65,7 +75,10 @@ class ArrayModel:
     high: np.ndarray
 
 
-def array_model(model: PolynomialSDE | NeuralSDE) -> ArrayModel | None:
+Head: TypeAlias = Callable[..., None]  # kernel from raw outputs to drift and noise
+
+
+def array_model(model: PolynomialSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
     """Return a fitted SDE on plain arrays; None where its nets have a parity, or another device."""
     if isinstance(model, PolynomialSDE):
         return _from_polynomials(model)
@@ -75,7 +88,7 @@ def array_model(model: PolynomialSDE | NeuralSDE) -> ArrayModel | None:
     return _from_nets(model)
 
 
-def _from_nets(model: NeuralSDE) -> ArrayModel:
+def _from_nets(model: NeuralSDE) -> tuple[Head, ArrayModel]:
     drift, diffusion = model.net.drift, model.net.diffusion
     assert isinstance(diffusion, CholeskyDiffusion)
     entries, nets = diffusion_nets(diffusion)
@@ -95,13 +108,13 @@ def _from_nets(model: NeuralSDE) -> ArrayModel:
         potential = layers(drift.potential_net)
         nets.append((deep, potential))
         n_raw = deep + round_up(len(potential[-1][1]))
-    flat, table = pack(nets)
-    none = np.empty((0, 2), np.int64)
+    packed = pack(nets)
+    none = np.empty((0, 2), np.int64), np.empty(0), np.empty(0)
     scales = model.drift_scale, model.noise_scale
-    return ArrayModel(head, entries, flat, table, n_raw, *scales, none, np.empty(0), np.empty(0))
+    return head, ArrayModel(entries, n_raw, packed, transpose(packed), *scales, *none)
 
 
-def _from_polynomials(model: PolynomialSDE) -> ArrayModel:
+def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
     d, n_in = model.slope.shape
     entries, q = d * (d + 1) // 2, model.B.shape[1]
     coefficients = np.zeros((round_up(entries) + d, q + n_in))
@@ -111,25 +124,33 @@ def _from_polynomials(model: PolynomialSDE) -> ArrayModel:
             coefficients[below_diagonal(d, i, j), :q] = model.phi[i, j]
     coefficients[round_up(entries) :, :q] = model.B
     coefficients[round_up(entries) :, q:] = model.slope
-    flat, table = pack([(0, [(coefficients[:, 1:], coefficients[:, 0])])])
-    return ArrayModel(
-        _polynomial_head, entries, flat, table, round_up(len(coefficients)), np.ones(d), np.ones(d),
+    nets = pack([(0, [(coefficients[:, 1:], coefficients[:, 0])])])
+    return _polynomial_head, ArrayModel(
+        entries, round_up(len(coefficients)), nets, nets, np.ones(d), np.ones(d),
         monomial_factors(n_in, model.degree), model.low, model.high,
     )  # fmt: skip
 
 
 def advance_blocks(
-    model: ArrayModel, mean: np.ndarray, scale: np.ndarray, outer: np.ndarray
-) -> Callable[..., None]:
-    """Return `advance` for `rollout.euler_maruyama`, with the context `outer` (n, n_context)."""
-    transposed, outer = transpose_weights(model.flat, model.table), np.ascontiguousarray(outer)
+    head: Head, model: ArrayModel, mean: np.ndarray, scale: np.ndarray, outer: np.ndarray
+) -> Advance:
+    """Return `advance` for `rollout.euler_maruyama`.
 
-    def advance(*arguments: object) -> None:
-        _advance(
-            model.head, model.entries, model.flat, transposed, model.table, model.n_raw,
-            model.drift_scale, model.noise_scale, model.factors, model.low, model.high,
-            mean, scale, outer, *arguments,
-        )  # fmt: skip
+    Parameters
+    ----------
+    head, model
+        Of `array_model`.
+    mean, scale : ndarray of shape (n_in,)
+        By which state and context are standardised.
+    outer : ndarray of shape (n, n_context)
+        Context of each path.
+    """
+    outer = np.ascontiguousarray(outer)
+
+    def advance(
+        z: np.ndarray, noise: np.ndarray, steps: Steps, start: int, paths: np.ndarray
+    ) -> None:
+        _advance(head, model, mean, scale, outer, z, noise, steps, start, paths)
 
     return advance
 
@@ -158,9 +179,7 @@ def _copy(source: np.ndarray, to: np.ndarray) -> None:
 
 @njit(nogil=True, cache=False)
 def _mlp_head(
-    entries: int,
-    transposed: np.ndarray,
-    table: np.ndarray,
+    model: ArrayModel,
     features: np.ndarray,
     hidden: np.ndarray,
     raw: np.ndarray,
@@ -169,15 +188,13 @@ def _mlp_head(
     kick: np.ndarray,
 ) -> None:
     """`MLPDrift`: the raw drift."""
-    _cholesky_kick(raw, entries, xi, kick)
-    _copy(raw[round_up(entries) :], drift)
+    _cholesky_kick(raw, model.entries, xi, kick)
+    _copy(raw[round_up(model.entries) :], drift)
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
 def _polynomial_head(
-    entries: int,
-    transposed: np.ndarray,
-    table: np.ndarray,
+    model: ArrayModel,
     features: np.ndarray,
     hidden: np.ndarray,
     raw: np.ndarray,
@@ -187,7 +204,7 @@ def _polynomial_head(
 ) -> None:
     """`PolynomialSDE`: L xi = x solves x_i = exp(g_i / 2) xi_i + sum_{j<i} phi_ij x_j."""
     d, n_lanes = xi.shape
-    _copy(raw[round_up(entries) :], drift)
+    _copy(raw[round_up(model.entries) :], drift)
     for i in range(d):
         for p in range(n_lanes):
             g = min(max(raw[i, p], -LARGEST_EXPONENT), LARGEST_EXPONENT)
@@ -200,9 +217,7 @@ def _polynomial_head(
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
 def _onsager_head(
-    entries: int,
-    transposed: np.ndarray,
-    table: np.ndarray,
+    model: ArrayModel,
     features: np.ndarray,
     hidden: np.ndarray,
     raw: np.ndarray,
@@ -215,12 +230,14 @@ def _onsager_head(
     The gradient is carried back through the last net, that of U.
     """
     d, n_lanes = xi.shape
-    _cholesky_kick(raw, entries, xi, kick)
+    flat, table = model.transposed
+    _cholesky_kick(raw, model.entries, xi, kick)
     _, largest = hidden_rows(table)
     gradient = np.zeros((len(features), n_lanes))
     deltas = np.empty((2, largest, n_lanes))
-    backward(transposed, table[-1:], features, hidden, raw, deltas, np.empty(0), gradient)
-    first = round_up(entries)
+    last = Perceptrons(flat, table[-1:])
+    backward(last, features, hidden, raw, deltas, np.empty(0), gradient)
+    first = round_up(model.entries)
     A = raw[first + round_up(d) :]
     B = A[d * d :]
     for i in range(d):
@@ -244,10 +261,9 @@ def _onsager_head(
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _take_monomials(
-    u: np.ndarray, factors: np.ndarray, low: np.ndarray, high: np.ndarray, features: np.ndarray
-) -> None:
+def _fill_monomials(model: ArrayModel, u: np.ndarray, features: np.ndarray) -> None:
     """Monomials of u, clipped to its range, but for the first, which is 1; then the excess."""
+    factors, low, high = model.factors, model.low, model.high
     n_lanes, q, n_in = u.shape[1], len(factors), len(low)
     for k in range(n_in):
         inside = features[q - 1 + k]
@@ -265,39 +281,29 @@ def _take_monomials(
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
 def _advance(
-    head: Callable[..., None],
-    entries: int,
-    flat: np.ndarray,
-    transposed: np.ndarray,
-    table: np.ndarray,
-    n_raw: int,
-    drift_scale: np.ndarray,
-    noise_scale: np.ndarray,
-    factors: np.ndarray,
-    low_u: np.ndarray,
-    high_u: np.ndarray,
+    head: Head,
+    model: ArrayModel,
     mean: np.ndarray,
     scale: np.ndarray,
     outer: np.ndarray,
     z: np.ndarray,
     noise: np.ndarray,
-    dt: float,
-    low: np.ndarray,
-    high: np.ndarray,
+    steps: Steps,
     start: int,
-    store_every: int,
     paths: np.ndarray,
 ) -> None:
-    """Advance z (n, d) in place; see `rollout.euler_maruyama` for what comes behind it."""
-    (n, d), n_in, q = z.shape, len(mean), len(factors)
-    n_hidden, _ = hidden_rows(table)
+    """Advance z (n, d) in place; see `rollout.euler_maruyama` for the other arguments."""
+    (n, d), n_in, q = z.shape, len(mean), len(model.factors)
+    drift_scale, noise_scale = model.drift_scale, model.noise_scale
+    dt, low, high, store_every = steps
+    n_hidden, _ = hidden_rows(model.nets.table)
     first = 0
     while first < n:
         count = min(LANES, n - first)
         n_lanes = -(-count // VECTOR) * VECTOR
         u = np.zeros((round_up(n_in), n_lanes))
         features = np.zeros((round_up(q - 1 + n_in), n_lanes)) if q > 0 else u
-        hidden, raw = np.empty((n_hidden, n_lanes)), np.empty((n_raw, n_lanes))
+        hidden, raw = np.empty((n_hidden, n_lanes)), np.empty((model.n_raw, n_lanes))
         Z, xi = np.zeros((d, n_lanes)), np.zeros((d, n_lanes))
         drift, kick = np.empty((d, n_lanes)), np.empty((d, n_lanes))
         for p in range(count):
@@ -312,10 +318,10 @@ def _advance(
                 for p in range(n_lanes):
                     u[i, p] = (Z[i, p] - mean[i]) / scale[i]
             if q > 0:
-                _take_monomials(u, factors, low_u, high_u, features)
+                _fill_monomials(model, u, features)
             raw[:] = 0.0
-            forward(flat, table, features, hidden, raw)
-            head(entries, transposed, table, features, hidden, raw, xi, drift, kick)
+            forward(model.nets, features, hidden, raw)
+            head(model, features, hidden, raw, xi, drift, kick)
             finite = kick[0]  # 0, or NaN where a component is not finite; kick[0] is used up first
             for i in range(d):
                 for p in range(n_lanes):

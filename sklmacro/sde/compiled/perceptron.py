@@ -10,14 +10,12 @@ Shape vocabulary::
 
     u, out      (n_in, n_lanes), (n_out, n_lanes)   inputs and sums of outputs
     hidden      (n_hidden, n_lanes)                 h_1, h_2, ... of all nets, one below the other
-    flat        (n_weights,)                        W_1, b_1, W_2, b_2, ... of all nets
-    table       (n_nets, most layers + 3)           first row in `out`, L, the L + 1 sizes
 
 All sizes are rounded up to multiples of `TILE`; what is added is zero and has no gradient.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -29,6 +27,21 @@ LANES = 128  # long loops, and the activations of two nets of the usual size in 
 
 Layer: TypeAlias = tuple[np.ndarray | None, np.ndarray]  # W (b, a), None where a = 0; b (b,)
 Net: TypeAlias = tuple[int, Sequence[Layer]]  # first row of the output, layers
+
+
+class Perceptrons(NamedTuple):
+    """Nets on plain arrays, for kernels.
+
+    Attributes
+    ----------
+    flat : ndarray of shape (n_weights,)
+        W_1, b_1, W_2, b_2, ... of all nets.
+    table : ndarray of shape (n_nets, most layers + 3)
+        Of each net the first row in `out`, L and the L + 1 sizes.
+    """
+
+    flat: np.ndarray
+    table: np.ndarray
 
 
 @njit(cache=False)
@@ -50,8 +63,8 @@ def _places(nets: Sequence[Net]) -> Iterator[tuple[np.ndarray, slice, tuple[int,
                 start = stop
 
 
-def pack(nets: Sequence[Net]) -> tuple[np.ndarray, np.ndarray]:
-    """Return `flat` and `table` of nets."""
+def pack(nets: Sequence[Net]) -> Perceptrons:
+    """Return nets on plain arrays."""
     table = np.zeros((len(nets), 3 + max(len(layers) for _, layers in nets)), np.int64)
     for line, (row, layers) in zip(table, nets, strict=True):
         line[:2] = row, len(layers)
@@ -62,7 +75,7 @@ def pack(nets: Sequence[Net]) -> tuple[np.ndarray, np.ndarray]:
     flat = np.zeros(places[-1][1].stop)
     for matrix, place, shape in places:
         flat[place].reshape(shape)[: len(matrix), : matrix.shape[1]] = matrix
-    return flat, table
+    return Perceptrons(flat, table)
 
 
 def unpack(flat: np.ndarray, nets: Sequence[Net]) -> None:
@@ -129,17 +142,16 @@ def _add_sums(d: np.ndarray, gradient: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _take_tanh(x: np.ndarray) -> None:
+def _apply_tanh(x: np.ndarray) -> None:
     """Replace all numbers by their hyperbolic tangents."""
     for p in range(x.shape[0]):
         x[p] = tanh(x[p])
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def forward(
-    flat: np.ndarray, table: np.ndarray, u: np.ndarray, hidden: np.ndarray, out: np.ndarray
-) -> None:
+def forward(nets: Perceptrons, u: np.ndarray, hidden: np.ndarray, out: np.ndarray) -> None:
     """Add the outputs of all nets at `u` to `out`; their activations go to `hidden`."""
+    flat, table = nets
     start = first = 0
     for net in range(table.shape[0]):
         row, depth, h = table[net, 0], table[net, 1], u
@@ -155,14 +167,15 @@ def forward(
                     to[j, p] = bias[j] + (to[j, p] if last else 0.0)
             _add_product(W, h[:a], to)
             if not last:
-                _take_tanh(to.reshape(-1))
+                _apply_tanh(to.reshape(-1))
                 first += b
             h = to
 
 
 @njit(nogil=True, cache=False)
-def transpose(flat: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return `flat` with every W_l transposed in its place."""
+def transpose(nets: Perceptrons) -> Perceptrons:
+    """Return nets with every W_l transposed in its place."""
+    flat, table = nets
     result, start = np.empty_like(flat), 0
     for net in range(table.shape[0]):
         for layer in range(table[net, 1]):
@@ -171,13 +184,12 @@ def transpose(flat: np.ndarray, table: np.ndarray) -> np.ndarray:
                 for k in range(a):
                     result[start + k * b + j] = flat[start + j * a + k]
             start += (a + 1) * b
-    return result
+    return Perceptrons(result, table)
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
 def backward(
-    transposed: np.ndarray,
-    table: np.ndarray,
+    nets: Perceptrons,
     u: np.ndarray,
     hidden: np.ndarray,
     d_out: np.ndarray,
@@ -187,9 +199,10 @@ def backward(
 ) -> None:
     """Add derivatives to `gradient` (n_weights,) and `d_u` (n_in, n_lanes), unless they are empty.
 
-    `d_out` holds the derivative in the outputs, `hidden` the activations of `forward`; `deltas`
-    (2, largest hidden size, n_lanes) is scratch.
+    `nets` are those of `transpose`, `d_out` holds the derivative in the outputs and `hidden` the
+    activations of `forward`; `deltas` (2, largest hidden size, n_lanes) is scratch.
     """
+    transposed, table = nets
     stop, last = len(transposed), len(hidden)
     for net in range(table.shape[0] - 1, -1, -1):
         row, depth = table[net, 0], table[net, 1]

@@ -49,6 +49,8 @@ class BarrierModel:
         Number of species that it knows.
     """
 
+    storable = True  # in files, by the arguments of its constructor
+
     def __init__(self, kind: str, radius: float, n_species: int):
         self.kind = check_choice(kind, "kind", KINDS)
         self.radius = check_real(radius, "radius", low=nearest_distance(kind), high=LARGEST_RADIUS)
@@ -66,13 +68,6 @@ class BarrierModel:
         False, upon which `evaluate` is asked.
         """
         return _ask, None
-
-    def described(self) -> dict[str, Any]:
-        """Return all that the barriers depend on, for checkpoints; see `checkpoint.described`."""
-        raise ValueError(
-            f"Expected barriers that can be told apart with checkpoint_dir, but got "
-            f"{type(self).__name__}; write its method described, or leave checkpoint_dir at None."
-        )
 
     @property
     def offsets(self) -> np.ndarray:
@@ -227,10 +222,6 @@ class ClusterBarriers(BarrierModel):
         jumps = self.jumps.astype(np.uint64)
         return _sum_clusters, Tables(self._rows, self._pairs, jumps, chosen, total, n_species)
 
-    def described(self) -> dict[str, Any]:
-        """Return all that the barriers depend on."""
-        return {"kind": self.kind, "radius": self.radius, "rows": self._rows, "pairs": self._pairs}
-
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the barriers (m, z) in eV of environments (m, n_sites)."""
         kernel, params = self.compiled()
@@ -326,10 +317,6 @@ class CallableBarriers(BarrierModel):
         reach = nearest_distance(check_choice(kind, "kind", KINDS)) if radius is None else radius
         super().__init__(kind, reach, n_species)
         self.function = function
-
-    def described(self) -> dict[str, Any]:
-        """Return all that the barriers depend on: of the function, which a module has, its name."""
-        return {"kind": self.kind, "radius": self.radius, "function": self.function}
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return what the function returns, checked.

@@ -145,10 +145,6 @@ class BarrierNetwork(BarrierModel):
         """
         return cls(read_arrays(path), **options)
 
-    def described(self) -> dict[str, Any]:
-        """Return the weights, all that the barriers depend on."""
-        return self._layers
-
     def compiled(self) -> tuple[Callable, Layers]:
         """Return the kernel and its arrays; working memory belongs to the calling thread."""
         if not hasattr(self._local, "layers"):
