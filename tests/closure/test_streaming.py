@@ -145,16 +145,16 @@ def test_macrostates_are_those_of_the_closure():
 def test_an_interrupted_transform_with_a_frozen_closure_goes_on(tmp_path, monkeypatch):
     expected = streamed(FITTED).fit_transform(X)
     model = streamed(FITTED, checkpoint_dir=tmp_path).fit(X)
-    transform, encoded, last = FITTED.transform, [], [3]
+    transform, encoded, last = PatchAutoencoder.transform, [], [3]
 
-    def interrupted(pairs):
+    def interrupted(self, pairs):
         last[0] -= 1
         if last[0] == 0:
             raise KeyboardInterrupt
         encoded.extend(pairs["group"].tolist())
-        return transform(pairs)
+        return transform(self, pairs)
 
-    monkeypatch.setattr(FITTED, "transform", interrupted, raising=False)
+    monkeypatch.setattr(PatchAutoencoder, "transform", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.transform(X)
     assert 0 < len(encoded) < len(X)
