@@ -150,16 +150,14 @@ def interrupted(*args):
     raise KeyboardInterrupt
 
 
-def test_ctrl_c_names_the_command_that_goes_on(tmp_path, capsys, monkeypatch):
+def test_ctrl_c_names_the_command_that_resumes(tmp_path, capsys, monkeypatch):
     broken = {"linear-chain": replace(CHAIN, compute=interrupted)}
     monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", broken)
     out, pieces = str(tmp_path / "result"), str(tmp_path / "my pieces")
     command = ["run", "linear-chain", "--out", out, "--checkpoint-dir", pieces]
     assert main(command) == 130
-    said = (
-        f"interrupted; resume with: sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
-    )
-    assert said in capsys.readouterr().err
+    again = f"sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
+    assert f"interrupted; resume with: {again}" in capsys.readouterr().err
     monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", {"linear-chain": CHAIN})
     assert main(command) == 0
 

@@ -13,7 +13,7 @@ from sklmacro._base.streams import Stage, Streams
 from sklmacro.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Buffer, Ghost, Periodic, as_boundary
-from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators import (
     Alloy,
     CurieWeiss,

@@ -2,7 +2,7 @@
 
 One setting for all sizes and temperatures, with no lam, no number of epochs and no regulariser:
 
-1. Equilibrium snapshots of the small system are upsampled, and LocalRelax continues until the domain
+1. Equilibrium snapshots of the small system are upsampled and relaxed until the domain
    walls are at rest; where that is not enough, for a burn-in. To replicate blocks of 2x2 is to
    double the correlation length, which waves as long as the lattice forget last.
 2. LocalRelax continues for more passes of short visits, with the exact moments of the increments of
