@@ -151,8 +151,7 @@ def binder_slope(T: Any, U: Any, error: Any = None, *, Tc: float, degree: int = 
 
     Raises
     ------
-    ValueError
-        As in `value_at`.
+    ValueError : as in `value_at`
     """
     return _derivative(T, U, error, Tc, check_integer(degree, "degree", low=1), order=1)
 

@@ -109,8 +109,7 @@ def passage_time(sde: Any, grid: Any, start: float, stop: float, context: Any = 
 
     Parameters
     ----------
-    sde, grid, context
-        As in `stationary_density`.
+    sde, grid, context : as in `stationary_density`
     start, stop : float
         `start` lies below `stop`, both within the grid.
 

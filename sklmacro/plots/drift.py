@@ -121,8 +121,7 @@ class DriftDisplay(Display):
         labels : sequence of str of length d, or Simulator, default=None
             Labels of the components, or the simulator whose observables they are; None takes that
             of a Pipeline.
-        **options
-            Passed to `plot`.
+        **options : passed to `plot`
 
         Raises
         ------
@@ -166,8 +165,7 @@ class DriftDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, or two of them for one coordinate, default=None
-            Where to draw; None makes a new figure.
+        ax : matplotlib Axes, or two of them for one coordinate; None makes a new figure
         kind : {"streams", "arrows"}, default="streams"
             Lines along the drift, or arrows in proportion to it; over two coordinates.
         """

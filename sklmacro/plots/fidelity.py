@@ -59,8 +59,7 @@ class FidelityDisplay(Display):
         estimator : fitted HierarchicalUpsampler, or Pipeline that ends with one
         X : array-like of shape (n_samples, *small site_shape[, n_fields])
             Small snapshots, independent of each other.
-        reference, ax, **options
-            As in `from_snapshots`.
+        reference, ax, **options : as in `from_snapshots`
         """
         require_matplotlib()
         check_is_fitted(estimator)
@@ -76,10 +75,8 @@ class FidelityDisplay(Display):
 
         Parameters
         ----------
-        simulator, X, reference, **options
-            Passed to `fidelity.fidelity`.
-        ax : two matplotlib Axes, default=None
-            See `plot`.
+        simulator, X, reference, **options : passed to `fidelity.fidelity`
+        ax : two matplotlib Axes; None makes a new figure
         """
         require_matplotlib()
         return cls(fidelity(simulator, X, reference, **options)).plot(ax)
@@ -89,7 +86,7 @@ class FidelityDisplay(Display):
 
         Parameters
         ----------
-        ax : two matplotlib Axes, default=None
+        ax : two matplotlib Axes; None makes a new figure
             Where to draw observables and structure factors; None makes a new figure.
         """
         axes, compared = self._panels(ax, 2), self.fidelity

@@ -106,7 +106,7 @@ class LamSearchDisplay(Display):
             Draw minus the score, as for a score that is minus a distance.
         score_name : str, default=None
             Label of the axis; None stands for "score" or "-score".
-        ax : matplotlib Axes, default=None
+        ax : matplotlib Axes; None makes a new figure
 
         Raises
         ------
@@ -135,8 +135,7 @@ class LamSearchDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+        ax : matplotlib Axes; None makes a new figure
         """
         (ax,) = self._panels(ax, 1)
         names = np.full(len(self.lam), "") if self.curves is None else np.asarray(self.curves)

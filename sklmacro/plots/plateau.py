@@ -58,7 +58,7 @@ class PlateauDisplay(Display):
 
         Parameters
         ----------
-        ax : two matplotlib Axes, default=None
+        ax : two matplotlib Axes; None makes a new figure
             Where to draw rates and diffusion; None makes a new figure.
         relative : bool, default=False
             Draw each curve over its value at the shortest dt, so that observables of different

@@ -87,8 +87,7 @@ class ScalingDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+        ax : matplotlib Axes; None makes a new figure
         kind : {"temperature", "size", "collapse"}, default="temperature"
             y over T, one curve for each size; y over L at one temperature, with a power law fitted
             by `scaling.power_law`; y L^-exponent over (T - Tc) L^(1/nu), by `scaling.collapse`.

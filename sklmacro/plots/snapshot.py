@@ -93,8 +93,7 @@ class SnapshotDisplay(Display):
             The one that it comes from, which tells spins, atoms and fields apart.
         windows, patch, names
             As in the class; one integer for `patch` holds for all axes.
-        **options
-            Passed to `plot`.
+        **options : passed to `plot`
 
         Raises
         ------
@@ -136,8 +135,7 @@ class SnapshotDisplay(Display):
             Draw the patches as they are at t + dt, not at t.
         patch_grid : bool, default=False
             Draw the grid of all patches, too.
-        names, **options
-            As in `from_snapshot`.
+        names, **options : as in `from_snapshot`
 
         Raises
         ------
@@ -172,8 +170,8 @@ class SnapshotDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, or one for each field, default=None
-            Where to draw; None makes a new figure. Fields of a chain share their axes.
+        ax : matplotlib Axes, or one for each field; None makes a new figure
+            Fields of a chain share their axes.
         axis : int, default=2
             Axis across the layer to draw of a crystal.
         layer : int, default=None

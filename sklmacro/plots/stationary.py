@@ -95,8 +95,7 @@ class StationaryDisplay(Display):
         context : array-like of shape (n_context,), default=None
             Outer parameters.
         bins : int, default=40
-        **options
-            Passed to `plot`.
+        **options : passed to `plot`
 
         Raises
         ------
@@ -135,8 +134,7 @@ class StationaryDisplay(Display):
             forgotten.
         bins : int, default=40
             Bins of both histograms; the predicted one is drawn as a line through its bins' centres.
-        **options
-            Passed to `plot`.
+        **options : passed to `plot`
 
         Raises
         ------
@@ -161,8 +159,7 @@ class StationaryDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a new figure.
+        ax : matplotlib Axes; None makes a new figure
         name : str, default="predicted"
             Name of the predicted law in the legend.
         style : int, default=0

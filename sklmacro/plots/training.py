@@ -56,8 +56,7 @@ class TrainingDisplay(Display):
         ----------
         estimator : fitted PatchAutoencoder, PatchSDERegressor, OnsagerSDE, SDEEnsemble or Pipeline
             An ensemble has one run for each member, a Pipeline one panel for each step that trains.
-        ax : array-like of matplotlib Axes, default=None
-            See `plot`.
+        ax : array-like of matplotlib Axes; None makes a new figure
 
         Raises
         ------
@@ -83,8 +82,7 @@ class TrainingDisplay(Display):
 
         Parameters
         ----------
-        ax : array-like of matplotlib Axes of shape (n_panels,), default=None
-            Where to draw; None makes a new figure.
+        ax : array-like of matplotlib Axes of shape (n_panels,); None makes a new figure
         """
         axes = self._panels(ax, len(self.histories))
         from matplotlib.ticker import MaxNLocator

@@ -101,8 +101,7 @@ class TrajectoryDisplay(Display):
         labels : sequence of str or Simulator, default=None
             Labels of the components, or the simulator whose observables they are; None takes that
             of a Pipeline.
-        **options
-            Passed to `plot`.
+        **options : passed to `plot`
 
         Raises
         ------
@@ -145,10 +144,8 @@ class TrajectoryDisplay(Display):
         y_pred : array-like of shape ([n_members,] n_paths, n_times, d)
             Predicted paths, as `simulate` of an SDE or `simulate_members` of an ensemble returns
             them; d is at least k.
-        times, groups_true, groups_pred
-            As in the class.
-        labels, **options
-            As in `from_estimator`.
+        times, groups_true, groups_pred : as in the class
+        labels, **options : as in `from_estimator`
 
         Raises
         ------
@@ -185,8 +182,7 @@ class TrajectoryDisplay(Display):
 
         Parameters
         ----------
-        ax : array-like of matplotlib Axes of shape (n_components,), default=None
-            Where to draw; None makes a new figure.
+        ax : array-like of matplotlib Axes of shape (n_components,); None makes a new figure
         band : {"std", "error"}, (low, high) or None, default="std"
             Mean and one standard deviation over paths to each side; mean and its standard error,
             which for an ensemble is the standard deviation over members of their means; median and
