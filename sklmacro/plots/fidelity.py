@@ -86,8 +86,7 @@ class FidelityDisplay(Display):
 
         Parameters
         ----------
-        ax : two matplotlib Axes; None makes a new figure
-            Where to draw observables and structure factors; None makes a new figure.
+        ax : two matplotlib Axes, for observables and structure factors; None makes a new figure
         """
         axes, compared = self._panels(ax, 2), self.fidelity
         names = [*compared.quantities, *(f"xi {name}, of all" for name in compared.fields)]
@@ -101,10 +100,8 @@ class FidelityDisplay(Display):
         for k, (pair, scores) in enumerate(zip(structure.pairs, compared.z_structure, strict=True)):
             label = f"S(k) {pair}"
             self.lines_ += axes[1].plot(structure.k, scores, label=label, ms=4, lw=1.0, **curve(k))
-        self.spans_ = [
-            axes[0].axvspan(-2, 2, color=SHADE, lw=0, zorder=0),
-            axes[1].axhspan(-2, 2, color=SHADE, lw=0, zorder=0),
-        ]
+        look: dict[str, Any] = {"color": SHADE, "lw": 0, "zorder": 0}
+        self.spans_ = [axes[0].axvspan(-2, 2, **look), axes[1].axhspan(-2, 2, **look)]
         title = f"at given {', '.join(compared.given)}: p = {compared.p_value:.2g}"
         axes[0].set(xlabel="difference / standard error", title=title)
         axes[1].set(xlabel="wave number k", ylabel="difference / standard error")

@@ -58,8 +58,7 @@ class PlateauDisplay(Display):
 
         Parameters
         ----------
-        ax : two matplotlib Axes; None makes a new figure
-            Where to draw rates and diffusion; None makes a new figure.
+        ax : two matplotlib Axes, for rates and diffusion; None makes a new figure
         relative : bool, default=False
             Draw each curve over its value at the shortest dt, so that observables of different
             size compare.
@@ -69,11 +68,12 @@ class PlateauDisplay(Display):
         axes = self._panels(ax, 2)
         plateau = self.plateau
         dt = None if self.dt is None else check_real(self.dt, "dt", low=0.0, strict=True)
+        look: dict[str, Any]
         self.errorbars_: list = []
         self.spans_: list = []
         self.dt_lines_: list = []
-        curves = (plateau.rate, plateau.rate_error), (plateau.diffusion, plateau.diffusion_error)
-        for panel, (values, errors), what in zip(axes, curves, ("rate", "diffusion"), strict=True):
+        for panel, what in zip(axes, ("rate", "diffusion"), strict=True):
+            values, errors = getattr(plateau, what), getattr(plateau, f"{what}_error")
             unit = values[0] if relative else np.ones(len(plateau.names))
             for k, name in enumerate(plateau.names):
                 bars = panel.errorbar(
@@ -82,13 +82,11 @@ class PlateauDisplay(Display):
                 )  # fmt: skip
                 self.errorbars_.append(bars)
             if plateau.interval is not None:
-                self.spans_.append(
-                    panel.axvspan(*plateau.interval, color=SHADE, lw=0, zorder=0, label="plateau")
-                )
+                look = {"color": SHADE, "lw": 0, "zorder": 0, "label": "plateau"}
+                self.spans_.append(panel.axvspan(*plateau.interval, **look))
             if dt is not None:
-                self.dt_lines_.append(
-                    panel.axvline(dt, color=TRUE, ls=":", lw=1.2, label=f"dt = {dt:g}")
-                )
+                look = {"color": TRUE, "ls": ":", "lw": 1.2, "label": f"dt = {dt:g}"}
+                self.dt_lines_.append(panel.axvline(dt, **look))
             _time_axis(panel, plateau.dts)
             panel.set(xlabel=time_label, ylabel=f"{what} / first" if relative else what)
         legend(axes[1])

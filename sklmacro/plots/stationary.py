@@ -145,9 +145,8 @@ class StationaryDisplay(Display):
         predicted = check_sample(y_pred, "y_pred")
         true = None if y_true is None else check_sample(y_true, "y_true")
         both = predicted if true is None else np.concatenate([predicted, true])
-        density, edges = np.histogram(
-            predicted, bins=bins, range=(both.min(), both.max()), density=True
-        )
+        limits = both.min(), both.max()
+        density, edges = np.histogram(predicted, bins, limits, density=True)
         distance = None if true is None else wasserstein(true, predicted)
         centres = (edges[1:] + edges[:-1]) / 2
         return cls(centres, density, y_true=true, distance=distance, bins=bins).plot(**options)
