@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators.glauber.attempts import row_and_column, torus_neighbours
 from sklmacro.simulators.machine.instructions import bytes_below, bytes_equal, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32, next_word
 from sklmacro.simulators.machine.word_blocks import (
@@ -104,21 +105,11 @@ def count(spins: np.ndarray, n0: int, n1: int) -> tuple[np.ndarray, np.ndarray]:
 def _place(
     words: np.ndarray, beside: np.ndarray, above_below: np.ndarray, n0: int, n1: int
 ) -> None:
-    """Put the site into every word and its neighbours into the others, each half a word.
-
-    See `square._place_in_ring` for the products in the place of divisions.
-    """
+    """Put the site into every word and its neighbours into the others, each half a word."""
     rows, columns = uint64(n0) & LOW32, uint64(n1) & LOW32
-    n, last = rows * columns, columns - _ONE
     for k in range(words.shape[0]):
-        m0 = (words[k] >> uint64(32)) * rows
-        m1 = (m0 & LOW32) * columns
-        i, j = m0 >> uint64(32), m1 >> uint64(32)
-        site = i * columns + j
-        left = site - _ONE + (columns if j == _ZERO else _ZERO)
-        right = site + _ONE - (columns if j == last else _ZERO)
-        above = site - columns + (n if i == _ZERO else _ZERO)
-        below = site + columns - (n if site + columns >= n else _ZERO)
+        i, j = row_and_column(words[k], rows, columns)
+        site, left, right, above, below = torus_neighbours(i, j, rows, columns)
         beside[k] = left | (right << uint64(32))
         above_below[k] = above | (below << uint64(32))
         words[k] = site
