@@ -22,7 +22,7 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, Buffer, Ghost, Periodic
 from sklmacro.simulators import Simulator
-from sklmacro.simulators.protocol import Duration, Evolution, Span
+from sklmacro.simulators.protocol import Duration, Evolution, Evolutions, Span
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ class PatchEvolver:
         d_obs : ndarray of shape (n, p, n_observables)
         """
         if isinstance(self.boundary, Ghost):
-            patches, elapsed, changes = self.simulator.advance_apart(
-                X, self.lattice, origins, self.extent, self.span, streams
-            )
+            evolutions = Evolutions(origins, self.extent, self.span, streams)
+            patches, elapsed, changes = self.simulator.advance_apart(X, self.lattice, evolutions)
             return patches, elapsed, changes / self.sites_per_patch
         evolved = [
             [self.evolve(x, Window(tuple(origin), self.extent), rng) for origin in own]
@@ -140,7 +139,8 @@ class PatchEvolver:
     def visit(self, x: np.ndarray, origins: np.ndarray, rng: np.random.Generator) -> None:
         """Evolve patches (p, ndim) of a snapshot in place, one after the other."""
         if isinstance(self.boundary, Ghost):
-            self.simulator.advance_windows(x, self.lattice, origins, self.extent, self.span, rng)
+            evolutions = Evolutions(origins, self.extent, self.span, rng)
+            self.simulator.advance_windows(x, self.lattice, evolutions)
             return
         for origin in origins.tolist():
             window = Window(tuple(origin), self.extent)

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from sklmacro._base.checks import check_choice, check_real
-from sklmacro._base.streams import Streams
 from sklmacro.lattice.enlarge import apportion, tile_shifted
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
 from sklmacro.simulators.machine.random_words import random_words
-from sklmacro.simulators.protocol import Evolution, Span
+from sklmacro.simulators.protocol import Evolution, Evolutions
 from sklmacro.simulators.simulator import Simulator
 from sklmacro.simulators.trajectories import Trajectory
 from sklmacro.simulators.vacancies.barriers import BarrierModel
@@ -310,28 +309,16 @@ class Alloy(Simulator):
         _check_elapsed(elapsed, walk.n_active)
         return elapsed, self._order(walk.pairs, self._normalisation(x.reshape(-1))[0])
 
-    def advance_windows(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        rng: np.random.Generator,
-    ) -> None:
+    def advance_windows(self, x: np.ndarray, lattice: Lattice, evolutions: Evolutions) -> None:
         """Evolve windows one after the other; one without vacancies stays as it is."""
+        origins, extent, span, rng = evolutions
         walk = self.walk(x, lattice, lattice.full_window)
         walk.visit(origins, extent, span, random_words(rng), apart=False)
 
     def advance_apart(
-        self,
-        X: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        streams: Streams,
+        self, X: np.ndarray, lattice: Lattice, evolutions: Evolutions
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        origins, extent, span, streams = evolutions
         evolved = []
         for x, own, rng in zip(X, origins, streams, strict=True):
             walk = self.walk(x.copy(), lattice, lattice.full_window)
