@@ -42,6 +42,24 @@ class Shell(NamedTuple):
     flat: np.ndarray
 
 
+class Geometry(NamedTuple):
+    """What vacancies look at: a map, and shells around a site.
+
+    where : Map
+    halo : Shell
+        Sites within the radius of the barriers.
+    nearest : Shell
+        Nearest neighbours.
+    behind : Shell
+        Those of the halo that are too far away after jump d from basis site b, in row b z + d.
+    """
+
+    where: Map
+    halo: Shell
+    nearest: Shell
+    behind: Shell
+
+
 @lru_cache(maxsize=64)
 def address_map(lattice: Lattice, radius: float) -> Map:
     """Return the addresses of a lattice for offsets of at most `radius` lattice constants."""

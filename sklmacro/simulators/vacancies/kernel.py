@@ -8,7 +8,7 @@ that moved are evaluated again, and those of vacancies that saw one of the two s
 sum tree over the vacancies finds the next event, so that its cost does not grow with the lattice,
 and with the number of vacancies as a logarithm.
 
-Shape vocabulary, with that of `_sites`::
+Shape vocabulary, with that of `addresses`::
 
     x           (n_sites,) int8          0 a vacancy, 1 ... n_species an atom
     sites       (n_vacancies,)           where the vacancies of the snapshot are
@@ -37,7 +37,15 @@ from numba import njit, uint64
 
 from sklmacro.simulators.machine.instructions import borrow
 from sklmacro.simulators.machine.random_words import uniform
-from sklmacro.simulators.vacancies.addresses import Map, Shell, address, gather, move, read
+from sklmacro.simulators.vacancies.addresses import (
+    Geometry,
+    Map,
+    Shell,
+    address,
+    gather,
+    move,
+    read,
+)
 from sklmacro.simulators.vacancies.hash_table import enter, find, leave
 
 DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
@@ -68,7 +76,6 @@ class Walk(NamedTuple):
     environment_words: np.ndarray  # (w,) the same memory
     left: np.ndarray  # (4,) the cell that a vacancy has left
     departed: np.ndarray  # (q,) int8, what was around there and is not around the new place
-    behind: Shell  # as `halo`, of those too far away after jump d from b: row b z + d
 
 
 class Scale(NamedTuple):
@@ -77,6 +84,18 @@ class Scale(NamedTuple):
     attempt: float
     beta: float
     mean_times: bool
+
+
+class Law(NamedTuple):
+    """Barriers, and the rates and waiting times that follow from them.
+
+    `evaluate(environment, b, out, params)` fills barriers and returns True, or returns False where
+    they have to be evaluated outside.
+    """
+
+    evaluate: Callable
+    params: Any
+    scale: Scale
 
 
 @njit(nogil=True, inline="always")
@@ -174,34 +193,29 @@ def _mark_pending(
 def _any_zero(words: np.ndarray) -> bool:
     """Say whether a byte of some words is 0."""
     ones, tops = uint64(0x0101010101010101), uint64(0x8080808080808080)
-    found = uint64(0)
+    borrows = uint64(0)
     for e in range(words.shape[0]):
-        found |= (words[e] - ones) & ~words[e] & tops  # the first borrow is at a byte that is 0
-    return found != 0
+        borrows |= (words[e] - ones) & ~words[e] & tops  # the first is at a byte that is 0
+    return borrows != 0
 
 
 @njit(nogil=True, inline="always")
 def _mark_all_pending(
-    v: int,
-    d: int,
-    here: int,
-    x: np.ndarray,
-    where: Map,
-    halo: Shell,
-    walk: Walk,
+    v: int, d: int, here: int, x: np.ndarray, geometry: Geometry, walk: Walk
 ) -> None:
     """Make pending what sees one of the two sites of a jump: mostly nothing but the one that moved.
 
     What is around the old place, `here`, and not around the new one has been left behind.
     """
-    left, behind = walk.left, walk.departed
+    where, halo, _, behind = geometry
+    left, departed = walk.left, walk.departed
     if _any_zero(walk.environment_words):
         _mark_pending(v, walk.cells[v], x, where, halo, walk)
     row = left[3] * walk.rates.shape[1] + d
-    read(x, here, left, where, walk.behind.steps[row], walk.behind.flat[row], behind)
+    read(x, here, left, where, behind.steps[row], behind.flat[row], departed)
     vacant = False
-    for e in range(behind.shape[0]):
-        vacant |= behind[e] == 0
+    for e in range(departed.shape[0]):
+        vacant |= departed[e] == 0
     if vacant:
         _mark_pending(v, left, x, where, halo, walk)
 
@@ -233,27 +247,22 @@ def _jump(x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk)
 @njit(nogil=True)
 def run(
     x: np.ndarray,
-    where: Map,
-    halo: Shell,
-    nearest: Shell,
-    evaluate: Callable,
-    params: Any,
-    scale: Scale,
+    geometry: Geometry,
+    law: Law,
     walk: Walk,
     known: bool,
-    duration: float,
-    n_events: int,
+    limits: tuple[float, int],
     state: np.ndarray,
 ) -> int:
-    """Let vacancies jump until `duration` has passed or `n_events` are done; x changes in place.
+    """Let vacancies jump until `limits`, a duration and a number of events; x changes in place.
 
-    `evaluate(environment, b, out, params)` fills barriers and returns True; where it returns False
-    the kernel returns ASK, and is called again with `known` once the barriers of the vacancies
-    asked about stand in `walk.kept`. The clock is infinite if nothing can happen and events are
-    counted.
+    Where barriers have to be evaluated outside, the kernel returns ASK, and is called again with
+    `known` once those of the vacancies asked about stand in `walk.kept`. The clock is infinite if
+    nothing can happen and events are counted.
     """
-    x, where, halo, nearest = borrow((x, where, halo, nearest))
-    params, walk, state = borrow((params, walk, state))
+    x, geometry, walk, state = borrow((x, geometry, walk, state))
+    params, (duration, n_events), scale = borrow(law.params), limits, law.scale
+    where, halo, nearest, _ = geometry
     environment, words = walk.environment[: halo.steps.shape[2]], walk.environment_words
     gathered = False  # whether `environment` holds what is around the first pending vacancy
     while True:
@@ -263,7 +272,7 @@ def run(
                 gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
             gathered = False
             if not _recall(v, words, walk):
-                if evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
+                if law.evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
                     _to_rates(v, walk, scale)
                 else:
                     walk.asked[walk.counters[1]] = v
@@ -299,7 +308,7 @@ def run(
         walk.counters[2] += 1
         walk.pending[0], walk.counters[0] = v, 1
         if walk.counters[3] > 1:
-            _mark_all_pending(v, d, here, x, where, halo, walk)
+            _mark_all_pending(v, d, here, x, geometry, walk)
 
 
 @njit(nogil=True)

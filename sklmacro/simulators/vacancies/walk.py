@@ -9,10 +9,11 @@ import numpy as np
 from sklmacro.lattice.lattice import Lattice, nearest_distance
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.protocol import Span
-from sklmacro.simulators.vacancies.addresses import Map, Shell, address_map, shell
+from sklmacro.simulators.vacancies.addresses import Geometry, Shell, address_map, shell
 from sklmacro.simulators.vacancies.barriers import BarrierModel, sites_out_of_reach
 from sklmacro.simulators.vacancies.kernel import (
     ASK,
+    Law,
     Scale,
     Walk,
     count_pairs_in,
@@ -32,19 +33,15 @@ CHANGING = (
 
 
 @lru_cache(maxsize=64)
-def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, Shell]:
-    """Return the addresses of a lattice, the sites within a radius, the nearest, those behind."""
+def _geometry(lattice: Lattice, radius: float) -> Geometry:
+    """Return what vacancies look at on a lattice, with barriers of a radius."""
     halo = shell(lattice, radius, radius)
     nearest = shell(lattice, nearest_distance(lattice.kind), radius)
     chosen = sites_out_of_reach(lattice.kind, radius)  # (n_basis, z, q)
     steps = [s[:, one] for s, rows in zip(halo.steps, chosen, strict=True) for one in rows]
     flat = [f[one] for f, rows in zip(halo.flat, chosen, strict=True) for one in rows]
-    return (
-        address_map(lattice, radius),
-        halo,
-        nearest,
-        Shell(np.ascontiguousarray(steps), np.ascontiguousarray(flat)),
-    )
+    behind = Shell(np.ascontiguousarray(steps), np.ascontiguousarray(flat))
+    return Geometry(address_map(lattice, radius), halo, nearest, behind)
 
 
 class VacancyWalk:
@@ -72,7 +69,8 @@ class VacancyWalk:
         n_species: int,
     ):
         self._flat, self._model, self._scale = x.reshape(-1), model, scale
-        self._where, self._halo, self._nearest, behind = _geometry(lattice, model.radius)
+        self._geometry = _geometry(lattice, model.radius)
+        where = self._geometry.where
         sites = _vacant_sites(self._flat, n_species)
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
@@ -95,16 +93,15 @@ class VacancyWalk:
             asked=np.empty(n, np.int64),
             counters=np.zeros(4, np.int64),
             clock=np.zeros(1),
-            inside=np.zeros(self._where.wrap.shape, bool),
+            inside=np.zeros(where.wrap.shape, bool),
             jumps=model.jumps,
             environment=environment,
             environment_words=environment.view(np.uint64),
             left=np.empty(4, np.int64),
-            departed=np.empty(behind.steps.shape[2], np.int8),
-            behind=behind,
+            departed=np.empty(self._geometry.behind.steps.shape[2], np.int8),
         )
-        settle(self._walk, self._where)
-        open_window(self._walk, self._where, *_three_axes(window))
+        settle(self._walk, where)
+        open_window(self._walk, where, *_three_axes(window))
 
     @property
     def n_vacancies(self) -> int:
@@ -182,29 +179,25 @@ class VacancyWalk:
                 f"{span.time:g}, which would cut the last waiting time off each time; count events "
                 "(n_events, relax_events), or take waiting_times='random'."
             )
-        walk = self._walk
-        evaluate, params = self._model.compiled()
+        walk, law = self._walk, Law(*self._model.compiled(), self._scale)
         until = np.inf if span.time is None else span.time
         most = np.iinfo(np.int64).max if span.number is None else span.number
         known = False
         while (
-            kernel(
-                self._flat, self._where, self._halo, self._nearest, evaluate, params,
-                self._scale, walk, known, until, most, rng_state, *rest,
-            )
+            kernel(self._flat, self._geometry, law, walk, known, (until, most), rng_state, *rest)
             == ASK
-        ):  # fmt: skip
+        ):
             asked = walk.asked[: walk.counters[1]]
             present = asked, walk.now[asked]
-            environments = walk.seen[present][:, : self._halo.steps.shape[2]]
+            environments = walk.seen[present][:, : self._geometry.halo.steps.shape[2]]
             walk.kept[present] = self._model.evaluate(environments, walk.cells[asked, 3])
             known = True
 
     def environments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
-        walk = self._walk
-        environments = np.empty((self.n_vacancies, self._halo.steps.shape[2]), np.int8)
-        gather_all(self._flat, self._where, self._halo, walk, environments)
+        walk, (where, halo, _, _) = self._walk, self._geometry
+        environments = np.empty((self.n_vacancies, halo.steps.shape[2]), np.int8)
+        gather_all(self._flat, where, halo, walk, environments)
         return environments, walk.cells[:, 3]
 
 

@@ -4,15 +4,14 @@ A window that opens makes the vacancies in it active; the others are frozen. Win
 one another, as in LocalRelax, or each starts from the same snapshot, as in partial evolution.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from sklmacro.simulators.vacancies.addresses import Map, Shell, locate
+from sklmacro.simulators.vacancies.addresses import Geometry, Map, locate
 from sklmacro.simulators.vacancies.hash_table import enter
-from sklmacro.simulators.vacancies.kernel import ASK, DONE, Scale, Walk, run
+from sklmacro.simulators.vacancies.kernel import ASK, DONE, Law, Walk, run
 
 
 class Tour(NamedTuple):
@@ -86,24 +85,19 @@ def _copy_box(
 @njit(nogil=True)
 def run_windows(
     x: np.ndarray,
-    where: Map,
-    halo: Shell,
-    nearest: Shell,
-    evaluate: Callable,
-    params: Any,
-    scale: Scale,
+    geometry: Geometry,
+    law: Law,
     walk: Walk,
     known: bool,
-    duration: float,
-    n_events: int,
+    limits: tuple[float, int],
     state: np.ndarray,
     tour: Tour,
 ) -> int:
-    """Let vacancies jump in the windows that are left; the arguments are those of `run`.
+    """Let vacancies jump in the windows that are left; the other arguments are those of `run`.
 
     It returns ASK where `run` does, and continues in the same window.
     """
-    apart = tour.patches.shape[0] > 0
+    apart, where = tour.patches.shape[0] > 0, geometry.where
     while tour.at[0] < tour.origins.shape[0]:
         w = tour.at[0]
         origin = tour.origins[w]
@@ -112,11 +106,7 @@ def run_windows(
             if apart:
                 _copy_box(x, where, origin, tour.extent, tour.before, False)
                 walk.pairs[:] = 0
-        reason = run(
-            x, where, halo, nearest, evaluate, params, scale, walk, known, duration, n_events,
-            state,
-        )  # fmt: skip
-        if reason == ASK:
+        if run(x, geometry, law, walk, known, limits, state) == ASK:
             return ASK
         known = False
         tour.elapsed[w] = walk.clock[0]
