@@ -86,18 +86,6 @@ class Scale(NamedTuple):
     mean_times: bool
 
 
-class Law(NamedTuple):
-    """Barriers, and the rates and waiting times that follow from them.
-
-    `evaluate(environment, b, out, params)` fills barriers and returns True, or returns False where
-    they have to be evaluated outside.
-    """
-
-    evaluate: Callable
-    params: Any
-    scale: Scale
-
-
 @njit(nogil=True, inline="always")
 def _recall(v: int, words: np.ndarray, walk: Walk) -> bool:
     """Look for an environment among the last of a vacancy; make room for it if it is new."""
@@ -248,21 +236,23 @@ def _jump(x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk)
 def run(
     x: np.ndarray,
     geometry: Geometry,
-    law: Law,
+    evaluate: Callable,
+    law: tuple[Any, Scale],
     walk: Walk,
-    known: bool,
     limits: tuple[float, int],
     state: np.ndarray,
 ) -> int:
     """Let vacancies jump until `limits`, a duration and a number of events; x changes in place.
 
-    Where barriers have to be evaluated outside, the kernel returns ASK, and is called again with
-    `known` once those of the vacancies asked about stand in `walk.kept`. The clock is infinite if
-    nothing can happen and events are counted.
+    `evaluate(environment, b, out, params)` fills barriers and returns True; where it returns False
+    the kernel returns ASK, and is called again once the barriers of the vacancies asked about stand
+    in `walk.kept`. `law` is (params, scale). The clock is infinite if nothing can happen and events
+    are counted.
     """
     x, geometry, walk, state = borrow((x, geometry, walk, state))
-    params, (duration, n_events), scale = borrow(law.params), limits, law.scale
+    (params, scale), (duration, n_events) = borrow(law), limits
     where, halo, nearest, _ = geometry
+    known = walk.counters[1] > 0  # those asked about before
     environment, words = walk.environment[: halo.steps.shape[2]], walk.environment_words
     gathered = False  # whether `environment` holds what is around the first pending vacancy
     while True:
@@ -272,7 +262,7 @@ def run(
                 gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
             gathered = False
             if not _recall(v, words, walk):
-                if law.evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
+                if evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
                     _to_rates(v, walk, scale)
                 else:
                     walk.asked[walk.counters[1]] = v

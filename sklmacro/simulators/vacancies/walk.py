@@ -13,7 +13,6 @@ from sklmacro.simulators.vacancies.addresses import Geometry, Shell, address_map
 from sklmacro.simulators.vacancies.barriers import BarrierModel, sites_out_of_reach
 from sklmacro.simulators.vacancies.kernel import (
     ASK,
-    Law,
     Scale,
     Walk,
     count_pairs_in,
@@ -179,19 +178,16 @@ class VacancyWalk:
                 f"{span.time:g}, which would cut the last waiting time off each time; count events "
                 "(n_events, relax_events), or take waiting_times='random'."
             )
-        walk, law = self._walk, Law(*self._model.compiled(), self._scale)
+        walk, (evaluate, params) = self._walk, self._model.compiled()
         until = np.inf if span.time is None else span.time
         most = np.iinfo(np.int64).max if span.number is None else span.number
-        known = False
-        while (
-            kernel(self._flat, self._geometry, law, walk, known, (until, most), rng_state, *rest)
-            == ASK
-        ):
+        law, limits = (params, self._scale), (until, most)
+        shared = self._flat, self._geometry, evaluate, law, walk, limits, rng_state
+        while kernel(*shared, *rest) == ASK:
             asked = walk.asked[: walk.counters[1]]
             present = asked, walk.now[asked]
             environments = walk.seen[present][:, : self._geometry.halo.steps.shape[2]]
             walk.kept[present] = self._model.evaluate(environments, walk.cells[asked, 3])
-            known = True
 
     def environments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""

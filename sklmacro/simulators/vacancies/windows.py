@@ -4,14 +4,15 @@ A window that opens makes the vacancies in it active; the others are frozen. Win
 one another, as in LocalRelax, or each starts from the same snapshot, as in partial evolution.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from sklmacro.simulators.vacancies.addresses import Geometry, Map, locate
 from sklmacro.simulators.vacancies.hash_table import enter
-from sklmacro.simulators.vacancies.kernel import ASK, DONE, Law, Walk, run
+from sklmacro.simulators.vacancies.kernel import ASK, DONE, Scale, Walk, run
 
 
 class Tour(NamedTuple):
@@ -86,9 +87,9 @@ def _copy_box(
 def run_windows(
     x: np.ndarray,
     geometry: Geometry,
-    law: Law,
+    evaluate: Callable,
+    law: tuple[Any, Scale],
     walk: Walk,
-    known: bool,
     limits: tuple[float, int],
     state: np.ndarray,
     tour: Tour,
@@ -101,14 +102,13 @@ def run_windows(
     while tour.at[0] < tour.origins.shape[0]:
         w = tour.at[0]
         origin = tour.origins[w]
-        if not known:
+        if walk.counters[1] == 0:  # not in the middle of a window
             open_window(walk, where, origin, tour.extent)
             if apart:
                 _copy_box(x, where, origin, tour.extent, tour.before, False)
                 walk.pairs[:] = 0
-        if run(x, geometry, law, walk, known, limits, state) == ASK:
+        if run(x, geometry, evaluate, law, walk, limits, state) == ASK:
             return ASK
-        known = False
         tour.elapsed[w] = walk.clock[0]
         if apart:
             _copy_box(x, where, origin, tour.extent, tour.patches[w], False)
