@@ -162,7 +162,7 @@ class Ising(Simulator):
     def packed_trajectory(
         self, X: np.ndarray, lattice: Lattice, rng: np.random.Generator
     ) -> Trajectory:
-        return Replicas(self, X, lattice, rng, self._tables()[1])
+        return Replicas(self._tables()[1], self, X, lattice, rng)
 
     def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw independent spins whose magnetisation is uniform on its possible values."""

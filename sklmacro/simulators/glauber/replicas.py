@@ -16,10 +16,11 @@ that are up. The first 8 bits of the number settle that for 255 replicas of 256;
 equals that of the threshold draw the other 24 bits, so that probabilities are kept to 2**-32.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit, uint64
 
-from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.glauber.attempts import row_and_column, torus_neighbours
 from sklmacro.simulators.machine.instructions import bytes_below, bytes_equal, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32, next_word
@@ -30,7 +31,6 @@ from sklmacro.simulators.machine.word_blocks import (
     round_to_lanes,
     word_source,
 )
-from sklmacro.simulators.protocol import SimulatorProtocol
 from sklmacro.simulators.trajectories import Trajectory
 
 N_REPLICAS = 64
@@ -203,34 +203,22 @@ class Replicas(Trajectory):
 
     Parameters
     ----------
-    simulator : Ising
-    X : ndarray of shape (n_replicas, n0, n1)
-        Snapshots at the start; not changed.
-    lattice : Lattice
-    rng : numpy.random.Generator
     up : ndarray of shape (9,)
         Words of the probability of an up spin, as in `square`.
+    *start
+        Parameters of `Trajectory`, x of shape (n_replicas, n0, n1).
     """
 
-    def __init__(
-        self,
-        simulator: SimulatorProtocol,
-        X: np.ndarray,
-        lattice: Lattice,
-        rng: np.random.Generator,
-        up: np.ndarray,
-    ):
-        super().__init__(simulator, X, lattice, rng)
-        self._source, self._up = word_source(rng), up
-        self._spins = pack(np.ascontiguousarray(X).reshape(len(X), -1))
+    def __init__(self, up: np.ndarray, *start: Any):
+        super().__init__(*start)
+        self._source, self._up = word_source(self.rng), up
+        self._spins = pack(np.ascontiguousarray(self.x).reshape(len(self.x), -1))
 
     def advance(self, duration: float) -> None:
-        """Evolve all replicas."""
         n_attempts = self.rng.poisson(duration * self.lattice.n_sites)
         evolve_replicas(self._spins, *self.lattice.cells, self._up, n_attempts, self._source)
 
     def record(self, observe: bool) -> np.ndarray:
-        """Return the snapshots, or their observables (n_replicas, 2)."""
         n, n_sites = len(self.x), self.lattice.n_sites
         if observe:
             ups, unequal = count(self._spins, *self.lattice.cells)
@@ -240,5 +228,4 @@ class Replicas(Trajectory):
         return X.reshape(self.x.shape)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the spins and the states of the random streams."""
         return {"spins": self._spins, **self._source._asdict()}

@@ -302,48 +302,53 @@ def run(
 
 
 @njit(nogil=True)
-def gather_all(
-    x: np.ndarray, where: Map, halo: Shell, walk: Walk, environments: np.ndarray
-) -> None:
-    """Read the surroundings (n_vacancies, m) of all vacancies."""
+def gather_all(x: np.ndarray, where: Map, halo: Shell, walk: Walk) -> np.ndarray:
+    """Return the surroundings (n_vacancies, m) of all vacancies."""
+    environments = np.empty((walk.sites.shape[0], halo.steps.shape[2]), np.int8)
     for v in range(walk.sites.shape[0]):
         gather(x, walk.sites[v], walk.cells[v], where, halo, environments[v])
+    return environments
 
 
 @njit(nogil=True)
-def count_species(x: np.ndarray, counts: np.ndarray) -> None:
-    """Count the sites in states 0, 1, ... of a flat snapshot, without a copy of it.
+def species_counts(x: np.ndarray, n_species: int) -> np.ndarray:
+    """Return the number of vacancies and of atoms of each species, (n_species + 1,).
 
-    One pass for each state: such loops are vectorised, and a single one over all is not.
+    One pass for each over the flat snapshot, without a copy of it: such loops are vectorised, and a
+    single one over all is not.
     """
-    for state in range(counts.shape[0]):
+    counts = np.empty(n_species + 1, np.int64)
+    for state in range(n_species + 1):
         n = 0
         for site in range(x.shape[0]):
             n += x[site] == state
         counts[state] = n
+    return counts
 
 
 @njit(nogil=True)
-def vacant_sites(x: np.ndarray, sites: np.ndarray) -> None:
-    """Write the vacant sites of a flat snapshot, as many as there are, to `sites`."""
-    n = 0
+def vacant_sites(x: np.ndarray) -> np.ndarray:
+    """Return the numbers of the vacant sites of a flat snapshot."""
+    sites, n = np.empty(species_counts(x, 0)[0], np.int64), 0
     for site in range(x.shape[0]):
         if x[site] == 0:
             sites[n] = site
             n += 1
+    return sites
 
 
 @njit(nogil=True)
-def count_pairs_in(
+def count_pairs(
     x: np.ndarray,
     where: Map,
     nearest: Shell,
     origin: np.ndarray,
     extent: np.ndarray,
-    pairs: np.ndarray,
-) -> None:
+    n_species: int,
+) -> np.ndarray:
     """Count ordered pairs (site of the window, nearest neighbour) by their species."""
     n, cell = where.shape, np.empty(4, np.int64)
+    pairs = np.zeros((n_species + 1, n_species + 1), np.int64)
     for a0 in range(extent[0]):
         cell[0] = (origin[0] + a0) % n[0]
         for a1 in range(extent[1]):
@@ -357,3 +362,4 @@ def count_pairs_in(
                         other = address(steps, d, cell, where)
                         if other >= 0:
                             pairs[x[site + b], x[other]] += 1
+    return pairs

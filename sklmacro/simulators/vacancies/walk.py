@@ -15,8 +15,7 @@ from sklmacro.simulators.vacancies.kernel import (
     ASK,
     Scale,
     Walk,
-    count_pairs_in,
-    count_species,
+    count_pairs,
     gather_all,
     run,
     vacant_sites,
@@ -67,10 +66,10 @@ class VacancyWalk:
         scale: Scale,
         n_species: int,
     ):
-        self._flat, self._model, self._scale = x.reshape(-1), model, scale
+        self._flat, self.model, self.scale, self.n_species = x.reshape(-1), model, scale, n_species
         self._geometry = _geometry(lattice, model.radius)
         where = self._geometry.where
-        sites = _vacant_sites(self._flat, n_species)
+        sites = vacant_sites(self._flat)
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
         seen = np.full((n, N_KEPT, -(-model.offsets.shape[1] // 8) * 8), -1, np.int8)
@@ -101,11 +100,6 @@ class VacancyWalk:
         )
         settle(self._walk, where)
         open_window(self._walk, where, *_three_axes(window))
-
-    @property
-    def n_vacancies(self) -> int:
-        """Number of vacancies in the snapshot."""
-        return len(self._walk.sites)
 
     @property
     def n_active(self) -> int:
@@ -172,29 +166,27 @@ class VacancyWalk:
 
     def _finish(self, kernel: Callable, span: Span, rng_state: np.ndarray, *rest: Any) -> None:
         """Call a kernel until it is done, and evaluate barriers where it asks for them."""
-        if span.time is not None and self._scale.mean_times:
+        if span.time is not None and self.scale.mean_times:
             raise ValueError(
                 f"Expected a number of events with waiting_times='mean', but got a duration of "
                 f"{span.time:g}, which would cut the last waiting time off each time; count events "
                 "(n_events, relax_events), or take waiting_times='random'."
             )
-        walk, (evaluate, params) = self._walk, self._model.compiled()
+        walk, (evaluate, params) = self._walk, self.model.compiled()
         until = np.inf if span.time is None else span.time
         most = np.iinfo(np.int64).max if span.number is None else span.number
-        law, limits = (params, self._scale), (until, most)
+        law, limits = (params, self.scale), (until, most)
         shared = self._flat, self._geometry, evaluate, law, walk, limits, rng_state
         while kernel(*shared, *rest) == ASK:
             asked = walk.asked[: walk.counters[1]]
             present = asked, walk.now[asked]
             environments = walk.seen[present][:, : self._geometry.halo.steps.shape[2]]
-            walk.kept[present] = self._model.evaluate(environments, walk.cells[asked, 3])
+            walk.kept[present] = self.model.evaluate(environments, walk.cells[asked, 3])
 
     def environments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
-        walk, (where, halo, _, _) = self._walk, self._geometry
-        environments = np.empty((self.n_vacancies, halo.steps.shape[2]), np.int8)
-        gather_all(self._flat, where, halo, walk, environments)
-        return environments, walk.cells[:, 3]
+        where, halo = self._geometry[:2]
+        return gather_all(self._flat, where, halo, self._walk), self._walk.cells[:, 3]
 
 
 def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: int) -> np.ndarray:
@@ -203,24 +195,8 @@ def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: 
     Ordered pairs of a site of the window and a nearest neighbour, which may lie outside.
     """
     reach = nearest_distance(lattice.kind)
-    pairs = np.zeros((n_species + 1,) * 2, np.int64)
     where, nearest = address_map(lattice, reach), shell(lattice, reach, reach)
-    count_pairs_in(flat, where, nearest, *_three_axes(window), pairs)
-    return pairs
-
-
-def species_counts(flat: np.ndarray, n_species: int) -> np.ndarray:
-    """Return the number of vacancies and of atoms of each species, (n_species + 1,)."""
-    counts = np.empty(n_species + 1, np.int64)
-    count_species(flat, counts)
-    return counts
-
-
-def _vacant_sites(flat: np.ndarray, n_species: int) -> np.ndarray:
-    """Return the numbers of the vacant sites of a flat snapshot."""
-    sites = np.empty(species_counts(flat, n_species)[0], np.int64)
-    vacant_sites(flat, sites)
-    return sites
+    return count_pairs(flat, where, nearest, *_three_axes(window), n_species)
 
 
 def _three_axes(window: Window) -> tuple[np.ndarray, np.ndarray]:
