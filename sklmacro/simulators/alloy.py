@@ -281,14 +281,6 @@ class Alloy(Simulator):
         """Tile copies, each shifted at random, of snapshots drawn from `nearby`, or of x itself.
 
         Atoms and vacancies are then exchanged at random places until the composition is that of x.
-
-        Parameters
-        ----------
-        x : ndarray of shape site_shape
-        factor : tuple of int, (ndim,)
-        rng : numpy.random.Generator
-        nearby : ndarray of shape (m, *site_shape), default=None
-            Snapshots close in time to x.
         """
         return tile_shifted(x, factor, rng, nearby, periodic=self.boundary == "periodic")
 

@@ -26,6 +26,7 @@ from sklmacro._base.checks import check_choice, check_real
 from sklmacro.lattice.lattice import KINDS, Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
+from sklmacro.simulators.glauber.attempts import BLOCK
 from sklmacro.simulators.glauber.bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators.glauber.moments import flip_moments, flips
 from sklmacro.simulators.glauber.patches import evolve_patches
@@ -186,7 +187,8 @@ class Ising(Simulator):
             goal = span.number
         else:
             n_attempts = span.time * n_sites
-            if self._in_bits(lattice, extent, span.time):
+            large = square and periodic and extent == lattice.cells and n_sites >= LEAST_SITES
+            if large and span.time >= 1.0:  # the lattice has to be packed and unpacked
                 evolve_bits(x, up, rng.poisson(n_attempts), source)
                 return span.time
             if n_attempts > 2 * PROBE:
@@ -207,8 +209,9 @@ class Ising(Simulator):
                 first += done
             else:
                 sites = window_sites(lattice, tuple(origins[first]), extent)
-                plan = probe[first], rest[first], goal
-                ready, flips, attempts = evolve_tables(flat, sites, table, up, plan, source)
+                box, plan = (flat, sites, table, up), (probe[first], rest[first], goal)
+                words = np.empty(BLOCK, np.uint64)
+                ready, flips, attempts = evolve_tables(box, n_sites, plan, source, words)
                 first += ready
             if goal >= 0:
                 elapsed = rng.standard_gamma(attempts) / n_sites
@@ -232,16 +235,6 @@ class Ising(Simulator):
     @property
     def _periodic(self) -> bool:
         return self.boundary == "periodic"
-
-    def _in_bits(self, lattice: Lattice, extent: tuple[int, ...], duration: float) -> bool:
-        """Say whether a large lattice is better held in bits; see `glauber.bits`."""
-        return (
-            duration >= 1.0  # the lattice has to be packed and unpacked
-            and self.kind == "square"
-            and self._periodic
-            and extent == lattice.cells
-            and lattice.n_sites >= LEAST_SITES
-        )
 
     def advance_window(self, x: np.ndarray, lattice: Lattice, evolution: Evolution) -> float:
         (origin, extent), span, rng = evolution

@@ -240,25 +240,21 @@ class SimulatorProtocol(BaseEstimator):
         (n_samples, p, n_observables) and A (n_samples, p, n_observables, n_observables), mean and
         covariance of the change of the densities' sums over the whole lattice; see `Events`.
         """
-        moments = [
-            self._window_moments(x, lattice, Window(tuple(origin), extent))
-            for x, own in zip(X, origins.tolist(), strict=True)
-            for origin in own
-        ]
+        moments = []
+        for x, own in zip(X, origins.tolist(), strict=True):
+            for origin in own:
+                window = Window(tuple(origin), extent)
+                if self.process == "jump":
+                    moments.append(self.events(x, lattice, window).moments())
+                    continue
+                drift, noise = (
+                    np.reshape(part, (-1, self.n_fields))
+                    for part in self.one_step(x, lattice, window)
+                )
+                moments.append((drift.sum(axis=0), np.diag((noise**2).sum(axis=0))))
         b, A = (np.array(part) for part in zip(*moments, strict=True))
         shape = origins.shape[:2]
         return b.reshape(*shape, *b.shape[1:]), A.reshape(*shape, *A.shape[1:])
-
-    def _window_moments(
-        self, x: np.ndarray, lattice: Lattice, window: Window
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return b (n_observables,) and A (n_observables, n_observables) of one window."""
-        if self.process == "jump":
-            return self.events(x, lattice, window).moments()
-        drift, noise = (
-            np.reshape(part, (-1, self.n_fields)) for part in self.one_step(x, lattice, window)
-        )
-        return drift.sum(axis=0), np.diag((noise**2).sum(axis=0))
 
     def site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,).

@@ -5,6 +5,7 @@ what a simulator keeps between two times. With the state and the records so far 
 trajectory that is resumed ends with the bits that it would have had without an interruption.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.protocol import Duration, Evolution, SimulatorProtocol
 
 
+@dataclass(eq=False)
 class Trajectory:
     """One snapshot on its way, with no memory but the snapshot and the generator.
 
@@ -27,14 +29,10 @@ class Trajectory:
     rng : numpy.random.Generator
     """
 
-    def __init__(
-        self,
-        simulator: SimulatorProtocol,
-        x: np.ndarray,
-        lattice: Lattice,
-        rng: np.random.Generator,
-    ):
-        self.simulator, self.x, self.lattice, self.rng = simulator, x, lattice, rng
+    simulator: SimulatorProtocol
+    x: np.ndarray
+    lattice: Lattice
+    rng: np.random.Generator
 
     def advance(self, duration: float) -> None:
         """Evolve the snapshot."""

@@ -149,7 +149,5 @@ def test_the_result_does_not_depend_on_the_workers():
 @pytest.mark.parametrize("model", [Ising(boundary="open"), Ising(kind="cubic")])
 def test_other_lattices_are_refused(model):
     X = model.sample_initial(2, 4, random_state=0)
-    with pytest.raises(
-        ValueError, match="for packed=True, but got Ising"
-    ):
+    with pytest.raises(ValueError, match="for packed=True, but got Ising"):
         model.simulate(X, [1.0], packed=True)

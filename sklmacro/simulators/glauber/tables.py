@@ -17,9 +17,8 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.simulators.glauber.attempts import BLOCK, evolution_by
+from sklmacro.simulators.glauber.attempts import evolution_by
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import WordSource
 
 
 @lru_cache(maxsize=8)
@@ -94,18 +93,5 @@ def _update(box: tuple, words: np.ndarray, at: int) -> int:
     return flips
 
 
-_evolve = evolution_by(_place, _update, _update)
-
-
-@njit(nogil=True)
-def evolve_tables(
-    spins: np.ndarray,
-    sites: np.ndarray,
-    table: np.ndarray,
-    up: np.ndarray,
-    plan: tuple,
-    source: WordSource,
-) -> tuple[bool, int, int]:
-    """Evolve a window in place; `plan` and what is returned are those of `evolution_by`."""
-    words = np.empty(BLOCK, np.uint64)
-    return _evolve((spins, sites, table, up), sites.shape[0], plan, source, words)
+# The window is (spins, sites, table, up).
+evolve_tables = evolution_by(_place, _update, _update)

@@ -42,7 +42,6 @@ from sklmacro.simulators.vacancies.addresses import (
     Map,
     Shell,
     address,
-    gather,
     move,
     read,
 )
@@ -200,7 +199,7 @@ def _mark_all_pending(
     if _any_zero(walk.environment_words):
         _mark_pending(v, walk.cells[v], x, where, halo, walk)
     row = left[3] * walk.rates.shape[1] + d
-    read(x, here, left, where, behind.steps[row], behind.flat[row], departed)
+    read(x, here, left, where, behind, row, departed)
     vacant = False
     for e in range(departed.shape[0]):
         vacant |= departed[e] == 0
@@ -259,7 +258,7 @@ def run(
         for p in range(0 if known else walk.counters[0]):
             v = walk.pending[p]
             if not gathered:
-                gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
+                read(x, walk.sites[v], walk.cells[v], where, halo, walk.cells[v, 3], environment)
             gathered = False
             if not _recall(v, words, walk):
                 if evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
@@ -290,7 +289,7 @@ def run(
         here, before = walk.sites[v], walk.seen[v, walk.now[v]]
         atom = before[walk.jumps[walk.cells[v, 3], d]]
         _jump(x, v, d, where, nearest, walk)
-        gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
+        read(x, walk.sites[v], walk.cells[v], where, halo, walk.cells[v, 3], environment)
         gathered = True
         # Each counts the pair of the two sites as one of two such atoms: that cancels.
         _count_pairs(atom, 1, before, walk.left[3], walk)
@@ -306,7 +305,7 @@ def gather_all(x: np.ndarray, where: Map, halo: Shell, walk: Walk) -> np.ndarray
     """Return the surroundings (n_vacancies, m) of all vacancies."""
     environments = np.empty((walk.sites.shape[0], halo.steps.shape[2]), np.int8)
     for v in range(walk.sites.shape[0]):
-        gather(x, walk.sites[v], walk.cells[v], where, halo, environments[v])
+        read(x, walk.sites[v], walk.cells[v], where, halo, walk.cells[v, 3], environments[v])
     return environments
 
 
