@@ -25,19 +25,22 @@ _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 @njit(nogil=True)
-def row_and_column(word: int, rows: int, columns: int) -> tuple[int, int]:
+def row_and_column(
+    word: np.uint64, rows: np.uint64, columns: np.uint64
+) -> tuple[np.uint64, np.uint64]:
     """Return the row and the column of a site drawn by the upper half h of a word.
 
     They come from two products in the place of a division: with h 2**-32 uniform on (0, 1), the
-    integer part of `rows` times it is the row, that of `columns` times the rest the column. All
-    numbers are uint64.
+    integer part of `rows` times it is the row, that of `columns` times the rest the column.
     """
     product = (word >> uint64(32)) * rows
     return product >> uint64(32), ((product & LOW32) * columns) >> uint64(32)
 
 
 @njit(nogil=True)
-def torus_neighbours(i: int, j: int, rows: int, columns: int) -> tuple[int, int, int, int, int]:
+def torus_neighbours(
+    i: np.uint64, j: np.uint64, rows: np.uint64, columns: np.uint64
+) -> tuple[np.uint64, ...]:
     """Return the number of a site of a periodic lattice, of the left, right, above and below."""
     n, site = rows * columns, i * columns + j
     left = site - _ONE + (columns if j == _ZERO else _ZERO)
