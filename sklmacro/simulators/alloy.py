@@ -239,7 +239,7 @@ class Alloy(Simulator):
         """
         X = self.check_snapshots(X)
         lattice = self.lattice(X.shape[1:])
-        each = [self.walk(x, lattice, lattice.full_window).environments() for x in X]
+        each = [self.walk(x, lattice, lattice.full_window).environments()[1:] for x in X]
         environments, basis = zip(*each, strict=True)
         return np.concatenate(environments), np.concatenate(basis)
 

@@ -27,11 +27,10 @@ def vacancy_jumps(
     pairs : ndarray of shape (n, n_species + 1, n_species + 1)
         Changes of the numbers of ordered nearest-neighbour pairs.
     """
-    (active, sites), (environments, basis) = walk.active_sites, walk.environments()
+    sites, environments, basis = walk.environments()
     flat, table = pad_spins(x), neighbour_table(lattice)
-    barriers = np.empty((0, table.shape[1]))
-    if len(sites):
-        barriers = walk.model.evaluate(environments[active], basis[active])
+    none = np.empty((0, table.shape[1]))
+    barriers = walk.model.evaluate(environments, basis) if len(sites) else none
     v, d = np.nonzero(flat[table[sites]])  # a jump needs an atom to jump
     rates = walk.scale.attempt * np.exp(-walk.scale.beta * barriers[v, d])
     here, there = sites[v], table[sites[v], d].astype(np.int64)

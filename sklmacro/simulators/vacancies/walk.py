@@ -107,12 +107,6 @@ class VacancyWalk:
         return int(self._walk.counters[3])
 
     @property
-    def active_sites(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the vacancies are in the window (n_vacancies,), and the sites of those."""
-        active = self._walk.active
-        return active, self._walk.sites[active]
-
-    @property
     def pairs(self) -> np.ndarray:
         """Change of the number of ordered nearest-neighbour pairs since the start."""
         return self._walk.pairs + self._walk.pairs.T
@@ -183,10 +177,14 @@ class VacancyWalk:
             environments = walk.seen[present][:, : self._geometry.halo.steps.shape[2]]
             walk.kept[present] = self.model.evaluate(environments, walk.cells[asked, 3])
 
-    def environments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
-        where, halo = self._geometry[:2]
-        return gather_all(self._flat, where, halo, self._walk), self._walk.cells[:, 3]
+    def environments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return sites (m,), surroundings (m, n_sites) and basis numbers (m,) of the vacancies.
+
+        They are the m in the window.
+        """
+        walk, (where, halo, _, _) = self._walk, self._geometry
+        environments = gather_all(self._flat, where, halo, walk)
+        return walk.sites[walk.active], environments[walk.active], walk.cells[walk.active, 3]
 
 
 def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: int) -> np.ndarray:
