@@ -186,6 +186,7 @@ def _update(torus: bool, counting: bool) -> Callable:
 
     @njit(nogil=True)
     def update(box: Box, words: np.ndarray, at: int) -> np.int64:
+        """Do one attempt a word."""
         flat, up, e0, e1, wrap = box.flat, box.up, box.e0, box.e1, box.wrap
         width, wraps, neighbours = uint64(e1 + 2), wrap[0] or wrap[1], box.neighbours[at:]
         changes = _ZERO
