@@ -26,7 +26,7 @@ from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, Buffer, Ghost, Periodic
 from sklmacro.simulators import Simulator
-from sklmacro.simulators.protocol import Duration, Evolution, Span
+from sklmacro.simulators.protocol import Duration, Evolution, Evolutions, Span
 
 # A snapshot, its lattice, the window of the patch, and the window that evolves.
 Place = tuple[np.ndarray, Lattice, Window, Window]
@@ -181,9 +181,8 @@ class PatchEvolver:
         It returns the patches (n, p, *patch shape), the elapsed times (n, p), and d_obs.
         """
         if isinstance(self.boundary, Ghost):
-            patches, elapsed, changes = self.simulator.advance_apart(
-                X, self.lattice, origins, self.extent, self.span, streams
-            )
+            evolutions = Evolutions(origins, self.extent, self.span, streams)
+            patches, elapsed, changes = self.simulator.advance_apart(X, self.lattice, evolutions)
             return patches, elapsed, changes / self.sites_per_patch
         evolved = [
             [self.evolve(x, Window(tuple(origin), self.extent), rng) for origin in own]
@@ -197,7 +196,8 @@ class PatchEvolver:
     def visit(self, x: np.ndarray, origins: np.ndarray, rng: np.random.Generator) -> None:
         """Evolve patches (n_visits, ndim) of a snapshot in place, one after the other."""
         if isinstance(self.boundary, Ghost):
-            self.simulator.advance_windows(x, self.lattice, origins, self.extent, self.span, rng)
+            evolutions = Evolutions(origins, self.extent, self.span, rng)
+            self.simulator.advance_windows(x, self.lattice, evolutions)
             return
         for origin in origins.tolist():
             window = Window(tuple(origin), self.extent)

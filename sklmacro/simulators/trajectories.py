@@ -5,20 +5,18 @@ what a simulator keeps between two times. With the state and the records so far 
 trajectory that is resumed ends with the bits that it would have had without an interruption.
 """
 
-import os
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import fill_rows, numbered
-from sklmacro.checkpoint.checkpoint import Checkpoint, resume
+from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import Saver
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.protocol import Duration, Evolution, SimulatorProtocol
 
 
+@dataclass(eq=False)
 class Trajectory:
     """One snapshot on its way, with no memory but the snapshot and the generator.
 
@@ -31,14 +29,10 @@ class Trajectory:
     rng : numpy.random.Generator
     """
 
-    def __init__(
-        self,
-        simulator: SimulatorProtocol,
-        x: np.ndarray,
-        lattice: Lattice,
-        rng: np.random.Generator,
-    ):
-        self.simulator, self.x, self.lattice, self.rng = simulator, x, lattice, rng
+    simulator: SimulatorProtocol
+    x: np.ndarray
+    lattice: Lattice
+    rng: np.random.Generator
 
     def advance(self, duration: float) -> None:
         """Evolve the snapshot."""
@@ -86,44 +80,3 @@ def follow(
         if saver is not None and saver.is_due():
             arrays, state = trajectory.state()
             saver.save(part, ({"records": records[: j + 1], **arrays}, (j + 1, state)))
-
-
-def simulate_rows(
-    simulator: SimulatorProtocol,
-    begin: Callable[[np.ndarray, np.random.Generator], Trajectory],
-    X: np.ndarray,
-    times: np.ndarray,
-    *,
-    observe: bool,
-    together: int = 1,
-    random_state: Any,
-    checkpoint_dir: str | os.PathLike[str] | None,
-    **options: Any,
-) -> np.ndarray:
-    """Return paths (n_samples, n_times, ...) of trajectories that start at X.
-
-    `begin` makes one trajectory of `together` rows of X, with a random generator of its own. The
-    other parameters are those of `Simulator.simulate`.
-    """
-    steps = np.diff(times, prepend=0.0)
-    shape = (len(simulator.observable_names),) if observe else X.shape[1:]
-    dtype = np.float64 if observe else simulator.state_dtype
-    settings = {
-        "simulator": simulator, "X": X, "times": times, "observe": observe, "packed": together > 1,
-    }  # fmt: skip
-    name = f"simulate {type(simulator).__name__}"
-    with resume(checkpoint_dir, name, settings, random_state) as (checkpoint, entropy):
-
-        def work(starts: np.ndarray, first: int) -> dict[str, np.ndarray]:
-            batch = np.empty((len(starts), len(steps), *shape), dtype)
-            for i in range(0, len(starts), together):
-                own, k = slice(i, i + together), first + i
-                trajectory = begin(starts[own], stream(entropy, Stage.ADVANCE, k // together))
-                records = batch[own].swapaxes(0, 1)
-                follow(trajectory, steps, observe, records, checkpoint, f"row-{k}")
-            return {"paths": batch}
-
-        rows = fill_rows(
-            work, numbered(X), len(X), checkpoint, together=together, desc=name, **options
-        )
-    return rows["paths"]

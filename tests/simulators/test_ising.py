@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sklmacro.simulators import Duration, Ising
+from sklmacro.simulators import Duration, Evolutions, Ising
 from tests import naive
 from tests.naive import FAIL, PASS
 from tests.problems import start_spins
@@ -179,7 +179,7 @@ def test_windows_one_after_the_other():
     rng = np.random.default_rng(6)
     X = many(x, n).copy()
     for sample in X:
-        model.advance_windows(sample, lattice, origins, (2, 2), Duration(0.8), rng)
+        model.advance_windows(sample, lattice, Evolutions(origins, (2, 2), Duration(0.8), rng))
     counts = np.bincount(naive.spin_numbers(X), minlength=2**8)
     states = naive.spin_states(x.shape)
     energies = energy_of(model)(states)

@@ -35,7 +35,7 @@ LARGEST_RADIUS = 10.0  # lattice constants: thousands of sites
 
 
 class BarrierModel:
-    """Base of the barrier models; a subclass for Python code writes `evaluate` only.
+    """Base of the barrier models; a subclass writes `evaluate`, or `compiled` for a fast kernel.
 
     A model that is to be saved keeps the arguments of its constructor under their own names.
 
@@ -58,7 +58,14 @@ class BarrierModel:
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the barriers (m, z) in eV of environments (m, n_sites)."""
-        raise NotImplementedError(f"{type(self).__name__} does not evaluate barriers.")
+        kernel, params = self.compiled()
+        if kernel is _ask:
+            raise NotImplementedError(f"{type(self).__name__} does not evaluate barriers.")
+        environments = np.asarray(environments, np.int8)
+        out = np.empty((len(environments), self.jumps.shape[1]))
+        for environment, b, row in zip(environments, basis, out, strict=True):
+            kernel(environment, b, row, params)
+        return out
 
     def compiled(self) -> tuple[Callable, Any]:
         """Return a numba function and the arrays that it works with.
@@ -221,14 +228,6 @@ class ClusterBarriers(BarrierModel):
         total, n_species = np.empty(self._rows.shape[2], np.float32), np.uint64(self.n_species)
         jumps = self.jumps.astype(np.uint64)
         return _sum_clusters, Tables(self._rows, self._pairs, jumps, chosen, total, n_species)
-
-    def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
-        """Return the barriers (m, z) in eV of environments (m, n_sites)."""
-        kernel, params = self.compiled()
-        out = np.empty((len(environments), self.jumps.shape[1]))
-        for environment, b, row in zip(environments, basis, out, strict=True):
-            kernel(environment, b, row, params)
-        return out
 
 
 def pairwise_barriers(kind: str, energies: Any, saddle: Any) -> ClusterBarriers:
