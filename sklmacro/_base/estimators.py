@@ -15,17 +15,8 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import with_callbacks
 from sklearn.preprocessing import FunctionTransformer
-
-__all__ = [
-    "CallbackSupportMixin",
-    "FitTask",
-    "SetOutput",
-    "as_one_task",
-    "begin_fit",
-    "with_callbacks",
-]
 
 
 class FitTask:

@@ -59,7 +59,7 @@ def map_batches(
             bar.update(stop - start)
 
 
-def numbered(X: Any) -> Callable[[int, int], tuple[Any, int]]:
+def numbered_rows(X: Any) -> Callable[[int, int], tuple[Any, int]]:
     """Return a `take` of rows of X, and of the number of the first of them."""
     return lambda start, stop: (X[start:stop], start)
 

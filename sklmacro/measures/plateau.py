@@ -19,7 +19,7 @@ import numpy as np
 from sklmacro._base.checks import check_cells, check_integer, check_real, check_times
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, resolve_entropy, stream
-from sklmacro._base.workers import map_batches, numbered
+from sklmacro._base.workers import map_batches, numbered_rows
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, as_boundary
@@ -194,7 +194,7 @@ def dt_plateau(
             for k, x in enumerate(batch, start)
         ]
 
-    batches = map_batches(work, numbered(X), len(X), n_jobs=n_jobs)
+    batches = map_batches(work, numbered_rows(X), len(X), n_jobs=n_jobs)
     moments = np.array([pair for _, batch in batches for pair in batch])  # (n, 2, n_dts, q)
     moments /= times[:, np.newaxis]
     moments[:, 1] /= grid.n_patches

@@ -79,8 +79,8 @@ class Reader:
                 "the file. Nothing of it was run."
             )
         cls = self._classes[name]
-        if hasattr(cls, "translated"):  # arguments as constructors had them before
-            arguments = cls.translated(arguments, strict=False)
+        if hasattr(cls, "translate"):  # arguments as constructors had them before
+            arguments = cls.translate(arguments, strict=False)
         check_parts(cls, arguments, state)
         if issubclass(cls, nn.Module):
             return _net(cls, arguments, state)

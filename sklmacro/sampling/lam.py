@@ -30,7 +30,7 @@ import numpy as np
 
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, stream
-from sklmacro._base.workers import numbered
+from sklmacro._base.workers import numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.patches import PatchGrid
@@ -156,7 +156,7 @@ def estimate_lam(
             )
         }
 
-    rows = fill_rows(work, numbered(X), len(X), checkpoint, desc="evolve jointly", **workers)
+    rows = fill_rows(work, numbered_rows(X), len(X), checkpoint, desc="evolve jointly", **workers)
     return ratio_of_variances(evolver.simulator.observe(X), rows["increments"])
 
 

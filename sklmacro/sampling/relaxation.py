@@ -38,7 +38,7 @@ from sklmacro._base.checks import (
 )
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import numbered
+from sklmacro._base.workers import numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
@@ -317,7 +317,7 @@ def relax_pilot(
                 return {"X": np.stack(rows)}
 
             X = fill_rows(
-                work, numbered(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
+                work, numbered_rows(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
             )["X"]  # fmt: skip
             n_passes, before, z = target, z, simulator.observe(X)
             change = drift = nothing, nothing

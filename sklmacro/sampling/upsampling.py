@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._base.checks import check_cells, check_choice, check_integer
-from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
+from sklmacro._base.estimators import SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
@@ -361,7 +362,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         )
 
     @classmethod
-    def converted(cls, name: str, value: Any) -> Any:
+    def convert(cls, name: str, value: Any) -> Any:
         """Return the value of a former parameter as it is now; a buffer is its width."""
         return ... if name == "relax_buffer" and not value else value
 

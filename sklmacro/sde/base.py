@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -25,7 +26,7 @@ from sklmacro._base.checks import (
     check_parity,
     check_real,
 )
-from sklmacro._base.estimators import CallbackSupportMixin, begin_fit, with_callbacks
+from sklmacro._base.estimators import begin_fit
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded

@@ -22,23 +22,14 @@ from sklmacro.training.loop import Run
 
 @dataclass(frozen=True)
 class FitData:
-    """What a model is fitted to, and who follows the fit.
-
-    Attributes
-    ----------
-    u, increments, groups, parity
-        Of the pairs; those of one group are held out together.
-    diffusion : {"full", "diagonal", "constant"}
-    run : Run
-        Seed, and who follows the fit.
-    """
+    """What a model is fitted to, and who follows the fit; see the shape vocabulary."""
 
     u: np.ndarray
     increments: Increments
-    groups: np.ndarray
+    groups: np.ndarray  # those of one group are held out together
     parity: np.ndarray
-    diffusion: str
-    run: Run
+    diffusion: str  # "full", "diagonal" or "constant"
+    run: Run  # seed, and who follows the fit
 
     @property
     def n_state(self) -> int:

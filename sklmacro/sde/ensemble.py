@@ -21,10 +21,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy import stats
 from sklearn.base import BaseEstimator, clone
+from sklearn.callback import with_callbacks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._base.checks import check_integer, check_numbers, check_real
-from sklmacro._base.estimators import begin_fit, with_callbacks
+from sklmacro._base.estimators import begin_fit
 from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
 from sklmacro.checkpoint.checkpoint import of_fit, resumable
 from sklmacro.sampling.pairs import increments_of, is_structured
@@ -79,11 +80,6 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
     >>> abs(value - -0.5) < ensemble.interval_factor(0.95) * error
     True
     """
-
-    members_: list[PatchSDE]
-    lam_: float
-    n_state_: int
-    n_features_in_: int
 
     def __init__(
         self,

@@ -77,7 +77,7 @@ class Increments:
         unit = 2.0 ** np.round(np.median(np.log2(noise[known]) - np.log2(means[known])))
         return replace(self, dz=self.dz * unit, dt=self.dt * unit, cov=self.cov * unit)
 
-    def merged(self, u: np.ndarray) -> tuple[np.ndarray, "Increments", np.ndarray]:
+    def merge_states(self, u: np.ndarray) -> tuple[np.ndarray, "Increments", np.ndarray]:
         """Return moments with those of one state as one of their total duration, mean and noise.
 
         Parameters

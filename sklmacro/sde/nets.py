@@ -163,7 +163,7 @@ class Likelihood(nn.Module):
             return scaled_nll(factor, residual).mean()
         return expected_nll(factor, residual, root).mean()
 
-    def trained(self) -> SDENet:
+    def trained_net(self) -> SDENet:
         """Return the nets with the present weights."""
         return self.net
 

@@ -39,23 +39,12 @@ TRAINING = Training(max_epochs=100, batch_size=1024, patience=20)  # of the nets
 
 @dataclass(frozen=True)
 class NeuralSDE:
-    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context.
-
-    Attributes
-    ----------
-    net : SDENet
-    drift_scale : ndarray of shape (d,)
-        Physical drift over the net's.
-    noise_scale : ndarray of shape (d,)
-        Physical rows of L over the net's.
-    history : list of dict
-        Losses of every epoch.
-    """
+    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context."""
 
     net: SDENet
-    drift_scale: np.ndarray
-    noise_scale: np.ndarray
-    history: list[dict[str, float]]
+    drift_scale: np.ndarray  # (d,), physical drift over the net's
+    noise_scale: np.ndarray  # (d,), physical rows of L over the net's
+    history: list[dict[str, float]]  # losses of every epoch
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
@@ -128,7 +117,7 @@ def fit_neural(
         return Loss(SDENet(drift, EquivariantDiffusion(*sizes, data.diffusion, signs)))
 
     def model(loss: Any, history: list[dict[str, float]]) -> NeuralSDE:
-        net = deepcopy(loss.trained()).eval().requires_grad_(False)
+        net = deepcopy(loss.trained_net()).eval().requires_grad_(False)
         return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
 
     rng = stream(resolve_entropy(data.run.random_state), Stage.SPLIT)

@@ -45,30 +45,15 @@ LARGEST_EXPONENT = 600.0  # so that variances, and products of their roots, stay
 
 @dataclass(frozen=True)
 class PolynomialSDE:
-    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context.
-
-    Attributes
-    ----------
-    degree : int
-    low, high : ndarray of shape (d + n_context,)
-        Range of the training data, symmetric for components of odd parity.
-    B : ndarray of shape (d, q)
-        Drift.
-    slope : ndarray of shape (d, d + n_context)
-        Of the linear drift of least squares, for what lies beyond the range.
-    phi : ndarray of shape (d, d, q)
-        Regressions of the residuals, strictly lower triangular.
-    g : ndarray of shape (d, q)
-        Logarithms of the conditional variances.
-    """
+    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context."""
 
     degree: int
-    low: np.ndarray
-    high: np.ndarray
-    B: np.ndarray
-    slope: np.ndarray
-    phi: np.ndarray
-    g: np.ndarray
+    low: np.ndarray  # (d + n_context,), with `high` the range of the training data
+    high: np.ndarray  # (d + n_context,); the range is symmetric for components of odd parity
+    B: np.ndarray  # (d, q), drift
+    slope: np.ndarray  # (d, d + n_context), of a linear drift, for what lies beyond the range
+    phi: np.ndarray  # (d, d, q), regressions of the residuals, strictly lower triangular
+    g: np.ndarray  # (d, q), logarithms of the conditional variances
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
@@ -98,23 +83,12 @@ def monomials(u: np.ndarray, degree: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Basis:
-    """Combinations h = f W of monomials, orthonormal in the sample: h^T diag(count) h = n 1.
+    """Combinations h = f W of monomials, orthonormal in the sample: h^T diag(count) h = n 1."""
 
-    Attributes
-    ----------
-    h : ndarray of shape (n, k)
-        k is smaller than q where the monomials depend on each other.
-    W : ndarray of shape (q, k)
-    sign : ndarray of shape (k,)
-        Parity of the monomials that are combined.
-    count : ndarray of shape (n,)
-        How many times each row counts.
-    """
-
-    h: np.ndarray
-    W: np.ndarray
-    sign: np.ndarray
-    count: np.ndarray
+    h: np.ndarray  # (n, k), k smaller than q where the monomials depend on each other
+    W: np.ndarray  # (q, k)
+    sign: np.ndarray  # (k,), parity of the monomials that are combined
+    count: np.ndarray  # (n,), how many times each row counts
 
     @cached_property
     def gram(self) -> np.ndarray:
@@ -182,7 +156,7 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     """Fit drift and diffusion by maximum likelihood (Eq. 7), with polynomials of this degree."""
     diffusion, parity = data.diffusion, data.parity
     increments, common = data.increments.without_common_lam()
-    u, increments, count = increments.merged(data.u)
+    u, increments, count = increments.merge_states(data.u)
     d, signs = increments.dz.shape[1], parity[: increments.dz.shape[1]]
     basis = _Basis.of(u, count, degree, parity)
     of_noise = _Basis.of(u, count, 0, parity) if diffusion == "constant" else basis

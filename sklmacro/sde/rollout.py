@@ -22,32 +22,21 @@ class DivergedPathsWarning(RuntimeWarning):
 
 
 class Steps(NamedTuple):
-    """How paths are stepped and stored, for kernels as well.
+    """How paths are stepped and stored, for kernels as well."""
 
-    Attributes
-    ----------
-    dt : float
-        Length of a step.
-    low, high : ndarray of shape (d,)
-        Range of each component.
-    store_every : int
-        Steps between stored states.
-    """
-
-    dt: float
-    low: np.ndarray
+    dt: float  # length of a step
+    low: np.ndarray  # (d,), with `high` the range of each component
     high: np.ndarray
-    store_every: int
+    store_every: int  # steps between stored states
 
     @classmethod
     def of(
         cls, dt: float, bounds: Sequence[tuple[float, float]], d: int, store_every: int
     ) -> "Steps":
         """Return steps with the ranges of the first of d components."""
-        low, high = np.full(d, -np.inf), np.full(d, np.inf)
-        for i, (a, b) in enumerate(bounds):
-            low[i], high[i] = a, b
-        return cls(dt, low, high, store_every)
+        ranges = np.repeat([[-np.inf], [np.inf]], d, axis=1)
+        ranges[:, : len(bounds)] = np.reshape(bounds, (-1, 2)).T
+        return cls(dt, *ranges, store_every)
 
 
 Advance: TypeAlias = Callable[[np.ndarray, np.ndarray, Steps, int, np.ndarray], None]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import numbered
+from sklmacro._base.workers import numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint, checkpoint_of, resumable
 from sklmacro.checkpoint.rows import Pace, fill_rows
 from sklmacro.lattice.lattice import Lattice
@@ -125,6 +125,6 @@ def simulate_rows(
             return {"paths": batch}
 
         rows = fill_rows(
-            work, numbered(X), len(X), checkpoint, together=together, desc=name, **options
+            work, numbered_rows(X), len(X), checkpoint, together=together, desc=name, **options
         )
     return rows["paths"]

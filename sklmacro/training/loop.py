@@ -43,14 +43,12 @@ class InMemoryBatches:
         order = None if self.generator is None else torch.randperm(n, generator=self.generator)
         chunk = self.batch_size * BATCHES_AT_A_TIME
         for first in range(0, n, chunk):
-            several = [self._rows(t, order, first, first + chunk) for t in self.tensors]
+            part = slice(first, first + chunk)
+            several = (
+                t[part] if order is None else t.index_select(0, order[part].to(t.device))
+                for t in self.tensors
+            )
             yield from zip(*(t.split(self.batch_size) for t in several), strict=True)
-
-    @staticmethod
-    def _rows(tensor: Tensor, order: Tensor | None, start: int, stop: int) -> Tensor:
-        if order is None:
-            return tensor[start:stop]
-        return tensor.index_select(0, order[start:stop].to(tensor.device))
 
 
 class _Net(NeuralNet):
@@ -110,30 +108,15 @@ def held_out_rows(
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a training: its seed, and who follows it.
+    """One run of a training: its seed, and who follows it."""
 
-    Attributes
-    ----------
-    random_state : None, int, RandomState or Generator
-        Seed of initial weights and of batches; of a checkpoint its entropy.
-    verbose : bool, default=False
-        Show a progress bar.
-    checkpoint : Checkpoint, default=None
-        Where the state of the training is saved, and resumed from.
-    task : FitTask, default=None
-        The fit, for scikit-learn's callbacks.
-    desc : str
-        Label of the progress bar.
-    fitted : callable, default=None
-        Returns the attributes of a fitted estimator, from the module with the weights of an epoch.
-    """
-
-    random_state: Any = None
-    verbose: bool = False
-    checkpoint: Checkpoint | None = None
-    task: FitTask | None = None
-    desc: str = "train"
-    fitted: Callable[[Any], dict[str, Any]] | None = None
+    random_state: Any = None  # seed of initial weights and of batches; of a checkpoint its entropy
+    verbose: bool = False  # show a progress bar
+    checkpoint: Checkpoint | None = None  # where the state of the training is saved
+    task: FitTask | None = None  # the fit, for scikit-learn's callbacks
+    desc: str = "train"  # label of the progress bar
+    # Attributes of a fitted estimator, from the module with the weights of an epoch.
+    fitted: Callable[[Any], dict[str, Any]] = lambda module: {}
 
 
 def train(
@@ -181,7 +164,7 @@ def train(
     if run.checkpoint is not None:
         callbacks.append(SavedState(run.checkpoint, generator, best, schedule))
     if run.task is not None:
-        callbacks.append(EpochTasks(run.task, run.fitted or (lambda module: {})))
+        callbacks.append(EpochTasks(run.task, run.fitted))
     if run.verbose:
         callbacks.append(Progress(run.desc))
     folder = run.checkpoint.folder if run.checkpoint else None

@@ -1,11 +1,10 @@
 """scikit-learn's callbacks hear of every fit, epoch and member, and may end a training."""
 
-import importlib.util
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn import callback
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -21,12 +20,9 @@ from sklmacro import (
     SDEEnsemble,
     Training,
 )
-from sklmacro._base import estimators as _callbacks
 from sklmacro.simulators import PredatorPrey
 from sklmacro.training import epochs
 from tests.problems import exact_pairs
-
-callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has none before 1.9")
 
 PAIRS, _, _ = exact_pairs(n=120)
 NET = PatchSDERegressor(
@@ -183,22 +179,3 @@ def test_a_pipeline_shows_progress_of_all_its_steps(capfd):
     shown = capfd.readouterr().out
     for _, step in steps:
         assert f"| {type(step).__name__} - fit" in shown
-
-
-def test_without_callbacks_in_scikit_learn_nobody_listens(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.callback", None)
-    spec = importlib.util.spec_from_file_location("older", _callbacks.__file__)
-    older = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(older)
-
-    class Estimator(older.CallbackSupportMixin):
-        @older.with_callbacks
-        def fit(self, X):
-            task = older.begin_fit(self, X, n_tasks=2)
-            stops = [task.epoch().end()]
-            with task.member(self, 1):
-                stops.append(task.end(fitted=dict))
-            return stops
-
-    assert not hasattr(Estimator, "set_callbacks")
-    assert Estimator().fit(np.ones((2, 1))) == [False, False]

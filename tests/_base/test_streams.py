@@ -19,7 +19,7 @@ def test_words_are_those_of_the_seed_sequence(entropy):
     for k, rng in enumerate(streams):
         sequence = np.random.SeedSequence(entropy, spawn_key=(int(Stage.EVOLVE), 3 + k))
         words = sequence.generate_state(8, np.uint64)
-        np.testing.assert_array_equal(streams.words[k], words[:4])
+        np.testing.assert_array_equal(streams.states[k], words[:4])
         np.testing.assert_array_equal(streams.keys[k], words[4:])
         assert rng.random() == stream(entropy, Stage.EVOLVE, 3 + k).random()
     assert len(streams) == k + 1 == 6
@@ -41,7 +41,7 @@ def test_poisson_numbers(mean):
     def draw(n, state):
         return np.array([poisson(mean, state) for _ in range(n)])
 
-    drawn = draw(20_000, Streams(1, Stage.ADVANCE, [0]).words[0])
+    drawn = draw(20_000, Streams(1, Stage.ADVANCE, [0]).states[0])
     edges = np.unique(stats.poisson.ppf(np.linspace(0.05, 0.95, 19), mean))
 
     def pvalue(law):

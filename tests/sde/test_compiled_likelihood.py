@@ -89,7 +89,7 @@ def test_likelihood_and_its_derivative(d, n_context, hidden, kind, n):
     expected.backward()
     (3 * loss).backward()
     compiled.weights.data = compiled.weights.grad / 3
-    found = compiled.trained()
+    found = compiled.trained_net()
     for (name, derivative), twin in zip(
         found.named_parameters(), plain.net.parameters(), strict=True
     ):
@@ -109,7 +109,7 @@ def test_weights_go_there_and_back():
     assert int((compiled.weights != 0).sum()) == n_weights
     with torch.no_grad():
         compiled.weights.mul_(2)
-    for name, value in compiled.trained().state_dict().items():
+    for name, value in compiled.trained_net().state_dict().items():
         factor = 1 if name.endswith("place") else 2
         assert torch.equal(value, factor * before[name])
 

@@ -197,7 +197,7 @@ class CompiledLikelihood(nn.Module):
         nets = Perceptrons(self.weights.detach().numpy(), self._table)
         return self.weights.new_tensor(mean_nll(nets, self._entries, *arrays, np.empty(0)))
 
-    def trained(self) -> SDENet:
+    def trained_net(self) -> SDENet:
         """Return the nets with the present weights."""
         unpack(self.weights.detach().numpy(), self._nets)
         return self._net[0]

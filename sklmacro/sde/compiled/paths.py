@@ -46,32 +46,16 @@ ALPHA, BETA = OnsagerDrift.ALPHA, OnsagerDrift.BETA
 
 
 class ArrayModel(NamedTuple):
-    """An SDE on plain arrays, for kernels.
+    """An SDE on plain arrays, for kernels."""
 
-    Attributes
-    ----------
-    entries : int
-        Number of raw outputs for L, in the rows from 0 on; those of the drift follow.
-    n_raw : int
-        Number of raw outputs.
-    nets, transposed : Perceptrons
-        Raw outputs of features; and with their matrices transposed.
-    drift_scale, noise_scale : ndarray of shape (d,)
-        Physical drift and rows of L over those of the model.
-    factors : ndarray of shape (q, 2)
-        Monomials, see `monomial_factors`; q = 0 where the features are (z, c) themselves.
-    low, high : ndarray of shape (n_in,)
-        Range in which monomials are taken.
-    """
-
-    entries: int
-    n_raw: int
-    nets: Perceptrons
-    transposed: Perceptrons
-    drift_scale: np.ndarray
-    noise_scale: np.ndarray
-    factors: np.ndarray
-    low: np.ndarray
+    entries: int  # number of raw outputs for L, in the rows from 0 on; those of the drift follow
+    n_raw: int  # number of raw outputs
+    nets: Perceptrons  # raw outputs of features
+    transposed: Perceptrons  # with their matrices transposed
+    drift_scale: np.ndarray  # (d,), physical drift over that of the model
+    noise_scale: np.ndarray  # (d,), physical rows of L over those of the model
+    factors: np.ndarray  # (q, 2), of `monomial_factors`; q = 0 where features are (z, c) themselves
+    low: np.ndarray  # (n_in,), with `high` the range in which monomials are taken
     high: np.ndarray
 
 

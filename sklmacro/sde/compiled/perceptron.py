@@ -30,18 +30,10 @@ Net: TypeAlias = tuple[int, Sequence[Layer]]  # first row of the output, layers
 
 
 class Perceptrons(NamedTuple):
-    """Nets on plain arrays, for kernels.
+    """Nets on plain arrays, for kernels."""
 
-    Attributes
-    ----------
-    flat : ndarray of shape (n_weights,)
-        W_1, b_1, W_2, b_2, ... of all nets.
-    table : ndarray of shape (n_nets, most layers + 3)
-        Of each net the first row in `out`, L and the L + 1 sizes.
-    """
-
-    flat: np.ndarray
-    table: np.ndarray
+    flat: np.ndarray  # (n_weights,), W_1, b_1, W_2, b_2, ... of all nets
+    table: np.ndarray  # (n_nets, most layers + 3): first row in `out`, L and the L + 1 sizes
 
 
 @njit(cache=False)
