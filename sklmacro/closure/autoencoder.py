@@ -31,7 +31,7 @@ from sklmacro._base.estimators import FitTask, SetOutput, begin_fit
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.checkpoint.checkpoint import of_fit
-from sklmacro.closure.codec import ENCODE_BATCH, PatchForm, fit_codec
+from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, PatchForm, fit_codec
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
@@ -111,6 +111,12 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
     (50, 3)
     """
 
+    simulator_: Simulator
+    grid_: PatchGrid
+    n_latent_: int
+    codec_: PatchCodec
+    history_: list[dict[str, float]]
+    n_features_in_: int
     roles: ClassVar = {"training": as_training}
     former: ClassVar = former_names()
 

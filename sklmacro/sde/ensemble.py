@@ -81,6 +81,11 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
     True
     """
 
+    members_: list[PatchSDE]
+    lam_: float
+    n_state_: int
+    n_features_in_: int
+
     def __init__(
         self,
         sde: PatchSDE | None = None,
