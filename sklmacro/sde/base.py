@@ -8,6 +8,7 @@ What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation an
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -38,7 +39,7 @@ from sklmacro.sampling.pairs import (
     is_latent_pairs,
     is_structured,
 )
-from sklmacro.sde.compiled.paths import advance_blocks, array_model
+from sklmacro.sde.compiled.paths import advance_paths, array_model
 from sklmacro.sde.drift import FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
@@ -258,20 +259,16 @@ class PatchSDE(LikelihoodRegressor, Roles):
         dt = check_real(dt, "dt", low=0.0, strict=True)
         n_paths = check_integer(n_paths, "n_paths", low=1)
         store_every = check_integer(store_every, "store_every", low=1)
-        starts = self._columns(z0, context)
-        columns = np.repeat(starts, n_paths, axis=0)
-        outer = columns[:, self.n_state_ :]
-
-        def coefficients(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self._coefficients(np.concatenate([z, outer], axis=1))
-
+        starts = np.repeat(self._columns(z0, context), n_paths, axis=0)
+        z, outer = np.hsplit(starts, [self.n_state_])
+        outer = np.ascontiguousarray(outer)
         model = array_model(self.model_)
         if model is None:
-            advance = advance_by_calls(coefficients)
+            advance = advance_by_calls(lambda z: self._coefficients(np.hstack([z, outer])))
         else:
-            advance = advance_blocks(*model, self.mean_, self.scale_, outer)
+            advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
         steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
-        z, entropy = columns[:, : self.n_state_], resolve_entropy(random_state)
+        entropy = resolve_entropy(random_state)
         with single_threaded():
             return euler_maruyama(advance, z, n_steps, steps, entropy)
 
@@ -281,14 +278,11 @@ class PatchSDE(LikelihoodRegressor, Roles):
         self, X: Any, y: Any, reset: bool = True
     ) -> tuple[np.ndarray, Increments, np.ndarray]:
         """Return columns (state and context), increments and groups."""
-        cov = None
         if is_structured(X):
             columns, dt = self._pair_columns(X, reset)
-            dz = np.ascontiguousarray(X["dz"])
-            lam, groups = self._factor(X), np.asarray(X["group"])
+            dz, lam, groups = np.ascontiguousarray(X["dz"]), self._factor(X), np.asarray(X["group"])
             cov = np.ascontiguousarray(X["cov"]) if has_moments(X) else None
-            if reset:
-                self._flat_output = False
+            flat = False
         else:
             if y is None:
                 raise ValueError(
@@ -298,8 +292,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
             columns, dz = validate_data(
                 self, X, y, reset=reset, dtype=np.float64, multi_output=True, y_numeric=True
             )
-            if reset:
-                self._flat_output = dz.ndim == 1
+            cov, flat = None, dz.ndim == 1
             dz = dz.reshape(len(dz), -1).astype(float)
             if dz.shape[1] > columns.shape[1]:
                 raise ValueError(
@@ -307,8 +300,10 @@ class PatchSDE(LikelihoodRegressor, Roles):
                     f"component of the state, but got y with {dz.shape[1]} and X with "
                     f"{columns.shape[1]} columns; pass X = z (followed by the context), y = dz."
                 )
-            dt = np.full(len(columns), self.dt)
-            lam, groups = self._factor(np.ones(len(columns))), np.arange(len(columns))
+            dt, lam = np.full(len(columns), self.dt), self._factor(columns)
+            groups = np.arange(len(columns))
+        if reset:
+            self._flat_output = flat
         return columns, Increments(dz, dt, lam, cov), groups
 
     def _factor(self, X: np.ndarray) -> np.ndarray:

@@ -253,9 +253,9 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         -------
         paths : ndarray of shape (n_members, n_starts * n_paths, n_steps // store_every + 1, d)
         """
-        entropy = resolve_entropy(random_state)
         return self._with_noise(
-            lambda sde, seed: sde.simulate(z0, n_steps, dt, random_state=seed, **options), entropy
+            lambda sde, seed: sde.simulate(z0, n_steps, dt, random_state=seed, **options),
+            random_state,
         )
 
     def estimate(
@@ -290,13 +290,12 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         ValueError
             If the statistic of a member is not finite, as of paths that diverged.
         """
-        entropy = resolve_entropy(random_state)
 
         def one(sde: PatchSDE, seed: int) -> np.ndarray:
             paths = sde.simulate(z0, n_steps, dt, n_paths=n_paths, random_state=seed, **options)
             return np.asarray(statistic(paths), float)
 
-        values = self._with_noise(one, entropy)
+        values = self._with_noise(one, random_state)
         if not np.isfinite(values).all():
             raise ValueError(
                 "Expected a finite statistic of every member's paths, but got values that are NaN "
@@ -321,10 +320,10 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         check_is_fitted(self)
         return np.array([value(member) for member in self.members_])
 
-    def _with_noise(self, value: Callable[[PatchSDE, int], Any], entropy: int) -> np.ndarray:
+    def _with_noise(self, value: Callable[[PatchSDE, int], Any], random_state: Any) -> np.ndarray:
         """Return a value of every member with a seed of its own, stacked."""
         check_is_fitted(self)
-        members = enumerate(self.members_)
+        entropy, members = resolve_entropy(random_state), enumerate(self.members_)
         return np.array([value(m, stream_seed(entropy, Stage.BOOTSTRAP, k)) for k, m in members])
 
 

@@ -159,9 +159,8 @@ class Likelihood(nn.Module):
         """Return the mean of -log p, up to constants, for residuals y - weight * drift."""
         drift, factor = self.net(u)
         residual = y - weight * drift
-        if root is None:
-            return scaled_nll(factor, residual).mean()
-        return expected_nll(factor, residual, root).mean()
+        nll = scaled_nll(factor, residual) if root is None else expected_nll(factor, residual, root)
+        return nll.mean()
 
     def trained_net(self) -> SDENet:
         """Return the nets with the present weights."""

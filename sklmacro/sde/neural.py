@@ -27,7 +27,6 @@ from sklmacro.sde.nets import (
     EquivariantDrift,
     Likelihood,
     MLPDrift,
-    OnsagerDrift,
     SDENet,
 )
 from sklmacro.sde.regressions import least_squares_drift
@@ -129,15 +128,3 @@ def fit_neural(
 def _positive(scale: np.ndarray) -> np.ndarray:
     """Return `scale` with 1 in the place of 0."""
     return np.where(scale > 0, scale, 1.0)
-
-
-def onsager_parts(model: NeuralSDE, u: np.ndarray) -> dict[str, np.ndarray]:
-    """Return potential, its gradient, M, W and f of an OnsagerNet, in the net's coordinates."""
-    net = model.net.drift
-    assert isinstance(net, OnsagerDrift)
-    tensor = model.tensor(u)
-    with torch.no_grad():
-        M, W = net.matrices(tensor)
-        parts = {"potential": net.potential(tensor), "M": M, "W": W, "force": net.force(tensor)}
-    parts["gradient"] = net.gradient(tensor).detach()
-    return {name: part.cpu().numpy() for name, part in parts.items()}

@@ -7,16 +7,18 @@ below, f an external force. Without f, dV/dt = -grad V . M grad V <= 0 along the
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sklmacro._base.checks import check_widths
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import FitData
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
-from sklmacro.sde.neural import TRAINING, NeuralSDE, fit_neural, onsager_parts
+from sklmacro.sde.neural import TRAINING, NeuralSDE, fit_neural
 from sklmacro.training.training import Training, as_training, former_names
 
 
@@ -114,28 +116,30 @@ class OnsagerSDE(PatchSDE):
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""
-        return self._part("potential", z, context)
+        return self._evaluate(lambda net, u: net.potential(u), z, context)
 
     def potential_gradient(self, z: Any, context: Any = None) -> np.ndarray:
         """Return grad V (n_samples, d) with respect to z."""
-        return self._part("gradient", z, context) / self.scale_[: self.n_state_]
+        gradient = self._evaluate(lambda net, u: net.gradient(u), z, context)
+        return gradient / self.scale_[: self.n_state_]
 
     def dissipation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return M (n_samples, d, d), symmetric positive definite."""
-        return self._part("M", z, context) * self._matrix_scale
+        return self._evaluate(lambda net, u: net.matrices(u)[0], z, context) * self._matrix_scale
 
     def conservation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return W (n_samples, d, d), skew-symmetric."""
-        return self._part("W", z, context) * self._matrix_scale
+        return self._evaluate(lambda net, u: net.matrices(u)[1], z, context) * self._matrix_scale
 
     def force(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the external force f (n_samples, d)."""
-        return self._part("force", z, context) * self.model_.drift_scale
+        return self._evaluate(lambda net, u: net.force(u), z, context) * self.model_.drift_scale
 
-    def _part(self, name: str, z: Any, context: Any) -> np.ndarray:
+    def _evaluate(self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any) -> np.ndarray:
         """Return a part of the drift in the net's coordinates."""
-        columns = self._columns(z, context)
-        return onsager_parts(self.model_, (columns - self.mean_) / self.scale_)[name]
+        u = self.model_.tensor((self._columns(z, context) - self.mean_) / self.scale_)
+        with torch.no_grad():
+            return part(self.model_.net.drift, u).cpu().numpy()
 
     @property
     def _matrix_scale(self) -> np.ndarray:

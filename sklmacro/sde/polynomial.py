@@ -1,4 +1,4 @@
-"""Polynomial drift, and the choice of its degree by the likelihood of held-out increments.
+"""Linear and polynomial drifts, and a degree chosen by the likelihood of held-out increments.
 
     m is better than n  where  trimmed mean over pairs of  log p_m(dz) - log p_n(dz)  >  0
 
@@ -22,6 +22,21 @@ N_FOLDS = 10
 TRIMMED = 0.02  # of the differences, at either end
 PATIENCE = 3  # degrees in a row that are no better, after which no more are tried
 TIE = 1e-7  # of the mean log-likelihood: what fits to convergence leave open
+
+
+class Linear(Drift):
+    """Linear drift, and a diffusion by linear regressions, for `PatchSDERegressor`.
+
+    Examples
+    --------
+    >>> from sklmacro import Linear, PatchSDERegressor
+    >>> PatchSDERegressor(drift_model=Linear(), diffusion_model="constant")
+    PatchSDERegressor(diffusion_model='constant', drift_model=Linear())
+    """
+
+    def fit_model(self, data: FitData) -> PolynomialSDE:
+        """Fit drift and diffusion by regressions (Eq. 7)."""
+        return fit_polynomial(data, degree=1)
 
 
 class Polynomial(Drift):

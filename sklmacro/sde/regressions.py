@@ -144,6 +144,11 @@ def _solve(gram: np.ndarray, right: np.ndarray, used: np.ndarray) -> np.ndarray:
     return solution
 
 
+def _gram(h: np.ndarray, weights: list[list[np.ndarray]]) -> np.ndarray:
+    """Return the matrix (m k, m k) of the blocks h^T diag(w) h, for h (n, k) and m times m w."""
+    return np.block([[h.T @ (h * w[:, None]) for w in row] for row in weights])
+
+
 def least_squares_drift(f: np.ndarray, increments: Increments, used: np.ndarray) -> np.ndarray:
     """Return B (d, q) that minimises sum |dz - B f dt|^2 / (lam dt), 0 but for `used` (d, q)."""
     lam = increments.lam[:, None]
@@ -206,21 +211,16 @@ def _fit_diffusion(
     `floor` (d,) is added to the squared residuals, which may all vanish; `signs` (d,) is the parity
     of the components.
     """
-    h, (k, d) = basis.h, (basis.h.shape[1], r.shape[2])
-    for j in range(d):
+    h = basis.h
+    for j in range(r.shape[2]):
         e = r[:, :, j]
         if correlated and j > 0:
             weight = basis.count * np.exp(-_bounded(h @ g[j]))
-            normal, right = np.empty((j, k, j, k)), np.empty((j, k))
-            for a in range(j):
-                weighted = weight[:, None] * r[:, :, a]
-                right[a] = h.T @ np.sum(weighted * e, axis=1)
-                for b in range(j):
-                    product = np.sum(weighted * r[:, :, b], axis=1)
-                    normal[a, :, b] = h.T @ (h * product[:, None])
+            weighted = [weight[:, None] * r[:, :, a] for a in range(j)]
+            products = [[np.sum(w * r[:, :, b], axis=1) for b in range(j)] for w in weighted]
+            right = np.concatenate([h.T @ np.sum(w * e, axis=1) for w in weighted])
             used = (basis.sign == signs[:j, None] * signs[j]).ravel()
-            solution = _solve(normal.reshape(j * k, j * k), right.ravel(), used)
-            phi[j, :j] = solution.reshape(j, k)
+            phi[j, :j] = _solve(_gram(h, products), right, used).reshape(j, -1)
             e = e - np.einsum("na,nma->nm", h @ phi[j, :j].T, r[:, :, :j])
         e2 = np.sum(e * e, axis=1) + floor[j]
         _fit_log_variance(basis, e2, g[j])
@@ -262,14 +262,9 @@ def _generalised_least_squares(
     `mu` (n, d) is B h as it stands: what is left of dz has the smaller rounding.
     """
     dt, lam = increments.dt, increments.lam
-    d, k = mu.shape[1], h.shape[1]
     inverse = np.linalg.inv(factor)
     precision = np.einsum("nki,nkj->nij", inverse, inverse) / lam[:, None, None]
-    gram, right = np.empty((d, k, d, k)), np.empty((d, k))
     target = np.einsum("nij,nj->ni", precision, increments.dz - mu * dt[:, None])
-    for i in range(d):
-        right[i] = h.T @ target[:, i]
-        for j in range(d):
-            gram[i, :, j] = h.T @ (h * (precision[:, i, j] * dt)[:, None])
-    solution = _solve(gram.reshape(d * k, d * k), right.ravel(), used.ravel())
-    return solution.reshape(d, k)
+    gram = _gram(h, [[weight * dt for weight in row] for row in precision.transpose(1, 2, 0)])
+    right = np.concatenate([h.T @ column for column in target.T])
+    return _solve(gram, right, used.ravel()).reshape(used.shape)

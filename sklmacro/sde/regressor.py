@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 from sklmacro._base.checks import check_choice
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift, FitData
-from sklmacro.sde.linear import Linear
 from sklmacro.sde.mlp import MLP
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.training.training import former_names
 

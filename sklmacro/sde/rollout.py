@@ -34,9 +34,9 @@ class Steps(NamedTuple):
         cls, dt: float, bounds: Sequence[tuple[float, float]], d: int, store_every: int
     ) -> "Steps":
         """Return steps with the ranges of the first of d components."""
-        ranges = np.repeat([[-np.inf], [np.inf]], d, axis=1)
+        low, high = ranges = np.repeat([[-np.inf], [np.inf]], d, axis=1)
         ranges[:, : len(bounds)] = np.reshape(bounds, (-1, 2)).T
-        return cls(dt, *ranges, store_every)
+        return cls(dt, low, high, store_every)
 
 
 Advance: TypeAlias = Callable[[np.ndarray, np.ndarray, Steps, int, np.ndarray], None]

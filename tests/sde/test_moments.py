@@ -191,23 +191,23 @@ def test_pairs_of_one_state_are_fitted_as_one(diffusion, monkeypatch):
     state = rng.choice(40, 600, p=rng.dirichlet(np.ones(40)))
     pairs = moment_pairs(polynomial_drift, state_dependent, n=600, spread=0.3, K=4)
     pairs["z"] = rng.uniform(-1, 1, (40, 2))[state]
-    merged = Increments.merged
+    merge_states = Increments.merged
     sizes, model = [], clone(POLYNOMIAL).set_params(diffusion_model=diffusion)
 
     def counting(self, u):
-        found = merged(self, u)
+        found = merge_states(self, u)
         sizes.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(Increments, "merged", counting)
+    monkeypatch.setattr(Increments, "merge_states", counting)
     as_one = clone(model).fit(pairs)
     assert sizes == [len(np.unique(state))]
-    monkeypatch.setattr(Increments, "merged", lambda self, u: (u, self, np.ones(len(u))))
+    monkeypatch.setattr(Increments, "merge_states", lambda self, u: (u, self, np.ones(len(u))))
     each = clone(model).fit(pairs)
     assert np.allclose(as_one.drift(GRID), each.drift(GRID), rtol=1e-5, atol=1e-8)
     assert np.allclose(as_one.diffusion(GRID), each.diffusion(GRID), rtol=1e-5)
     monkeypatch.setattr(
-        Increments, "merged", lambda self, u: (*merged(self, u)[:2], np.ones(sizes[0]))
+        Increments, "merge_states", lambda self, u: (*merged(self, u)[:2], np.ones(sizes[0]))
     )
     uncounted = clone(model).fit(pairs)  # negative control
     assert not np.allclose(uncounted.diffusion(GRID), each.diffusion(GRID), rtol=1e-3)

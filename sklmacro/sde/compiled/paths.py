@@ -39,7 +39,7 @@ from sklmacro.sde.nets import (
 )
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import LARGEST_EXPONENT, PolynomialSDE, monomial_factors
-from sklmacro.sde.rollout import Advance, Steps
+from sklmacro.sde.rollout import Steps
 
 VECTOR = 16  # lanes of a block come in multiples of it, so that the inner loops have no rest
 ALPHA, BETA = OnsagerDrift.ALPHA, OnsagerDrift.BETA
@@ -59,7 +59,18 @@ class ArrayModel(NamedTuple):
     high: np.ndarray
 
 
-Head: TypeAlias = Callable[..., None]  # kernel from raw outputs to drift and noise
+class Block(NamedTuple):
+    """A block of paths in the middle of a step, for kernels."""
+
+    features: np.ndarray  # (n_features, n_lanes), inputs of the nets
+    hidden: np.ndarray  # (n_hidden, n_lanes), their activations
+    raw: np.ndarray  # (n_raw, n_lanes), their outputs
+    xi: np.ndarray  # (d, n_lanes), noise
+    drift: np.ndarray  # (d, n_lanes), drift of the model, a result
+    kick: np.ndarray  # (d, n_lanes), L xi, a result
+
+
+Head: TypeAlias = Callable[[ArrayModel, Block], None]  # kernel from raw outputs to the results
 
 
 def array_model(model: PolynomialSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
@@ -115,33 +126,10 @@ def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
     )  # fmt: skip
 
 
-def advance_blocks(
-    head: Head, model: ArrayModel, mean: np.ndarray, scale: np.ndarray, outer: np.ndarray
-) -> Advance:
-    """Return `advance` for `rollout.euler_maruyama`.
-
-    Parameters
-    ----------
-    head, model
-        Of `array_model`.
-    mean, scale : ndarray of shape (n_in,)
-        By which state and context are standardised.
-    outer : ndarray of shape (n, n_context)
-        Context of each path.
-    """
-    outer = np.ascontiguousarray(outer)
-
-    def advance(
-        z: np.ndarray, noise: np.ndarray, steps: Steps, start: int, paths: np.ndarray
-    ) -> None:
-        _advance(head, model, mean, scale, outer, z, noise, steps, start, paths)
-
-    return advance
-
-
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _cholesky_kick(raw: np.ndarray, entries: int, xi: np.ndarray, kick: np.ndarray) -> None:
+def _cholesky_kick(entries: int, block: Block) -> None:
     """L xi, with the entries of L as in `CholeskyDiffusion`."""
+    _, _, raw, xi, _, kick = block
     d, n_lanes = xi.shape
     for i in range(d):
         for p in range(n_lanes):
@@ -162,31 +150,16 @@ def _copy(source: np.ndarray, to: np.ndarray) -> None:
 
 
 @njit(nogil=True, cache=False)
-def _mlp_head(
-    model: ArrayModel,
-    features: np.ndarray,
-    hidden: np.ndarray,
-    raw: np.ndarray,
-    xi: np.ndarray,
-    drift: np.ndarray,
-    kick: np.ndarray,
-) -> None:
+def _mlp_head(model: ArrayModel, block: Block) -> None:
     """`MLPDrift`: the raw drift."""
-    _cholesky_kick(raw, model.entries, xi, kick)
-    _copy(raw[round_up(model.entries) :], drift)
+    _cholesky_kick(model.entries, block)
+    _copy(block.raw[round_up(model.entries) :], block.drift)
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _polynomial_head(
-    model: ArrayModel,
-    features: np.ndarray,
-    hidden: np.ndarray,
-    raw: np.ndarray,
-    xi: np.ndarray,
-    drift: np.ndarray,
-    kick: np.ndarray,
-) -> None:
+def _polynomial_head(model: ArrayModel, block: Block) -> None:
     """`PolynomialSDE`: L xi = x solves x_i = exp(g_i / 2) xi_i + sum_{j<i} phi_ij x_j."""
+    _, _, raw, xi, drift, kick = block
     d, n_lanes = xi.shape
     _copy(raw[round_up(model.entries) :], drift)
     for i in range(d):
@@ -200,22 +173,15 @@ def _polynomial_head(
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _onsager_head(
-    model: ArrayModel,
-    features: np.ndarray,
-    hidden: np.ndarray,
-    raw: np.ndarray,
-    xi: np.ndarray,
-    drift: np.ndarray,
-    kick: np.ndarray,
-) -> None:
+def _onsager_head(model: ArrayModel, block: Block) -> None:
     """`OnsagerDrift`: -(A A^T + alpha + B - B^T) grad V + f, grad V = (dU/dz)^T U + beta z.
 
     The gradient is carried back through the last net, that of U.
     """
-    d, n_lanes = xi.shape
+    features, hidden, raw, _, drift, _ = block
+    d, n_lanes = drift.shape
     flat, table = model.transposed
-    _cholesky_kick(raw, model.entries, xi, kick)
+    _cholesky_kick(model.entries, block)
     _, largest = hidden_rows(table)
     gradient = np.zeros((len(features), n_lanes))
     deltas = np.empty((2, largest, n_lanes))
@@ -264,7 +230,7 @@ def _fill_monomials(model: ArrayModel, u: np.ndarray, features: np.ndarray) -> N
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _advance(
+def advance_paths(
     head: Head,
     model: ArrayModel,
     mean: np.ndarray,
@@ -276,7 +242,11 @@ def _advance(
     start: int,
     paths: np.ndarray,
 ) -> None:
-    """Advance z (n, d) in place; see `rollout.euler_maruyama` for the other arguments."""
+    """Advance z (n, d) in place: `advance` of `rollout.euler_maruyama`, with what comes before z.
+
+    `head` and `model` are those of `array_model`, `mean` and `scale` (n_in,) standardise state and
+    context, and `outer` (n, n_context) is the context of each path.
+    """
     (n, d), n_in, q = z.shape, len(mean), len(model.factors)
     drift_scale, noise_scale = model.drift_scale, model.noise_scale
     dt, low, high, store_every = steps
@@ -290,6 +260,7 @@ def _advance(
         hidden, raw = np.empty((n_hidden, n_lanes)), np.empty((model.n_raw, n_lanes))
         Z, xi = np.zeros((d, n_lanes)), np.zeros((d, n_lanes))
         drift, kick = np.empty((d, n_lanes)), np.empty((d, n_lanes))
+        block = Block(features, hidden, raw, xi, drift, kick)
         for p in range(count):
             for i in range(d):
                 Z[i, p] = z[first + p, i]
@@ -305,7 +276,7 @@ def _advance(
                 _fill_monomials(model, u, features)
             raw[:] = 0.0
             forward(model.nets, features, hidden, raw)
-            head(model, features, hidden, raw, xi, drift, kick)
+            head(model, block)
             finite = kick[0]  # 0, or NaN where a component is not finite; kick[0] is used up first
             for i in range(d):
                 for p in range(n_lanes):
