@@ -51,17 +51,9 @@ class FitTask:
 def begin_fit(
     estimator: Any, X: Any, y: Any = None, *, n_tasks: int = 0, in_order: bool = True
 ) -> FitTask:
-    """Begin a fit, in a method decorated by `with_callbacks`.
+    """Begin a fit to X and y, in a method decorated by `with_callbacks`.
 
-    Parameters
-    ----------
-    estimator : estimator with CallbackSupportMixin
-    X, y : object
-        What it is fitted to.
-    n_tasks : int, default=0
-        Largest number of epochs or members.
-    in_order : bool, default=True
-        Whether they follow each other.
+    It has at most `n_tasks` epochs or members, which follow each other if `in_order`.
     """
     begin = estimator._init_callback_context  # noqa: SLF001 - scikit-learn's hook for fits
     context = begin(max_subtasks=n_tasks, sequential_subtasks=in_order)

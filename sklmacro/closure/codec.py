@@ -129,19 +129,9 @@ def fit_codec(
     training: Training,
     run: Run,
 ) -> PatchCodec:
-    """Train encoder and decoder (Eq. 2).
+    """Train encoder and decoder (Eq. 2) on patches and their observables (n, n_observables).
 
-    Parameters
-    ----------
-    patches : ndarray of shape (n, *patch_shape)
-        Training patches.
-    observables : ndarray of shape (n, n_observables)
-        Their observables.
-    rows : (ndarray, ndarray)
-        Training and held-out rows.
-    form : PatchForm
-    training, run
-        As in `train`.
+    `rows`, `training` and `run` are those of `train`.
     """
     n_fields, n_closure = form.n_fields, form.n_closure
     if form.two_valued:

@@ -1,8 +1,6 @@
 """Base of the macroscopic SDEs learned from latent pairs (Eqs. 4-7, 31).
 
-    dz = mu(z, c) dt + Sigma(z, c)^{1/2} dB,      dz_I ~ N(mu dt, lam Sigma dt)
-
-What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation and simulation.
+dz = mu(z, c) dt + Sigma(z, c)^{1/2} dB,      dz_I ~ N(mu dt, lam Sigma dt)
 """
 
 import warnings
@@ -62,7 +60,7 @@ class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
 
 
 class PatchSDE(LikelihoodRegressor, Roles):
-    """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
+    """What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation, simulation."""
 
     diffusion_model: str
     random_state: Any
@@ -264,7 +262,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         outer = np.ascontiguousarray(outer)
         model = array_model(self.model_)
         if model is None:
-            advance = advance_by_calls(lambda z: self._coefficients(np.hstack([z, outer])))
+            advance = partial(advance_by_calls, lambda z: self._coefficients(np.hstack([z, outer])))
         else:
             advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
         steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)

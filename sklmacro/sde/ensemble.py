@@ -204,12 +204,8 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         """Simulate paths whose spread holds the model's uncertainty as well as the noise.
 
         Row r of the paths belongs to member r modulo `n_members`. The paths of one start are thus
-        spread evenly, and so are single paths from many starts.
-
-        Parameters
-        ----------
-        z0, n_steps, dt, n_paths, context, store_every, random_state
-            As for the SDE's own `simulate`.
+        spread evenly, and so are single paths from many starts. Parameters are those of the SDE's
+        own `simulate`.
 
         Returns
         -------
@@ -244,10 +240,7 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
     ) -> np.ndarray:
         """Simulate all paths with every member, each with noise of its own.
 
-        Parameters
-        ----------
-        z0, n_steps, dt, random_state, **options
-            As for the SDE's own `simulate`.
+        Parameters are those of the SDE's own `simulate`.
 
         Returns
         -------

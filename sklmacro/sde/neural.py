@@ -66,21 +66,12 @@ def fit_neural(
     build_drift: Callable[[], nn.Module] | None = None,
     state_scale: np.ndarray | None = None,
 ) -> NeuralSDE:
-    """Fit drift and diffusion by maximum likelihood (Eq. 7).
+    """Fit drift and diffusion by maximum likelihood (Eq. 7); `training` is complete.
 
-    Parameters
-    ----------
-    data : FitData
-    hidden : sequence of int
-        Hidden layers of the nets.
-    training : Training
-        Without None.
-    build_drift : callable, default=None
-        Returns the drift's module, of the data's parity; None takes an `MLPDrift` that starts from
-        the linear drift of least squares.
-    state_scale : ndarray of shape (d,), default=None
-        Where given, the drift's scale is proportional to it, so that the net's vector field is the
-        physical one in standardised coordinates, up to a factor of time.
+    `build_drift` returns the drift's module, of the data's parity; without it the drift is an
+    `MLPDrift` that starts from the linear drift of least squares. The drift's scale is proportional
+    to `state_scale` (d,) where that is given, so that the net's vector field is the physical one in
+    standardised coordinates, up to a factor of time.
     """
     u, parity, d = data.u, data.parity, data.n_state
     increments, common = data.increments.without_common_lam()

@@ -139,7 +139,7 @@ def train(
     rows : (ndarray, ndarray)
         Training and held-out rows.
     training : Training
-        Without None.
+        Complete, without None.
     run : Run
     dtype : torch.dtype
         In which the module computes.

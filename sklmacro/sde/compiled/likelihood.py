@@ -120,16 +120,10 @@ def mean_nll(
     weight: np.ndarray,
     gradient: np.ndarray,
 ) -> float:
-    """Return the mean loss of a batch; its derivative is added to `gradient`, unless empty.
+    """Return the mean loss of a batch u (n, n_in), y (n, d) and weight (n, d).
 
-    Parameters
-    ----------
-    nets : Perceptrons
-        Entries of L in the rows from 0 on, the drift in those after them.
-    entries : int
-        Number of entries of L: d where it is diagonal.
-    u, y, weight : ndarray of shape (n, n_in), (n, d) and (n, d)
-    gradient : ndarray of shape (n_weights,) or (0,)
+    `nets` give the `entries` of L, d where it is diagonal, in the rows from 0 on, and the drift in
+    those after them. The derivative is added to `gradient` (n_weights,), unless that is empty.
     """
     (n, d), n_in = y.shape, u.shape[1]
     n_hidden, largest = hidden_rows(nets.table)
