@@ -191,7 +191,7 @@ def test_pairs_of_one_state_are_fitted_as_one(diffusion, monkeypatch):
     state = rng.choice(40, 600, p=rng.dirichlet(np.ones(40)))
     pairs = moment_pairs(polynomial_drift, state_dependent, n=600, spread=0.3, K=4)
     pairs["z"] = rng.uniform(-1, 1, (40, 2))[state]
-    merge_states = Increments.merged
+    merge_states = Increments.merge_states
     sizes, model = [], clone(POLYNOMIAL).set_params(diffusion_model=diffusion)
 
     def counting(self, u):
@@ -207,7 +207,7 @@ def test_pairs_of_one_state_are_fitted_as_one(diffusion, monkeypatch):
     assert np.allclose(as_one.drift(GRID), each.drift(GRID), rtol=1e-5, atol=1e-8)
     assert np.allclose(as_one.diffusion(GRID), each.diffusion(GRID), rtol=1e-5)
     monkeypatch.setattr(
-        Increments, "merge_states", lambda self, u: (*merged(self, u)[:2], np.ones(sizes[0]))
+        Increments, "merge_states", lambda self, u: (*merge_states(self, u)[:2], np.ones(sizes[0]))
     )
     uncounted = clone(model).fit(pairs)  # negative control
     assert not np.allclose(uncounted.diffusion(GRID), each.diffusion(GRID), rtol=1e-3)
