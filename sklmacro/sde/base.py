@@ -38,7 +38,7 @@ from sklmacro.sampling.pairs import (
     is_structured,
 )
 from sklmacro.sde.compiled.paths import advance_paths, array_model
-from sklmacro.sde.drift import FitData
+from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
@@ -86,13 +86,14 @@ class PatchSDE(LikelihoodRegressor, Roles):
         return self._flat_output
 
     @property
-    def n_epochs(self) -> int:
-        """Return the largest number of epochs of a fit; 0 where nothing is trained."""
+    def _drift(self) -> Drift:
+        """Return the form of the drift, with its parameters."""
         raise NotImplementedError
 
-    def _fit_model(self, data: FitData) -> PolynomialSDE | NeuralSDE:
-        """Return the fitted drift and diffusion."""
-        raise NotImplementedError
+    @property
+    def n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit; 0 where nothing is trained."""
+        return self._drift.n_epochs
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -152,7 +153,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         with single_threaded():
             data = FitData(
                 (columns - self.mean_) / self.scale_, increments.in_own_time(), groups, parity,
-                self.diffusion_model, Run(self.random_state, self.verbose, task=task),
+                self.scale_, self.diffusion_model, Run(self.random_state, self.verbose, task=task),
             )  # fmt: skip
             if self.n_epochs:
                 checkpoint, entropy = of_fit(self, data.settings())
@@ -160,9 +161,11 @@ class PatchSDE(LikelihoodRegressor, Roles):
                 data = replace(data, run=run)
             else:
                 self._warn_of_idle_parameters()
-            self.model_ = self._fit_model(data)
+            self.model_ = self._drift.fit_model(data)
         if isinstance(self.model_, NeuralSDE):
             self.history_ = self.model_.history
+        else:
+            self.degree_ = self.model_.degree
         task.end(fitted=dict)
         return self
 
@@ -189,10 +192,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
     def predict(self, X: Any) -> np.ndarray:
         """Return the conditional mean mu dt of the increments, (n_samples, d) or (n_samples,).
 
-        Parameters
-        ----------
-        X : latent pairs, or array-like of shape (n_samples, n_columns)
-            As in fit.
+        `X` are latent pairs, or an array of shape (n_samples, n_columns), as in `fit`.
         """
         columns, dt = self._prediction_data(X)
         mean = self._coefficients(columns)[0] * dt[:, None]
@@ -368,3 +368,4 @@ class PatchSDE(LikelihoodRegressor, Roles):
             check_real(self.lam, "lam", low=0.0, strict=True, remedy=remedy)
         check_real(self.dt, "dt", low=0.0, strict=True)
         check_bounds(self.bounds)
+        self._drift.check()

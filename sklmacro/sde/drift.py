@@ -28,6 +28,7 @@ class FitData:
     increments: Increments
     groups: np.ndarray  # those of one group are held out together
     parity: np.ndarray
+    scale: np.ndarray  # (d + n_context,), by which u is standardised
     diffusion: str  # "full", "diagonal" or "constant"
     run: Run  # seed, and who follows the fit
 
@@ -48,7 +49,7 @@ class FitData:
 
 
 class Drift(Roles):
-    """Base of the drifts."""
+    """Base of the drifts, for fits without training."""
 
     @property
     def n_epochs(self) -> int:

@@ -219,20 +219,16 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         if outer is not None and len(outer) > 1:
             outer = np.repeat(outer, n_paths, axis=0)
         entropy = resolve_entropy(random_state)
-        paths = np.empty(0)
+        own = []
         for k, member in enumerate(self.members_[: len(starts)]):
             mine = slice(k, None, len(self.members_))
-            own = member.simulate(
-                starts[mine],
-                n_steps,
-                dt,
-                context=outer if outer is None or len(outer) == 1 else outer[mine],
-                store_every=store_every,
-                random_state=stream_seed(entropy, Stage.BOOTSTRAP, k),
-            )
-            if k == 0:
-                paths = np.empty((len(starts), *own.shape[1:]))
-            paths[mine] = own
+            context = outer if outer is None or len(outer) == 1 else outer[mine]
+            seed = stream_seed(entropy, Stage.BOOTSTRAP, k)
+            options = {"context": context, "store_every": store_every, "random_state": seed}
+            own.append(member.simulate(starts[mine], n_steps, dt, **options))
+        paths = np.empty((len(starts), *own[0].shape[1:]))
+        for k, part in enumerate(own):
+            paths[k :: len(self.members_)] = part
         return paths
 
     def simulate_members(

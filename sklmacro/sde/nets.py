@@ -71,9 +71,8 @@ class OnsagerDrift(nn.Module):
 
     def potential(self, u: Tensor) -> Tensor:
         """Return the potential V, shape (n,)."""
-        z = u[:, : self.n_state]
-        deep = self.potential_net(u).square().sum(1)
-        return 0.5 * deep + 0.5 * self.BETA * z.square().sum(1)
+        deep, z = self.potential_net(u), u[:, : self.n_state]
+        return 0.5 * deep.square().sum(1) + 0.5 * self.BETA * z.square().sum(1)
 
     def gradient(self, u: Tensor) -> Tensor:
         """Return grad V with respect to the state, shape (n, d)."""
@@ -93,9 +92,9 @@ class OnsagerDrift(nn.Module):
 
     def force(self, u: Tensor) -> Tensor:
         """Return the external force f, shape (n, d)."""
-        return (
-            torch.zeros_like(u[:, : self.n_state]) if self.force_net is None else self.force_net(u)
-        )
+        if self.force_net is None:
+            return torch.zeros_like(u[:, : self.n_state])
+        return self.force_net(u)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the drift."""
@@ -131,8 +130,7 @@ class CholeskyDiffusion(nn.Module):
         diagonal = functional.softplus(raw[:, : self.n_out]) + SMALLEST_DIAGONAL
         entries = torch.cat([diagonal, raw[:, self.n_out :]], dim=1)
         flat = entries.new_zeros(len(u), self.n_out * self.n_out)
-        flat = flat.index_copy(1, self.place, entries)
-        return flat.view(-1, self.n_out, self.n_out)
+        return flat.index_copy(1, self.place, entries).view(-1, self.n_out, self.n_out)
 
 
 class SDENet(nn.Module):
@@ -140,8 +138,7 @@ class SDENet(nn.Module):
 
     def __init__(self, drift: nn.Module, diffusion: CholeskyDiffusion):
         super().__init__()
-        self.drift = drift
-        self.diffusion = diffusion
+        self.drift, self.diffusion = drift, diffusion
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the drift (n, d) and the factor L (n, d, d)."""

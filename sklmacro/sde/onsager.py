@@ -14,12 +14,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklmacro._base.checks import check_widths
 from sklmacro.sde.base import PatchSDE
-from sklmacro.sde.drift import FitData
+from sklmacro.sde.drift import Drift, FitData
+from sklmacro.sde.mlp import MLP
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
 from sklmacro.sde.neural import TRAINING, NeuralSDE, fit_neural
 from sklmacro.training.training import Training, as_training, former_names
+
+
+class Onsager(MLP):
+    """OnsagerNet drift of nets with `hidden` layers, for `OnsagerSDE`."""
+
+    def __init__(self, hidden: Sequence[int], training: Training | None, forcing: bool):
+        super().__init__(hidden, training=training)
+        self.forcing = forcing
+
+    def fit_model(self, data: FitData) -> NeuralSDE:
+        """Train drift and diffusion (Eq. 7)."""
+        hidden, d = tuple(self.hidden), data.n_state
+        options = d, data.u.shape[1] - d, hidden, self.forcing
+
+        def build_drift() -> OnsagerDrift:
+            if (data.parity == 1).all():
+                return OnsagerDrift(*options)
+            return EquivariantOnsagerDrift(*options, data.parity.tolist())
+
+        training = TRAINING.complete(self.training)
+        return fit_neural(data, hidden, training, build_drift, data.scale[:d])
 
 
 class OnsagerSDE(PatchSDE):
@@ -92,27 +113,8 @@ class OnsagerSDE(PatchSDE):
         self.checkpoint_dir = checkpoint_dir
 
     @property
-    def n_epochs(self) -> int:
-        """Return the largest number of epochs of a fit."""
-        return TRAINING.complete(self.training).max_epochs
-
-    def check_parameters(self) -> None:
-        """Raise ValueError unless the parameters make sense."""
-        super().check_parameters()
-        check_widths(self.hidden, "hidden")
-        TRAINING.complete(self.training).check()
-
-    def _fit_model(self, data: FitData) -> NeuralSDE:
-        d, parity = self.n_state_, data.parity
-        options = d, data.u.shape[1] - d, tuple(self.hidden), self.forcing
-
-        def build_drift() -> OnsagerDrift:
-            if (parity == 1).all():
-                return OnsagerDrift(*options)
-            return EquivariantOnsagerDrift(*options, parity.tolist())
-
-        training = TRAINING.complete(self.training)
-        return fit_neural(data, tuple(self.hidden), training, build_drift, self.scale_[:d])
+    def _drift(self) -> Drift:
+        return Onsager(self.hidden, self.training, self.forcing)
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""

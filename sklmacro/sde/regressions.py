@@ -8,20 +8,17 @@ With monomials f of the standardised state and context, and residuals r scaled t
 
 phi_jk and g_j are combinations of the same monomials (modified Cholesky decomposition, Pourahmadi,
 Biometrika 86, 677 (1999)): with T = 1 - phi, Sigma = T^{-1} diag(exp g) T^{-T} is positive
-definite whatever the coefficients. A constant diffusion is exact after one pass. Otherwise the
-three regressions are repeated until the likelihood no longer changes. Beyond the range of the
-training data the diffusion has the value at its edge, and the drift continues with the slope of a
-linear fit: a polynomial of even degree would sooner or later run away.
+definite whatever the coefficients. A constant diffusion is exact after one pass; otherwise the
+regressions are repeated until the likelihood no longer changes. Beyond the range of the data the
+diffusion has the value at its edge, and the drift continues with the slope of a linear fit: a
+polynomial of even degree would sooner or later run away.
 
-Of increments given by their moments, the d columns of a root of cov / (lam dt) stand in the place
-of the one r: as many vectors for the regressions, whose products sum up to it. In the variances a
-pair counts once. They do not depend on the drift. Both being linear in the moments, pairs of one
-state are fitted as one of their mean that counts as many times: on a lattice of N spins M has N + 1
-values, however many pairs there are.
+Of moments, the d columns of a root of cov / (lam dt) stand in the place of the one r; a pair counts
+once in the variances. The fit is linear in the moments, so that pairs of one state are fitted as
+one of their mean that counts as many times: on a lattice of N spins M has N + 1 values.
 
-With a parity, mu(P z) = P mu(z) and Sigma(P z) = P Sigma(z) P where P = diag(+-1), the monomials of
-mu_i have the sign P_i, those of phi_jk the sign P_j P_k and those of g_j none. All other
-coefficients are 0, and the range is symmetric.
+With a parity (see `nets`), the monomials of mu_i have the sign P_i, those of phi_jk the sign
+P_j P_k and those of g_j none. All other coefficients are 0, and the range is symmetric.
 
 Powers of a heavy-tailed z are all but parallel. The regressions therefore work on orthonormal
 combinations h = f W, of monomials of one sign each, and the result is put in terms of f.

@@ -96,9 +96,7 @@ def held_out_rows(
     With a single group, or a fraction of 0, the same rows serve as both.
     """
     names = np.unique(groups)
-    n_held = min(round(fraction * len(names)), len(names) - 1)
-    if n_held == 0 and fraction > 0 and len(names) > 1:
-        n_held = 1
+    n_held = min(max(round(fraction * len(names)), int(fraction > 0)), len(names) - 1)
     everything = np.arange(len(groups))
     if n_held == 0:
         return everything, everything
@@ -132,17 +130,12 @@ def train(
     Parameters
     ----------
     build : callable
-        Returns the module, whose random initial weights follow from the seed. Called with a batch,
-        it gives the mean loss.
-    arrays : sequence of ndarray
-        What the module is called with; samples along the first axis.
+        Returns the module, whose random initial weights follow from the seed. Called with a batch
+        of `arrays`, samples along the first axis, it gives the mean loss in the type `dtype`.
     rows : (ndarray, ndarray)
         Training and held-out rows.
     training : Training
         Complete, without None.
-    run : Run
-    dtype : torch.dtype
-        In which the module computes.
 
     Returns
     -------

@@ -105,7 +105,6 @@ def _block_nll(
                 entry = below_diagonal(d, i, j)
                 for p in range(n_lanes):
                     d_out[entry, p] = -share[p] * d_out[drift + i, p] * w[j, p]
-    for i in range(d):
         for p in range(n_lanes):
             d_out[drift + i, p] *= -share[p] * weight[i, p]
     return total
