@@ -27,7 +27,7 @@ class FitTask:
         context.call_on_fit_task_begin(**of)
 
     def end(self, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
-        """End the task, and return whether a callback wants the fit to stop.
+        """End the task, and return whether a callback asks the fit to stop.
 
         `fitted` returns the attributes that the estimator still lacks to predict. It is called if
         a callback asks for the estimator.

@@ -19,18 +19,12 @@ from sklearn.base import BaseEstimator, clone
 
 
 class Roles(BaseEstimator):
-    """Estimator with parts.
+    """Estimator with parts."""
 
-    Attributes
-    ----------
-    roles : dict of str to callable
-        For each parameter that is a part, the function that turns its value into the object.
-    former : dict of str to str
-        Names that constructors had before, and where they belong now: "role__name", or "name".
-        Those of a part that depends on another come after it.
-    """
-
+    # For each parameter that is a part, the function that turns its value into the object.
     roles: ClassVar[Mapping[str, Callable[[Any], BaseEstimator]]] = {}
+    # Names that constructors had before, and where they belong now: "role__name", or "name". Those
+    # of a part that depends on another come after it.
     former: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -59,10 +53,7 @@ class Roles(BaseEstimator):
     def translate(cls, arguments: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
         """Return arguments of the constructor, those of former names put where they belong.
 
-        Raises
-        ------
-        ValueError
-            If a part does not have such a parameter, and `strict`; else it is left out.
+        What no part has is a ValueError if `strict`, and is left out otherwise.
         """
         result = {name: value for name, value in arguments.items() if name not in cls.former}
         for name, place, value in cls._moves(arguments):
@@ -95,7 +86,7 @@ class Roles(BaseEstimator):
 
 
 def _has_parameter(part: Any, name: str) -> bool:
-    """Tell whether a part has a parameter, of its own or, by double underscores, of a part."""
+    """Return whether a part has a parameter, of its own or, by double underscores, of a part."""
     own, _, inner = name.partition("__")
     if not hasattr(part, "get_params") or own not in part.get_params(deep=False):
         return False

@@ -354,7 +354,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         return self.simulator_.check_snapshots(X)
 
     def _tiled(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether the patches tile snapshots of this shape."""
+        """Return whether the patches tile snapshots of this shape."""
         cells = self.grid_.cells
         axes = zip(shape, cells, strict=False)
         return len(shape) >= len(cells) and all(n % c == 0 for n, c in axes)

@@ -65,10 +65,8 @@ class PatchCodec:
 
     def encode(self, patches: np.ndarray) -> np.ndarray:
         """Return closures (n, n_closure) of patches (n, *patch_shape)."""
-        batches = [
-            self._raw(patches[start : start + ENCODE_BATCH])
-            for start in range(0, len(patches), ENCODE_BATCH)
-        ]
+        starts = range(0, len(patches), ENCODE_BATCH)
+        batches = [self._raw(patches[start : start + ENCODE_BATCH]) for start in starts]
         return self.closures.forward(np.concatenate(batches))
 
     def decode(self, z: np.ndarray) -> np.ndarray:

@@ -71,8 +71,9 @@ class OnsagerDrift(nn.Module):
 
     def potential(self, u: Tensor) -> Tensor:
         """Return the potential V, shape (n,)."""
-        deep, z = self.potential_net(u), u[:, : self.n_state]
-        return 0.5 * deep.square().sum(1) + 0.5 * self.BETA * z.square().sum(1)
+        z = u[:, : self.n_state]
+        deep = self.potential_net(u).square().sum(1)
+        return 0.5 * deep + 0.5 * self.BETA * z.square().sum(1)
 
     def gradient(self, u: Tensor) -> Tensor:
         """Return grad V with respect to the state, shape (n, d)."""

@@ -114,7 +114,7 @@ class Run:
     task: FitTask | None = None  # the fit, for scikit-learn's callbacks
     desc: str = "train"  # label of the progress bar
     # Attributes of a fitted estimator, from the module with the weights of an epoch.
-    fitted: Callable[[Any], dict[str, Any]] = lambda module: {}
+    fitted: Callable[[Any], dict[str, Any]] | None = None
 
 
 def train(
@@ -157,7 +157,7 @@ def train(
     if run.checkpoint is not None:
         callbacks.append(SavedState(run.checkpoint, generator, best, schedule))
     if run.task is not None:
-        callbacks.append(EpochTasks(run.task, run.fitted))
+        callbacks.append(EpochTasks(run.task, run.fitted or (lambda module: {})))
     if run.verbose:
         callbacks.append(Progress(run.desc))
     folder = run.checkpoint.folder if run.checkpoint else None

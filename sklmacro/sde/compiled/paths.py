@@ -66,11 +66,11 @@ class Block(NamedTuple):
     hidden: np.ndarray  # (n_hidden, n_lanes), their activations
     raw: np.ndarray  # (n_raw, n_lanes), their outputs
     xi: np.ndarray  # (d, n_lanes), noise
-    drift: np.ndarray  # (d, n_lanes), drift of the model, a result
-    kick: np.ndarray  # (d, n_lanes), L xi, a result
+    kick: np.ndarray  # (d, n_lanes), L xi
 
 
-Head: TypeAlias = Callable[[ArrayModel, Block], None]  # kernel from raw outputs to the results
+# Kernel that computes L xi from raw outputs, and returns those from the drift's d rows on.
+Head: TypeAlias = Callable[[ArrayModel, Block], np.ndarray]
 
 
 def array_model(model: PolynomialSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
@@ -129,7 +129,7 @@ def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
 def _cholesky_kick(entries: int, block: Block) -> None:
     """L xi, with the entries of L as in `CholeskyDiffusion`."""
-    _, _, raw, xi, _, kick = block
+    _, _, raw, xi, kick = block
     d, n_lanes = xi.shape
     for i in range(d):
         for p in range(n_lanes):
@@ -142,26 +142,17 @@ def _cholesky_kick(entries: int, block: Block) -> None:
 
 
 @njit(nogil=True, cache=False)
-def _copy(source: np.ndarray, to: np.ndarray) -> None:
-    """Copy the first rows. `to[:] = source` takes seconds to compile, for the sake of its error."""
-    for i in range(to.shape[0]):
-        for p in range(to.shape[1]):
-            to[i, p] = source[i, p]
-
-
-@njit(nogil=True, cache=False)
-def _mlp_head(model: ArrayModel, block: Block) -> None:
+def _mlp_head(model: ArrayModel, block: Block) -> np.ndarray:
     """`MLPDrift`: the raw drift."""
     _cholesky_kick(model.entries, block)
-    _copy(block.raw[round_up(model.entries) :], block.drift)
+    return block.raw[round_up(model.entries) :]
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _polynomial_head(model: ArrayModel, block: Block) -> None:
+def _polynomial_head(model: ArrayModel, block: Block) -> np.ndarray:
     """`PolynomialSDE`: L xi = x solves x_i = exp(g_i / 2) xi_i + sum_{j<i} phi_ij x_j."""
-    _, _, raw, xi, drift, kick = block
+    _, _, raw, xi, kick = block
     d, n_lanes = xi.shape
-    _copy(raw[round_up(model.entries) :], drift)
     for i in range(d):
         for p in range(n_lanes):
             g = min(max(raw[i, p], -LARGEST_EXPONENT), LARGEST_EXPONENT)
@@ -170,16 +161,17 @@ def _polynomial_head(model: ArrayModel, block: Block) -> None:
             entry = below_diagonal(d, i, j)
             for p in range(n_lanes):
                 kick[i, p] += raw[entry, p] * kick[j, p]
+    return raw[round_up(model.entries) :]
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _onsager_head(model: ArrayModel, block: Block) -> None:
+def _onsager_head(model: ArrayModel, block: Block) -> np.ndarray:
     """`OnsagerDrift`: -(A A^T + alpha + B - B^T) grad V + f, grad V = (dU/dz)^T U + beta z.
 
     The gradient is carried back through the last net, that of U.
     """
-    features, hidden, raw, _, drift, _ = block
-    d, n_lanes = drift.shape
+    features, hidden, raw, xi, _ = block
+    d, n_lanes = xi.shape
     flat, table = model.transposed
     _cholesky_kick(model.entries, block)
     _, largest = hidden_rows(table)
@@ -187,15 +179,15 @@ def _onsager_head(model: ArrayModel, block: Block) -> None:
     deltas = np.empty((2, largest, n_lanes))
     last = Perceptrons(flat, table[-1:])
     backward(last, features, hidden, raw, deltas, np.empty(0), gradient)
-    first = round_up(model.entries)
-    A = raw[first + round_up(d) :]
+    drift = raw[round_up(model.entries) :]
+    A = drift[round_up(d) :]
     B = A[d * d :]
     for i in range(d):
         for p in range(n_lanes):
             gradient[i, p] += BETA * features[i, p]
     for i in range(d):
         for p in range(n_lanes):
-            drift[i, p] = raw[first + i, p] - ALPHA * gradient[i, p]
+            drift[i, p] -= ALPHA * gradient[i, p]
         for j in range(d):
             for p in range(n_lanes):
                 drift[i, p] -= (B[i * d + j, p] - B[j * d + i, p]) * gradient[j, p]
@@ -208,6 +200,7 @@ def _onsager_head(model: ArrayModel, block: Block) -> None:
         for i in range(d):
             for p in range(n_lanes):
                 drift[i, p] -= A[i * d + k, p] * projection[p]
+    return drift
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
@@ -258,9 +251,8 @@ def advance_paths(
         u = np.zeros((round_up(n_in), n_lanes))
         features = np.zeros((round_up(q - 1 + n_in), n_lanes)) if q > 0 else u
         hidden, raw = np.empty((n_hidden, n_lanes)), np.empty((model.n_raw, n_lanes))
-        Z, xi = np.zeros((d, n_lanes)), np.zeros((d, n_lanes))
-        drift, kick = np.empty((d, n_lanes)), np.empty((d, n_lanes))
-        block = Block(features, hidden, raw, xi, drift, kick)
+        Z, xi, kick = np.zeros((d, n_lanes)), np.zeros((d, n_lanes)), np.empty((d, n_lanes))
+        block = Block(features, hidden, raw, xi, kick)
         for p in range(count):
             for i in range(d):
                 Z[i, p] = z[first + p, i]
@@ -276,7 +268,7 @@ def advance_paths(
                 _fill_monomials(model, u, features)
             raw[:] = 0.0
             forward(model.nets, features, hidden, raw)
-            head(model, block)
+            drift = head(model, block)
             finite = kick[0]  # 0, or NaN where a component is not finite; kick[0] is used up first
             for i in range(d):
                 for p in range(n_lanes):

@@ -2,9 +2,9 @@
 
     h_0 = u,   h_l = tanh(W_l h_{l-1} + b_l),   out += W_L h_{L-1} + b_L
 
-Samples lie along the last axis: every operation is one on whole vectors of samples, the result for
-a sample does not depend on its neighbours, and a block stays in the cache from layer to layer. The
-torch modules in `nets` are the definition, from which `pack` takes the weights.
+Samples lie along the last axis: operations are on vectors of samples, the result for a sample does
+not depend on its neighbours, and a block stays in the cache from layer to layer. The torch modules
+in `nets` are the definition, from which `pack` takes the weights.
 
 Shape vocabulary::
 
