@@ -194,8 +194,13 @@ class PatchSDE(LikelihoodRegressor, Roles):
 
         `X` are latent pairs, or an array of shape (n_samples, n_columns), as in `fit`.
         """
-        columns, dt = self._prediction_data(X)
-        mean = self._coefficients(columns)[0] * dt[:, None]
+        check_is_fitted(self)
+        if is_structured(X):
+            columns, dt = self._pair_columns(X, reset=False)
+        else:
+            columns = validate_data(self, X, reset=False, dtype=np.float64)
+            dt = np.array(self.dt)
+        mean = self._coefficients(columns)[0] * np.reshape(dt, (-1, 1))
         return mean[:, 0] if self._flat_output else mean
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -319,15 +324,8 @@ class PatchSDE(LikelihoodRegressor, Roles):
             )
         return np.asarray(X["lam"])
 
-    def _prediction_data(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return columns and elapsed times."""
-        check_is_fitted(self)
-        if is_structured(X):
-            return self._pair_columns(X, reset=False)
-        columns = validate_data(self, X, reset=False, dtype=np.float64)
-        return columns, np.full(len(columns), self.dt)
-
     def _pair_columns(self, pairs: np.ndarray, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return columns and elapsed times of latent pairs."""
         if not is_latent_pairs(pairs):
             raise ValueError(
                 "Expected latent pairs with fields z, dz, dt, n_patches, n_evolved and group, but "

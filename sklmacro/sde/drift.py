@@ -37,6 +37,11 @@ class FitData:
         """Return d, the dimension of the state."""
         return self.increments.dz.shape[1]
 
+    @property
+    def symmetric(self) -> bool:
+        """Return whether a component changes its sign by the symmetry."""
+        return bool((self.parity == -1).any())
+
     def settings(self) -> dict[str, Any]:
         """Return the data that a fit depends on."""
         own = {f.name: getattr(self.increments, f.name) for f in fields(self.increments)}

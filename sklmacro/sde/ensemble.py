@@ -126,13 +126,10 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         """
         n_members = check_integer(self.n_members, "n_members", low=2)
         sde = PatchSDERegressor() if self.sde is None else self.sde
-        if is_structured(X):
-            names = X.dtype.names
-            groups = X["group"] if "group" in names else np.arange(len(X))  # the SDE will refuse X
-        else:
+        if not is_structured(X):
             X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-            groups = np.arange(len(X))
-        rows_of = rows_by_group(groups)
+        has_groups = "group" in (X.dtype.names or ())  # the SDE will refuse pairs without
+        rows_of = rows_by_group(X["group"] if has_groups else np.arange(len(X)))
         if self.bootstrap and len(rows_of) < 2:
             raise ValueError(
                 "Expected at least 2 groups (source trajectories) for a bootstrap, but got "

@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift, FitData
-from sklmacro.sde.mlp import MLP
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
-from sklmacro.sde.neural import TRAINING, NeuralSDE, fit_neural
+from sklmacro.sde.neural import MLP, NeuralSDE
 from sklmacro.training.training import Training, as_training, former_names
 
 
@@ -29,18 +28,22 @@ class Onsager(MLP):
         super().__init__(hidden, training=training)
         self.forcing = forcing
 
-    def fit_model(self, data: FitData) -> NeuralSDE:
-        """Train drift and diffusion (Eq. 7)."""
-        hidden, d = tuple(self.hidden), data.n_state
-        options = d, data.u.shape[1] - d, hidden, self.forcing
-
-        def build_drift() -> OnsagerDrift:
-            if (data.parity == 1).all():
-                return OnsagerDrift(*options)
+    def build_drift(self, data: FitData, linear: np.ndarray) -> nn.Module:
+        """Return the drift's module, of the data's parity."""
+        d = data.n_state
+        options = d, data.u.shape[1] - d, tuple(self.hidden), self.forcing
+        if data.symmetric:
             return EquivariantOnsagerDrift(*options, data.parity.tolist())
+        return OnsagerDrift(*options)
 
-        training = TRAINING.complete(self.training)
-        return fit_neural(data, hidden, training, build_drift, data.scale[:d])
+    def drift_scale(self, data: FitData, size: np.ndarray) -> np.ndarray:
+        """Return the unit (d,) of the net's drift, proportional to that of the state.
+
+        The net's vector field is then the physical one in standardised coordinates, up to a factor
+        of time.
+        """
+        scale = data.scale[: data.n_state]
+        return scale * np.median(size / scale)
 
 
 class OnsagerSDE(PatchSDE):

@@ -184,8 +184,7 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     phi_f[..., : len(of_noise.W)] = phi @ of_noise.W.T
     g_f[:, : len(of_noise.W)] = g @ of_noise.W.T
     g_f[:, 0] -= np.log(common)
-    linear = parity == signs[:, None]
-    line = np.column_stack([signs == 1, linear])
+    line = np.append(1.0, parity) == signs[:, None]
     slope = B if degree == 1 else least_squares_drift(monomials(u, 1), increments, line)
     slope = np.ascontiguousarray(slope[:, 1:])
     reach = np.abs(u).max(axis=0)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from sklmacro._base.checks import check_choice
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift
-from sklmacro.sde.mlp import MLP
+from sklmacro.sde.neural import MLP
 from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.training.training import former_names
 
