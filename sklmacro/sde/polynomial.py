@@ -77,12 +77,7 @@ def choose_degree(data: FitData) -> int:
     """Return the degree of `DEGREES` that held-out pairs prefer; of ties the smallest.
 
     Each is compared with the best of the smaller ones. Degrees with more monomials than there are
-    pairs to fit them to are left out.
-
-    Raises
-    ------
-    ValueError
-        If there is a single group, so that none can be held out.
+    pairs to fit them to are left out. A single group, none to be held out, is a ValueError.
     """
     folds = _folds(data.groups, stream(resolve_entropy(data.run.random_state), Stage.SPLIT))
     n_fitted = min(len(fitted) for fitted, _ in folds)

@@ -89,10 +89,8 @@ def test_likelihood_and_its_derivative(d, n_context, hidden, kind, n):
     expected.backward()
     (3 * loss).backward()
     compiled.weights.data = compiled.weights.grad / 3
-    found = compiled.trained_net()
-    for (name, derivative), twin in zip(
-        found.named_parameters(), plain.net.parameters(), strict=True
-    ):
+    named = compiled.trained_net().named_parameters()
+    for (name, derivative), twin in zip(named, plain.net.parameters(), strict=True):
         tolerance = 1e-11 * float(twin.grad.abs().max())
         np.testing.assert_allclose(
             derivative.detach(), twin.grad, rtol=1e-11, atol=tolerance, err_msg=name
