@@ -1,5 +1,6 @@
 """For tests and docstrings alike: figures without a screen, closed again; other random numbers."""
 
+import gc
 import os
 import sys
 
@@ -21,6 +22,13 @@ def pytest_addoption(parser):
         "--reseed", type=int, default=0, metavar="K",
         help="mix K into all seeds: other random numbers (0, the default, leaves them as they are)",
     )  # fmt: skip
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what is imported: it stays, and compilers call it often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_configure(config):

@@ -13,7 +13,7 @@ from benchmarks.baselines_ising import (
 )
 from benchmarks.measure import compare
 from sklmacro.lattice import Lattice
-from sklmacro.simulators import Duration, EventCount, Evolution, Ising
+from sklmacro.simulators import Duration, EventCount, Evolution, Evolutions, Ising
 
 FIELD = 0.1  # of LocalRelax
 WINDOW, STRIDE, BATCH = 16, 8, 256
@@ -46,8 +46,8 @@ class System:
         starts = [range(0, n, STRIDE) for n in self.lattice.cells]
         origins = np.array([(i, j) for i in starts[0] for j in starts[1]])
         extent, n_events = (WINDOW, WINDOW), WINDOW**2
-        span = EventCount(n_events)
-        self.model.advance_windows(self.x, self.lattice, origins, extent, span, self.rng)
+        evolutions = Evolutions(origins, extent, EventCount(n_events), self.rng)
+        self.model.advance_windows(self.x, self.lattice, evolutions)
         return n_events * len(origins)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import sklmacro
+from sklmacro.checkpoint.atomic import atomic_write
 from sklmacro.simulators import Alloy, BarrierModel, BarrierNetwork
 from sklmacro.simulators.alloy import BOLTZMANN
 from sklmacro.simulators.vacancies.nbmota import expand, orbits
@@ -163,7 +164,8 @@ def main(path: str, seed: int = 0) -> None:
         "pairs": pairs.tolist(),
     }
     out = Path(sklmacro.__file__).parent / "simulators" / "vacancies" / "nbmota_barriers.json"
-    out.write_text(json.dumps(result) + "\n")
+    with atomic_write(out) as draft:
+        draft.write_text(json.dumps(result) + "\n")
     shown = {k: v for k, v in result.items() if k not in ("points", "pairs")}
     print(json.dumps(shown, indent=2))
 

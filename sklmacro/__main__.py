@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--barriers", metavar="FILE", help="weights of a barrier network, for nbmota")
     run.add_argument(
         "--checkpoint-dir", metavar="DIR",
-        help="folder in which pieces of the result are kept; the same command goes on from there",
+        help="folder in which pieces of the result are saved; the same command resumes there",
     )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _log_shown(not options.quiet):
         status = _run_all(options) if options.name == ALL else _run_one(options)
     if status == INTERRUPTED:
-        again = f"go on by: sklmacro {shlex.join(arguments)}"
+        again = f"resume with: sklmacro {shlex.join(arguments)}"
         said = again if options.checkpoint_dir else "nothing was written"
         print(f"sklmacro: interrupted; {said}", file=sys.stderr)
     return status

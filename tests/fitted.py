@@ -56,6 +56,7 @@ RNG = np.random.default_rng(0)
 Z = RNG.normal(size=(60, 2))
 C = RNG.uniform(1, 2, size=(60, 1))
 DZ = -0.1 * Z + 0.1 * RNG.normal(size=(60, 2))
+SHORT_RELAX = skm.LocalRelax(duration=0.1)
 TRAINING = skm.Training(max_epochs=2)
 SMALL = {"training": TRAINING, "hidden": (6,), "random_state": 0}
 SMALL_MLP = {"drift_model": skm.MLP((6,), training=TRAINING), "random_state": 0}
@@ -101,7 +102,10 @@ def pipeline(simulator, X, patch=8, last=None, **sampler):
     last = skm.PatchSDERegressor(drift_model="polynomial", random_state=0) if last is None else last
     return Pipeline(
         [
-            ("upsample", skm.HierarchicalUpsampler(simulator, relax_duration=0.1, random_state=0)),
+            (
+                "upsample",
+                skm.HierarchicalUpsampler(simulator, relaxation=SHORT_RELAX, random_state=0),
+            ),
             (
                 "evolve",
                 skm.PartialEvolutionSampler(simulator, patch=patch, random_state=1, **sampler),
@@ -119,22 +123,21 @@ def kept(estimator, X):
 
 def streamed(closure):
     return skm.StreamedPairs(
-        skm.HierarchicalUpsampler(Flips(), relax_duration=0.1, random_state=0),
+        skm.HierarchicalUpsampler(Flips(), relaxation=SHORT_RELAX, random_state=0),
         skm.PartialEvolutionSampler(Flips(), patch=4, random_state=1),
         closure,
     ).fit(SPINS)
 
 
+# fmt: off
 FITS = {
-    "upsampler": lambda: skm.HierarchicalUpsampler(
-        Flips(), relax_duration=1.0, relax_passes="converged", relax_tolerance=1.0, random_state=0
-    ).fit(SPINS),
-    "sampler": lambda: skm.PartialEvolutionSampler(
-        Flips(), patch=4, context=("rate",), n_joint=8, random_state=0
-    ).fit(SPINS),
-    "sampler of moments": lambda: skm.PartialEvolutionSampler(
-        moments=True, patch=4, random_state=0
-    ).fit(CHAIN),
+    "upsampler": lambda: skm.HierarchicalUpsampler(Flips(),
+        relaxation=skm.LocalRelax(duration=1.0, n_passes=skm.Convergence(tolerance=1.0)),
+        random_state=0).fit(SPINS),
+    "sampler": lambda: skm.PartialEvolutionSampler(Flips(), patch=skm.Patches(4, n_joint=8),
+        context=("rate",), random_state=0).fit(SPINS),
+    "sampler of moments": lambda: skm.PartialEvolutionSampler(moments=True, patch=4,
+        random_state=0).fit(CHAIN),
     "closure, dense": lambda: skm.PatchAutoencoder(LinearChain(), patch=4, **SMALL).fit(CHAIN),
     "closure, two fields": lambda: skm.PatchAutoencoder(PredatorPrey(), **SMALL).fit(FIELDS),
     "closure, conv": lambda: skm.PatchAutoencoder(Flips(), patch=4, **SMALL).fit(SPINS),
@@ -151,12 +154,10 @@ FITS = {
     "onsager": lambda: sde(cls=skm.OnsagerSDE),
     "onsager, context": lambda: sde(CONDITIONED, cls=skm.OnsagerSDE, forcing=False),
     "onsager, odd": lambda: sde(cls=skm.OnsagerSDE, parity=(-1, -1), diffusion_model="diagonal"),
-    "ensemble": lambda: skm.SDEEnsemble(
-        skm.PatchSDERegressor(**SMALL_MLP), n_members=2, random_state=0
-    ).fit(PAIRS),
-    "ensemble of plain increments": lambda: skm.SDEEnsemble(
-        skm.OnsagerSDE(**SMALL), n_members=2, random_state=np.random.default_rng(3)
-    ).fit(Z, DZ),
+    "ensemble": lambda: skm.SDEEnsemble(skm.PatchSDERegressor(**SMALL_MLP), n_members=2,
+        random_state=0).fit(PAIRS),
+    "ensemble of plain increments": lambda: skm.SDEEnsemble(skm.OnsagerSDE(**SMALL), n_members=2,
+        random_state=np.random.default_rng(3)).fit(Z, DZ),
     "streamed pairs": lambda: streamed(skm.PatchAutoencoder(Flips(), n_closure=1, **SMALL)),
     "streamed pairs, frozen closure": lambda: streamed(
         FrozenEstimator(skm.PatchAutoencoder(Flips(), patch=4, **SMALL).fit(SPINS))
@@ -164,13 +165,12 @@ FITS = {
     "kept": lambda: kept(skm.PatchSDERegressor(**SMALL_MLP), PAIRS),
     "kept closure": lambda: kept(skm.PatchAutoencoder(Flips(), patch=4, **SMALL), SPINS),
     "pipeline": lambda: pipeline(PredatorPrey(), FIELDS),
-    "pipeline of a simulator of one's own": lambda: pipeline(
-        Flips(), SPINS, last=skm.OnsagerSDE(**SMALL)
-    ),
-    "pipeline with scikit-learn": lambda: make_pipeline(
-        StandardScaler(), FunctionTransformer(), skm.PatchSDERegressor(**SMALL_MLP)
-    ).fit(Z, DZ),
+    "pipeline of a simulator of one's own": lambda: pipeline(Flips(), SPINS,
+        last=skm.OnsagerSDE(**SMALL)),
+    "pipeline with scikit-learn": lambda: make_pipeline(StandardScaler(), FunctionTransformer(),
+        skm.PatchSDERegressor(**SMALL_MLP)).fit(Z, DZ),
 }
+# fmt: on
 
 
 @cache

@@ -16,9 +16,9 @@ from safetensors.numpy import save as serialized
 from sklearn.base import BaseEstimator
 
 import sklmacro as skm
-from sklmacro.persistence import container as _container
+from sklmacro.checkpoint import container as _container
 from sklmacro.simulators import Alloy
-from tests.fitted import CHAIN, ORDERING, fitted
+from tests.fitted import CHAIN, ORDERING, SHORT_RELAX, fitted
 
 RAN = []
 
@@ -39,7 +39,7 @@ class Trap(BaseEstimator):
 ESTIMATORS = {
     "alloy": lambda: Alloy(barriers=ORDERING, species=("Cu", "Au")),
     "sampler": lambda: skm.PartialEvolutionSampler(patch=4, random_state=0).fit(CHAIN),
-    "upsampler": lambda: skm.HierarchicalUpsampler(relax_duration=0.1).fit(CHAIN),
+    "upsampler": lambda: skm.HierarchicalUpsampler(relaxation=SHORT_RELAX).fit(CHAIN),
     "generator": lambda: skm.PatchSDERegressor(random_state=np.random.RandomState(0)),
     "philox": lambda: skm.PatchSDERegressor(random_state=np.random.Generator(np.random.Philox(0))),
 }

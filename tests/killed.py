@@ -1,38 +1,25 @@
-"""Work that is killed at random moments and taken up: `python -m tests.killed FOLDER`.
+"""Work that is killed at random moments and resumed: `python -m tests.killed FOLDER`.
 
-Every process is forked from this one, which has loaded and compiled all that the work needs.
-Moments are counted in files written: a process kills itself just before, or just after, a file
-comes to its place. Prints, as JSON, the SHA-256 of every result without and with interruptions, and
-how many there were.
+Every process is forked from one that has loaded and compiled all that the work needs. Moments are
+counted in files written: a process kills itself just before, or just after, a file comes to its
+place. Prints, as JSON, the SHA-256 of every result without and with kills, and numbers of files.
 """
 
+import gc
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import zlib
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
-from matplotlib.figure import Figure
-from sklearn.base import clone
-
-from sklmacro import MLP, OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, Training
-from sklmacro.checkpoint.checkpoint import PARTIAL, Checkpoint
-from sklmacro.experiments import EXPERIMENTS, run_experiment
-from sklmacro.simulators import Ising, PredatorPrey
-from sklmacro.training import epochs
-from tests.problems import exact_pairs
 
 N_KILLS = 5
-TRAINING = Training(max_epochs=9, batch_size=32)
-OPTIONS = {"hidden": (6,), "training": TRAINING, "random_state": 0}
-MLP_OPTIONS = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}
+N_BRANCHES = 2  # processes that share the works
 
 
 def sha256(*arrays):
@@ -47,158 +34,106 @@ def of_net(net, history):
     return sha256(*weights, [[e["train_loss"], e["valid_loss"]] for e in history])
 
 
-def sde(model, **options):
-    """Fit an SDE; SHA-256 of weights, losses and predictions."""
+class Branch:
+    """A function in a forked process; `result` is what it returns, or None if it was killed."""
 
-    def fit(folder):
-        pairs, _, _ = exact_pairs(n=200)
-        own = OPTIONS if model is OnsagerSDE else MLP_OPTIONS
-        fitted = model(**own, **options, checkpoint_dir=folder).fit(pairs)
-        z = pairs["z"]
-        whole = of_net(fitted.model_.net, fitted.history_)
-        return f"{whole} {sha256(fitted.drift(z), fitted.diffusion(z))}"
+    def __init__(self, function, *arguments, **options):
+        reader, writer = os.pipe()
+        self.child = os.fork()
+        if self.child == 0:
+            os.close(reader)
+            status = 1
+            try:
+                with os.fdopen(writer, "w") as pipe:
+                    json.dump(function(*arguments, **options), pipe)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writer)
+        self.pipe = os.fdopen(reader)
 
-    return fit
-
-
-def ensemble(folder):
-    pairs, _, _ = exact_pairs(n=200)
-    member = PatchSDERegressor(**MLP_OPTIONS, diffusion_model="diagonal")
-    fitted = SDEEnsemble(member, n_members=2, random_state=0, checkpoint_dir=folder).fit(pairs)
-    return " ".join(of_net(member.model_.net, member.history_) for member in fitted.members_)
-
-
-def closure(simulator, size, patch):
-    """Fit an autoencoder; SHA-256 of weights, losses and closures."""
-
-    def fit(folder):
-        X = simulator.sample_initial(30, size, random_state=0)
-        training = clone(TRAINING).set_params(validation_fraction=0.2)
-        found = PatchAutoencoder(
-            simulator, patch=patch, **OPTIONS | {"training": training}, checkpoint_dir=folder
-        ).fit(X)
-        return f"{of_net(found.codec_.net, found.history_)} {sha256(found.transform(X))}"
-
-    return fit
+    def result(self):
+        with self.pipe as pipe:
+            text = pipe.read()
+        _, status = os.waitpid(self.child, 0)
+        if os.WIFSIGNALED(status):
+            assert os.WTERMSIG(status) == signal.SIGKILL
+            return None
+        assert status == 0
+        return json.loads(text)
 
 
-def experiment(folder):
-    """Run an experiment of six pieces; SHA-256 of its numbers and arrays."""
-    chain = replace(EXPERIMENTS["linear-chain"], draw=lambda *args: Figure())
-    with TemporaryDirectory() as beside:
-        out = Path(beside) / "result"
-        result = run_experiment(chain, out=out, changes={"n_seeds": 6}, checkpoint_dir=folder)
-        with np.load(out / "arrays.npz") as arrays:
-            return sha256(*arrays.values(), repr(result["numbers"]))
+def forked(function, *arguments, **options):
+    return Branch(function, *arguments, **options).result()
 
 
-WORKS = {
-    "net in one kernel": sde(PatchSDERegressor),
-    "net of torch modules": sde(PatchSDERegressor, parity=(-1, 1)),
-    "OnsagerNet": sde(OnsagerSDE),
-    "ensemble": ensemble,
-    "dense autoencoder": closure(PredatorPrey(), 20, 10),
-    "convolutional autoencoder": closure(Ising(2.3), 16, 8),
-    "experiment": experiment,
-}
+def counted(work, folder, kill_at=None, after=False, part="", **options):
+    """Do work; return its result and how many files it wrote. It may kill itself at one of them.
 
-
-# Processes ----------------------------------------------------------------------------------------
-
-
-def in_process(work, *arguments):
-    """Do work in a process of its own; return what it returns, or None if it was killed."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        status = 1
-        try:
-            os.write(writer, work(*arguments).encode())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return None
-    assert status == 0
-    return said
-
-
-def dying(work, folder, n_files, after):
-    """Do work until the process has written a number of files, but maybe for the last step."""
-    move, left = os.replace, [n_files]
-
-    def replace(source, target):
-        left[0] -= 1
-        if left[0] <= 0 and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        move(source, target)
-        if left[0] <= 0:  # another thread may have counted on
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    os.replace = replace
-    return work(folder)
-
-
-def counted(work, folder):
-    """Do work; return its result and how many files were written."""
+    Only files count that have `part` in their names.
+    """
     move, n_files = os.replace, [0]
 
     def replace(source, target):
-        n_files[0] += 1
+        n_files[0] += part in Path(target).name
+        due = kill_at is not None and n_files[0] >= kill_at
+        if due and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
         move(source, target)
+        if due:  # another thread may have counted on
+            os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace = replace
-    return json.dumps([work(folder), n_files[0]])
+    try:
+        return work(folder, **options), n_files[0]
+    finally:
+        os.replace = move
 
 
-def forgetful(work, folder):
-    """Do work that is badly taken up: without the moments of AdamW, or with a piece for another."""
-    read, part = epochs._tensors, Checkpoint.part
-    epochs._tensors = lambda what, arrays: {} if "optimizer" in what else read(what, arrays)
-    Checkpoint.part = lambda self, name: part(self, "seed 0" if name == "seed 5" else name)
-    return work(folder)
+def resumed(work, folder):
+    """Do work to its end; do it again; and once more when one part of it is lost."""
+    results = [counted(work, folder), counted(work, folder)]
+    drafts = [path.name for path in folder.rglob("*.partial")]
+    parts = sorted(folder.rglob("*.safetensors"))
+    parts[len(parts) // 2].unlink()
+    return *results, counted(work, folder), drafts
 
 
-def killed(name, work, folder, forgetful=forgetful):
-    """Return results without and with interruptions, and with one badly taken up."""
+def killed(name, work, folder):
+    """Return the results of a work without and with kills, and with one that is badly resumed."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    plain, n_files = json.loads(in_process(counted, work, folder / "plain"))
-    moments = np.sort(rng.choice(n_files - 1, N_KILLS, replace=False)) + 1
+    plain = work.run(None)  # compiles
+    whole, n_files = counted(work.run, folder / "whole")
+    moments = np.sort(rng.choice(int(work.until * (n_files - 1)), N_KILLS, replace=False)) + 1
     n_killed = 0
-    for n in np.diff(moments, prepend=0).tolist():
-        said = in_process(dying, work, folder / "killed", n, bool(rng.integers(2)))
-        n_killed += said is None
-    found = {
-        "plain": plain, "files": n_files, "killed": n_killed,
-        "resumed": in_process(work, folder / "killed"),
+    for i, n in enumerate(np.diff(moments, prepend=0).tolist()):
+        options = {"n_jobs": 1 + i % 2} if work.parallel else {}
+        after = bool(rng.integers(2))
+        n_killed += forked(counted, work.run, folder / "killed", n, after, **options) is None
+        if i == N_KILLS // 2:
+            shutil.copytree(folder / "killed", folder / "control")
+    end, again, mended, drafts = forked(resumed, work.run, folder / "killed")
+    result = {
+        "killed": n_killed, "plain": plain, "results": [whole, end[0], again[0], mended[0]],
+        "files": n_files, "files again": again[1], "files mended": mended[1], "drafts": drafts,
     }  # fmt: skip
-    in_process(dying, work, folder / "forgetful", n_files // 3, True)
-    found["forgetful"] = in_process(forgetful, work, folder / "forgetful")
-    found["again"], found["files again"] = json.loads(in_process(counted, work, folder / "killed"))
-    found["half-written"] = [path.name for path in (folder / "killed").rglob(f"*{PARTIAL}")]
-    return found
+    if work.part:
+        shutil.rmtree(folder / "control")
+        forked(counted, work.run, folder / "control", 2, True, work.part)
+    if work.control is not None:
+        result["control"] = forked(work.control, folder / "control")
+    shutil.rmtree(folder)
+    return result
 
 
-def report(works, killed, folder):
-    """Print, as JSON, what `killed` finds for each work, in a folder of its own."""
-    torch.set_num_threads(1)
-    found = {}
-    for name, work in works.items():
-        work(None)  # compiles
-        found[name] = killed(name, work, Path(folder) / name)
-    print(json.dumps(found))
+def report(works, folder):
+    return {name: killed(name, work, folder / name) for name, work in works.items()}
 
 
-def reported(module, folder):
-    """Run `python -m module folder`, and return what it prints."""
+def reported(folder):
+    """Run this module, and return what it prints."""
     process = subprocess.run(
-        [sys.executable, "-m", module, str(folder)],
+        [sys.executable, "-m", "tests.killed", str(folder)],
         cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -206,5 +141,15 @@ def reported(module, folder):
 
 
 if __name__ == "__main__":
-    epochs.SAVE_SECONDS = 0.0
-    report(WORKS, killed, sys.argv[1])
+    from tests import killed_works
+
+    killed_works.write_at_once()
+    gc.collect()
+    gc.freeze()  # so that forks share what is there
+    folder, works = Path(sys.argv[1]), list(killed_works.WORKS.items())
+    branches = [
+        Branch(report, {k: v for k, v in works if v.branch == branch}, folder)
+        for branch in range(N_BRANCHES)
+    ]
+    results = [branch.result() for branch in branches]
+    print(json.dumps({name: one for part in results for name, one in part.items()}))

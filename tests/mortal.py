@@ -35,10 +35,10 @@ class SecondTask(WorkerPlugin):
             die_once(self.folder)
 
 
-class KeepAtOnce(WorkerPlugin):
+class SaveAtOnce(WorkerPlugin):
     """Let workers write what is ready to a checkpoint without waiting."""
 
-    name = "keep at once"
+    name = "save at once"
 
     def setup(self, worker):
         _rows.INTERVAL, _rows.SHARE = 0.0, np.inf

@@ -7,7 +7,8 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 import sklmacro as skm
-from sklmacro.persistence.schema import argument_hints, own_tensors
+from sklmacro.checkpoint.schema import argument_hints, own_tensors
+from sklmacro.checkpoint.writing import SESSION
 from sklmacro.simulators import BarrierModel
 
 
@@ -40,7 +41,8 @@ def same(one, other):
     if is_dataclass(one):
         return all(same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
     if isinstance(one, BaseEstimator):
-        return same(dict(sorted(vars(one).items())), dict(sorted(vars(other).items())))
+        parts = [vars(each).items() for each in (one, other)]
+        return same(*({k: v for k, v in sorted(items) if k not in SESSION} for items in parts))
     if isinstance(one, BarrierModel):
         return all(same(getattr(one, k), getattr(other, k)) for k in argument_hints(type(one)))
     return one == other

@@ -8,9 +8,11 @@ from sklearn.exceptions import NotFittedError
 from sklmacro import (
     MLP,
     HierarchicalUpsampler,
+    LocalRelax,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     Polynomial,
     Training,
@@ -18,7 +20,7 @@ from sklmacro import (
 from sklmacro.lattice import Lattice, PatchGrid
 from sklmacro.pairs import latent_pairs
 from sklmacro.scoring import PathScorer, ReferencePaths, mmd2
-from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey
+from sklmacro.simulators import CurieWeiss, EventCount, Ising, LinearChain, PredatorPrey
 
 ISING = Ising()
 SPINS = ISING.sample_initial(6, 8, random_state=0)
@@ -35,6 +37,10 @@ LINEAR = {"drift_model": "linear", "diffusion_model": "constant"}
 
 def upsample(X=SPINS, simulator=ISING, **params):
     return HierarchicalUpsampler(simulator, **params).fit_transform(X)
+
+
+def relax(X=SPINS, simulator=ISING, **params):
+    return upsample(X, simulator, relaxation=LocalRelax(**params))
 
 
 def evolve(X=SPINS, simulator=ISING, groups=None, **params):
@@ -119,7 +125,7 @@ OWN = {
     ),
     "window too large": (
         lambda: ISING.advance(SPINS, duration=1.0, window=((0, 0), (9, 8))),
-        r"window of at most \(8, 8\) cells, but got \(9, 8\)",
+        r"box of at most \(8, 8\) cells, .*but got \(9, 8\)",
     ),
     "window beyond an open edge": (
         lambda: LinearChain().advance(CHAIN, duration=1.0, window=((6,), (4,))),
@@ -143,19 +149,19 @@ OWN = {
     "unknown lattice": (lambda: Lattice("honeycomb", (4,)), "kind to be one of .*'honeycomb'"),
     "unknown boundary of a lattice": (
         lambda: Lattice("chain", (4,), "closed"),
-        "boundary to be one of periodic, open, but got 'closed'",
+        "boundary to be one of 'periodic', 'open', but got 'closed'",
     ),
     "cells of other dimension": (
         lambda: Lattice("square", (4, 4, 4)),
-        r"2 in all, but got \(4, 4, 4\)",
+        r"each of the 2 axes .*but got \(4, 4, 4\)",
     ),
-    "cells of a fraction": (lambda: Lattice("chain", (4.5,)), r"but got \(4.5,\)"),
-    "no cells": (lambda: Lattice("chain", (0,)), r"at least 1 .*but got \(0,\)"),
+    "cells of a fraction": (lambda: Lattice("chain", (4.5,)), "but got 4.5"),
+    "no cells": (lambda: Lattice("chain", (0,)), "at least 1, but got 0"),
     "patches that do not tile": (
         lambda: PatchGrid(SQUARE, (3, 4)),
         r"cells \(8, 8\) are not divisible by patch \(3, 4\); axis 0 takes 1, 2, 4 or 8 cells",
     ),
-    "patch of other dimension": (lambda: PatchGrid(SQUARE, (4,)), r"2 in all, but got \(4,\)"),
+    "patch of other dimension": (lambda: PatchGrid(SQUARE, (4,)), r"the 2 axes .*got \(4,\)"),
     "split another lattice": (
         lambda: PatchGrid(SQUARE, (4, 4)).split(np.zeros((2, 8, 6))),
         r"X of shape \(n_samples, 8, 8\).*got shape \(2, 8, 6\)",
@@ -175,54 +181,59 @@ OWN = {
         "method to be one of 'simulator', 'replicate', 'linear', 'tile', 'shuffle', but got 'copy'",
     ),
     "interpolated spins": (
-        lambda: upsample(method="linear", relax_duration=None),
+        lambda: upsample(method="linear", relaxation=None),
         "real-valued snapshots .*int8",
     ),
+    "relaxation a word": (lambda: upsample(relaxation="fast"), "to be a LocalRelax, .*got 'fast'"),
     "relax both": (
-        lambda: upsample(relax_duration=1.0, relax_events=2.0),
-        "either relax_duration or relax_events",
+        lambda: relax(duration=1.0, n_events=2.0),
+        "either duration or n_events of LocalRelax",
     ),
     "relax by events of a chain": (
-        lambda: upsample(CHAIN, LinearChain(), relax_events=1.0),
+        lambda: relax(CHAIN, LinearChain(), n_events=1.0),
         "a duration for LinearChain",
     ),
-    "relax a word": (lambda: upsample(relax_duration="long"), "one of 'auto', but got 'long'"),
-    "relax below 0": (lambda: upsample(relax_duration=-1.0), "0 <= relax_duration, but got -1.0"),
-    "relax for NaN": (lambda: upsample(relax_duration=np.nan), "relax_duration .*but got nan"),
-    "relax range reversed": (lambda: upsample(relax_duration=(2.0, 1.0)), "relax_duration"),
-    "relax range from 0": (lambda: upsample(relax_duration=(0.0, 1.0)), "relax_duration"),
-    "relax range of three": (lambda: upsample(relax_duration=(1.0, 2.0, 3.0)), "relax_duration"),
-    "relax range of words": (lambda: upsample(relax_duration=("a", "b")), "relax_duration"),
-    "relax_passes 0": (lambda: upsample(relax_passes=0), "relax_passes .* at least 1"),
+    "relax for a word": (lambda: relax(duration="long"), "one of 'auto', but got 'long'"),
+    "relax below 0": (lambda: relax(duration=-1.0), "0 <= duration, but got -1.0"),
+    "relax for NaN": (lambda: relax(duration=np.nan), "duration .*but got nan"),
+    "relax range reversed": (lambda: relax(duration=(2.0, 1.0)), "duration .*low at most high"),
+    "relax range from 0": (lambda: relax(duration=(0.0, 1.0)), "0 < duration, but got 0.0"),
+    "relax range of three": (lambda: relax(duration=(1.0, 2.0, 3.0)), "duration to be a pair"),
+    "relax range of words": (lambda: relax(duration=("a", "b")), "0 < duration, but got 'a'"),
+    "relax in 0 passes": (lambda: relax(n_passes=0), "n_passes .* at least 1"),
     "relax stride above patch": (
-        lambda: upsample(relax_patch=4, relax_stride=5),
-        r"relax_stride of at most the patch's \(4, 4\) cells, but got \(5, 5\)",
+        lambda: relax(patch=4, stride=5),
+        r"stride of LocalRelax of at most the patch's \(4, 4\) cells, but got \(5, 5\)",
     ),
-    "relax boundary": (lambda: upsample(relax_boundary="open"), "one of 'ghost'.*but got 'open'"),
-    "relax buffer": (lambda: upsample(relax_buffer=2), "boundary='ghost' with buffer=2"),
+    "relax boundary": (lambda: relax(boundary="open"), "to be 'ghost', .*but got 'open'"),
+    "relax buffer below 0": (lambda: relax(boundary=-1), "width of a buffer, .*but got -1"),
     # partial evolution
     "patch that does not tile": (lambda: evolve(patch=3), "axis 0 takes 1, 2, 4 or 8 cells"),
     "patch above the lattice": (lambda: evolve(patch=16), "tile the lattice"),
     "unknown surroundings": (
         lambda: evolve(boundary="mirror"),
-        "boundary to be one of 'ghost', 'buffer', 'periodic', but got 'mirror'",
+        "boundary to be 'ghost', 'periodic', or the width of a buffer, .*but got 'mirror'",
     ),
-    "buffer without boundary": (lambda: evolve(buffer=2), "boundary='ghost' with buffer=2"),
-    "boundary without buffer": (lambda: evolve(boundary="buffer"), "'buffer' with buffer=0"),
-    "buffer below 0": (lambda: evolve(boundary="buffer", buffer=-1), "buffer .* at least 0"),
+    "buffer of no width": (lambda: evolve(boundary=0), "an integer of at least 1, but got 0"),
+    "buffer below 0": (lambda: evolve(boundary=-1), "an integer of at least 1, but got -1"),
     "more patches than there are": (
-        lambda: evolve(patch=4, n_patches_evolved=5),
-        "n_patches_evolved of at most K=4, .*but got 5",
+        lambda: evolve(patch=Patches(4, n_evolved=5)),
+        "n_evolved of at most K=4, .*but got 5",
     ),
-    "no patches": (lambda: evolve(n_patches_evolved=0), "n_patches_evolved .* at least 1"),
+    "no patches": (lambda: evolve(patch=Patches(n_evolved=0)), "n_evolved .* at least 1"),
     "dt 0": (lambda: evolve(dt=0.0), "0 < dt, but got 0.0"),
     "dt a word": (lambda: evolve(dt="short"), "dt to be one of 'auto', but got 'short'"),
-    "dt and events": (lambda: evolve(dt=1.0, n_events=3), "either duration or n_events"),
-    "no events": (lambda: evolve(n_events=0), "n_events .* at least 1, but got 0"),
-    "events of the chain": (lambda: evolve(CHAIN, LinearChain(), n_events=1), "got n_events=1"),
-    "unknown origins": (lambda: evolve(origins="all"), "origins to be one of .*but got 'all'"),
+    "no events": (lambda: evolve(dt=EventCount(0)), "events .* at least 1, but got 0"),
+    "events of the chain": (
+        lambda: evolve(CHAIN, LinearChain(), dt=EventCount(1)),
+        "got n_events=1",
+    ),
+    "unknown origins": (
+        lambda: evolve(patch=Patches(origins="all")),
+        "origins to be one of .*but got 'all'",
+    ),
     "random origins at an edge": (
-        lambda: evolve(CHAIN, LinearChain(), origins="random"),
+        lambda: evolve(CHAIN, LinearChain(), patch=Patches(origins="random")),
         "a periodic lattice for origins='random'",
     ),
     "unknown context": (
@@ -289,14 +300,20 @@ OWN = {
     "lam a word": (lambda: sde(lam="k"), "lam to be one of 'K', 'auto', but got 'k'"),
     "no lam in the pairs": (lambda: sde(lam="auto"), r"got pairs without one; .*n_joint=\.\.\."),
     "no lam in an array": (lambda: sde(Z, -Z, lam="auto"), "got an array without one"),
-    "one joint evolution": (lambda: evolve(patch=4, n_joint=1), "0, or of 5 to 6, .*but got 1"),
+    "one joint evolution": (
+        lambda: evolve(patch=Patches(4, n_joint=1)),
+        "0, or of 5 to 6, .*but got 1",
+    ),
     "lam beside moments": (
-        lambda: evolve(patch=4, moments=True, n_joint=5),
+        lambda: evolve(patch=Patches(4, n_joint=5), moments=True),
         "n_joint=0 with moments=True, but got n_joint=5; moments are those of dt -> 0",
     ),
-    "joint evolutions too many": (lambda: evolve(patch=4, n_joint=7), "5 to 6, .*but got 7"),
+    "joint evolutions too many": (
+        lambda: evolve(patch=Patches(4, n_joint=7)),
+        "5 to 6, .*but got 7",
+    ),
     "nothing changes jointly": (
-        lambda: evolve(0 * CHAIN, LinearChain(sigma=0.0, force=0.0), patch=4, n_joint=5),
+        lambda: evolve(0 * CHAIN, LinearChain(sigma=0.0, force=0.0), patch=Patches(4, n_joint=5)),
         "observables that change, but got none .*raise n_joint, dt",
     ),
     "lam missing": (lambda: sde(lam=None), "0 < lam, but got None"),
@@ -421,7 +438,8 @@ def test_the_inputs_above_are_fine_without_the_flaw():
     """Negative control: nothing above fails for another reason."""
     upsample()
     upsample(CHAIN, LinearChain())
-    evolve(patch=4, n_patches_evolved=4, context=["temperature"], groups=np.arange(6))
+    relax(n_passes=2, patch=4, stride=4, boundary=1)
+    evolve(patch=Patches(4, n_evolved=4), context=["temperature"], groups=np.arange(6))
     evolve(FIELDS, PredatorPrey())
     encode(n_closure=1, training=SHORT).inverse_transform(np.zeros((2, 3)))
     sde(bounds=[(-1, 1)] * 2).simulate(Z[0], 3, 0.1)

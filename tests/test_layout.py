@@ -1,4 +1,4 @@
-"""Imports point one way, files stay short, and everything public has a docstring."""
+"""Few packages, imports one way, short files and signatures, docstrings for what is public."""
 
 import ast
 import importlib
@@ -116,9 +116,105 @@ def test_a_wrong_import_is_found():
     assert set(imports("sklmacro.scoring", relative)) == found
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_files_are_short(name):
-    assert len(MODULES[name].read_text().splitlines()) <= 450
+def listing(modules):
+    """Packages and single files that a reader sees who lists the library."""
+    packages = {
+        n for n, path in modules.items() if path.name == "__init__.py" and n.count(".") == 1
+    }
+    files = {n for n, path in modules.items() if path.parent == ROOT}
+    return packages, files
+
+
+def without_concept(sources):
+    """Packages whose `__init__` does not say what enters, what leaves and what lives there."""
+    return [name for name, text in sources.items() if not ast.get_docstring(ast.parse(text))]
+
+
+def test_the_library_is_listed_at_a_glance():
+    packages, files = listing(MODULES)
+    assert 8 < len(packages) <= 16
+    assert 0 < len(files) <= 5
+
+
+def test_every_package_says_what_lives_there():
+    inits = {n: path.read_text() for n, path in MODULES.items() if path.name == "__init__.py"}
+    assert len(inits) > 15
+    assert not without_concept(inits)
+
+
+def test_a_crowded_listing_and_a_silent_package_are_found():
+    """Negative control."""
+    more = {f"sklmacro.p{k}": ROOT / f"p{k}" / "__init__.py" for k in range(16)}
+    more |= {f"sklmacro.f{k}": ROOT / f"f{k}.py" for k in range(5)}
+    packages, files = listing(MODULES | more | {"sklmacro.p1.q": ROOT / "p1" / "q" / "__init__.py"})
+    assert len(packages) == 16 + len(listing(MODULES)[0])
+    assert len(files) == 5 + len(listing(MODULES)[1])
+    assert without_concept({"told": '"""Lattices."""', "silent": "x = 1\n"}) == ["silent"]
+
+
+LONG, LONGEST, LONGEST_KERNEL = 8, 12, 16  # arguments
+
+
+def signatures(source):
+    """(name, number of arguments but self or cls, whether compiled) of every function."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [
+                a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            ]
+            compiled = any("njit" in ast.unparse(d) for d in node.decorator_list)
+            yield node.name, len(names) - (names[:1] in (["self"], ["cls"])), compiled
+
+
+def too_long(found):
+    """Functions with more arguments than may be."""
+    limit = {False: LONGEST, True: LONGEST_KERNEL}
+    return [(name, n) for name, n, compiled in found if n > limit[compiled]]
+
+
+def share_of_long(found):
+    return sum(n >= LONG for _, n, _ in found) / len(found)
+
+
+SIGNATURES = [
+    (f"{name}.{function}", n, compiled)
+    for name, path in MODULES.items()
+    for function, n, compiled in signatures(path.read_text())
+]
+
+
+def test_no_signature_is_too_long():
+    """Constructors included: what has more parameters is composed of parts."""
+    assert len(SIGNATURES) > 1000
+    assert any(compiled for _, _, compiled in SIGNATURES)
+    assert not too_long(SIGNATURES)
+
+
+def test_few_signatures_are_long():
+    assert share_of_long(SIGNATURES) <= 0.02
+
+
+def test_long_signatures_are_found():
+    """Negative control."""
+    names = ", ".join(f"a{k}" for k in range(13))
+    source = f"""class A:
+    def __init__(self, {names}): pass
+    def f(self, *args, **kwargs): pass
+@njit(nogil=True)
+def kernel({names}):
+    def inner({names.replace(", ", ", *, ", 1)}): pass
+def short(a, /, b, *, c): pass
+"""
+    found = sorted(signatures(source))
+    counts = {name: n for name, n, _ in found}
+    assert counts == {"__init__": 13, "f": 0, "inner": 13, "kernel": 13, "short": 3}
+    assert too_long(found) == [("__init__", 13), ("inner", 13)]
+    assert share_of_long(found) == 0.6
+
+
+def test_files_are_short():
+    lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert not {name: n for name, n in lines.items() if n > 450}
 
 
 def prints(source):
@@ -130,16 +226,15 @@ def prints(source):
             yield node.lineno
 
 
-@pytest.mark.parametrize("name", sorted(MODULES.keys() - {"sklmacro.__main__"}))
-def test_the_library_logs_and_does_not_print(name):
-    assert not list(prints(MODULES[name].read_text()))
+def test_the_library_logs_and_does_not_print():
+    lines = {name: list(prints(path.read_text())) for name, path in MODULES.items()}
+    assert [name for name in lines if lines[name]] == ["sklmacro.__main__"]
 
 
 def test_what_prints_is_found():
     """Negative control."""
     source = "import sys\nprint(1)\nsink = print\nsys.stderr.write('2')\nlogger.info('3')\n"
     assert sorted(prints(source)) == [2, 3, 4]
-    assert list(prints(MODULES["sklmacro.__main__"].read_text()))
 
 
 def test_nothing_is_a_drawer():

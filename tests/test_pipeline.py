@@ -17,9 +17,11 @@ from threadpoolctl import ThreadpoolController
 
 from sklmacro import (
     HierarchicalUpsampler,
+    LocalRelax,
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    Patches,
     PatchSDERegressor,
     Training,
 )
@@ -51,7 +53,12 @@ def pipeline(simulator=ISING, memory=None, **closure):
     closure = {"n_closure": 0, "training": training, "hidden": (8,), "random_state": 2} | closure
     return Pipeline(
         [
-            ("upsample", HierarchicalUpsampler(simulator, relax_duration=0.5, random_state=0)),
+            (
+                "upsample",
+                HierarchicalUpsampler(
+                    simulator, relaxation=LocalRelax(duration=0.5), random_state=0
+                ),
+            ),
             ("evolve", PartialEvolutionSampler(simulator, patch=8, dt=0.5, random_state=1)),
             ("closure", PatchAutoencoder(simulator, **closure)),
             (
@@ -99,12 +106,8 @@ def test_successive_halving_finds_the_same_lam(reference):
     assert found.cv_results_["n_resources"][rows].tolist() == [80, 80, 80]
 
 
-@pytest.mark.parametrize(
-    "grid",
-    [{"sde__lam": ["K", 1.0, 16.0]}, {"closure__n_closure": [0, 1], "sde__lam": ["K", 2.0]}],
-    ids=["lam", "n_closure"],
-)
-def test_a_search_does_not_depend_on_the_workers(small, reference, grid):
+def test_a_search_does_not_depend_on_the_workers(small, reference):
+    grid = {"closure__n_closure": [0, 1], "sde__lam": ["K", 2.0]}
     one, two = (
         search(pipeline(), grid, reference, n_jobs=n_jobs, refit=False).fit(small, groups=GROUPS)
         for n_jobs in (1, 2)
@@ -179,12 +182,12 @@ SIMULATORS = {
 def test_samples_do_not_depend_on_the_workers(name):
     simulator, cells, patch = SIMULATORS[name]
     X = simulator.sample_initial(7, cells, random_state=0)
-    options = {"random_state": 3, "relax_duration": 0.1, "n_repeats": 2}
+    options = {"random_state": 3, "relaxation": LocalRelax(duration=0.1), "n_repeats": 2}
     runs = []
     for n_jobs in (1, 2, 4):
         up = HierarchicalUpsampler(simulator, n_jobs=n_jobs, **options).fit_transform(X)
         sampler = PartialEvolutionSampler(
-            simulator, patch=patch, dt=0.1, n_patches_evolved=2, n_jobs=n_jobs, random_state=4
+            simulator, patch=Patches(patch, n_evolved=2), dt=0.1, n_jobs=n_jobs, random_state=4
         )
         runs.append((up, sampler.fit_transform(up)))
     for up, pairs in runs[1:]:
@@ -229,7 +232,7 @@ def test_inputs_are_only_read(name, held, tmp_path):
     simulator, cells, patch = SIMULATORS[name]
     X = simulator.sample_initial(12, cells, random_state=0)
     steps = [
-        HierarchicalUpsampler(simulator, relax_duration=0.1, random_state=0),
+        HierarchicalUpsampler(simulator, relaxation=LocalRelax(duration=0.1), random_state=0),
         PartialEvolutionSampler(simulator, patch=patch, dt=0.1, random_state=0),
         PatchAutoencoder(
             simulator, n_closure=1, training=Training(max_epochs=1), hidden=(4,), random_state=0

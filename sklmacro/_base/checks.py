@@ -37,14 +37,14 @@ def check_real(
     return number
 
 
-def check_integer(value: object, name: str, *, low: int, remedy: str = "") -> int:
-    """Return `value` as an integer of at least `low`."""
+def check_integer(value: object, name: str, *, low: int | None, remedy: str = "") -> int:
+    """Return `value` as an integer of at least `low`, or as any integer if that is None."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
-    if is_integer and int(value) >= low:  # type: ignore[call-overload]
+    if is_integer and (low is None or int(value) >= low):  # type: ignore[call-overload]
         return int(value)  # type: ignore[call-overload]
+    bound = "" if low is None else f" of at least {low}"
     raise ValueError(
-        f"Expected {name} to be an integer of at least {low}, but got {value!r}; "
-        f"{remedy or 'change ' + name}."
+        f"Expected {name} to be an integer{bound}, but got {value!r}; {remedy or 'change ' + name}."
     )
 
 
@@ -56,7 +56,7 @@ def check_choice(value: object, name: str, choices: Sequence[str]) -> str:
     raise ValueError(f"Expected {name} to be one of {listed}, but got {value!r}; choose one.")
 
 
-def check_cells(value: object, name: str, n_axes: int, *, low: int = 1) -> tuple[int, ...]:
+def check_cells(value: object, name: str, n_axes: int, *, low: int | None = 1) -> tuple[int, ...]:
     """Return `value`, an integer or one integer per axis, as a tuple of `n_axes` integers."""
     if isinstance(value, numbers.Integral):
         return (check_integer(value, name, low=low),) * n_axes

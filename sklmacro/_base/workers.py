@@ -1,16 +1,17 @@
-"""Work over samples: batches for joblib, and one thread where sums must come out bit by bit."""
+"""Work over samples: batches for joblib, rows of arrays, one thread where bits must not vary."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from tqdm.auto import tqdm
 
 WORTH_A_THREAD = 1.5e-4  # seconds; below it two threads are slower than one
@@ -61,6 +62,99 @@ def numbered_rows(X: Any) -> Callable[[int, int], tuple[Any, int]]:
     return lambda start, stop: (X[start:stop], start)
 
 
+class Rows:
+    """Arrays of which the first rows are filled; of a checkpoint, rows that are saved in parts.
+
+    Parameters
+    ----------
+    n_rows : int
+    out : mapping of str to ndarray
+        Arrays to fill; those that are not there are made.
+    """
+
+    longest: float | None = None  # seconds that a batch should take at most
+
+    def __init__(self, n_rows: int, out: Mapping[str, np.ndarray]):
+        self.n_rows, self.arrays, self.n_filled = n_rows, dict(out), 0
+
+    def append(self, batch: Mapping[str, np.ndarray]) -> None:
+        """Fill the next rows."""
+        stop = self.n_filled + len(next(iter(batch.values())))
+        for name, array in batch.items():
+            if name not in self.arrays:
+                if len(array) == self.n_rows:  # it may be very large: no second copy
+                    self.arrays[name] = array
+                    continue
+                self.arrays[name] = np.empty((self.n_rows, *array.shape[1:]), array.dtype)
+            self.arrays[name][self.n_filled : stop] = array
+        self.n_filled = stop
+
+    def save(self) -> None:
+        """Save the rows that are not saved; without a checkpoint there is nowhere to."""
+
+
+def fill_rows(
+    work: Callable[..., Mapping[str, np.ndarray]],
+    take: Callable[[int, int], tuple],
+    n_rows: int,
+    checkpoint: Any = None,
+    out: Mapping[str, np.ndarray] | None = None,
+    *,
+    part: str = "rows",
+    together: int = 1,
+    largest: int = LARGEST_BATCH,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    desc: str = "",
+) -> dict[str, np.ndarray]:
+    """Fill the rows of arrays, and return them.
+
+    Parameters
+    ----------
+    work : callable
+        Of what `take` returns it makes rows of each array. It treats every row by itself, and
+        does not hold what the rows are made of.
+    take : callable
+        (start, stop) -> what `work` needs for the rows start to stop, views of larger arrays. No
+        more than this travels to another process.
+    n_rows : int
+        Rows in all.
+    checkpoint : Checkpoint or None, default=None
+        Has the rows that are finished, and gets those that are being made.
+    out : mapping of str to ndarray, default=None
+        Arrays to fill, of n_rows rows; None makes them.
+    part : str, default="rows"
+        How the names of the checkpoint's parts begin.
+    together : int, default=1
+        Rows that are made together: batches begin at multiples of it.
+    largest : int
+        Units of `together` rows in a batch at most.
+    n_jobs, verbose, desc
+        As for `map_batches`.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray of shape (n_rows, ...)
+    """
+
+    def units(first: int, last: int) -> tuple:
+        return take(first * together, min(last * together, n_rows))
+
+    rows = (
+        Rows(n_rows, out or {}) if checkpoint is None else checkpoint.rows(part, n_rows, out or {})
+    )
+    batches = map_batches(
+        work, units, -(-n_rows // together), first=-(-rows.n_filled // together), largest=largest,
+        longest=rows.longest, n_jobs=n_jobs, verbose=verbose, desc=desc,
+    )  # fmt: skip
+    try:
+        for _, batch in batches:
+            rows.append(batch)
+    finally:  # an error or Ctrl-C loses nothing that is finished
+        rows.save()
+    return rows.arrays
+
+
 def _run(
     bound: Callable[[int, int], Callable[[], Any]],
     done: int,
@@ -106,6 +200,12 @@ def _alone(task: Callable[[], Any]) -> Any:
 _process_state = threading.RLock()
 
 
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the thread pools of this process; to look for them takes longer than a small fit."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Run linear algebra and torch on one thread, so that sums have one order on every machine.
@@ -121,7 +221,7 @@ def single_threaded() -> Iterator[None]:
         torch_threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            with threadpool_limits(limits=1):
+            with _thread_pools().limit(limits=1):
                 yield
         finally:
             torch.set_num_threads(torch_threads)

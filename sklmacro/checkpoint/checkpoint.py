@@ -1,56 +1,52 @@
-"""Checkpoints: how far a piece of work has come, in a folder that outlives the process.
+"""Checkpoints: the finished parts of a call, in a folder that outlives the process.
 
-The folder holds `checkpoint.json`, which says what work it is of, and one file for each part of it
-that is done: arrays, and a JSON object beside them (safetensors). Every file is written beside its
-place and moved there when it is on the disk, so that a process that is killed at any moment leaves
-each part whole or absent. Work that is taken up again asks for a part before it computes it.
+The folder holds `checkpoint.json`, which says what call it is of, and one file for each part that
+is finished. A process that is killed at any moment leaves each part whole or absent. The same call
+reads a part in the place of computing it again, with the same result to the last bit.
 
-Workers write parts, too: with workers on several machines the folder is one that all of them see.
+Workers save parts, too: with workers on several machines the folder is one that all of them see.
 """
 
-import hashlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 
-from sklmacro._base.checks import pieces
 from sklmacro._base.streams import resolve_entropy
+from sklmacro.checkpoint.atomic import ENDING, atomic_write, remove_drafts
+from sklmacro.checkpoint.container import read_container, write_container
+from sklmacro.checkpoint.identity import differences, identity
+from sklmacro.checkpoint.reading import decode
+from sklmacro.checkpoint.rows import SavedRows
+from sklmacro.checkpoint.writing import encode
 
-FORMAT = 1
+FORMAT = 2
 HEAD = "checkpoint.json"
-# Parameters that change no bit of a result; of the device, only the kind does.
-WITHOUT_EFFECT = ("checkpoint_dir", "device", "memory", "n_jobs", "out", "verbose")
-PARTIAL = ".partial"  # how the names of files end that are not whole yet
 
 logger = logging.getLogger(__name__)
-_said: ContextVar[bool] = ContextVar("_said", default=False)  # by the work around this one
+_within: ContextVar[bool] = ContextVar("_within", default=False)  # other work that can be resumed
 
 
 class Checkpoint:
-    """The checkpoint of one piece of work.
+    """The checkpoint of one call.
 
     Parameters
     ----------
     folder : str or Path
         Made if it is not there.
     work : str
-        What is done, for example "simulate Ising".
+        What the call does, for example "simulate Ising".
     settings : mapping of str to object
-        All that the result depends on but the seed; see `described`.
+        All that the result depends on but the seed; see `identity`.
     random_state : None, int, RandomState or Generator
-        Seed. With None, the entropy that is drawn at first serves whoever takes up the work.
+        Seed. With None, the entropy that is drawn at first serves all later calls.
 
     Attributes
     ----------
@@ -73,53 +69,57 @@ class Checkpoint:
         random_state: Any = None,
     ):
         self.folder = Path(folder)
-        head: dict[str, Any] = {"format": FORMAT, "work": work, "settings": described(settings)}
-        found = self._head()
-        if found is None or random_state is not None:
+        head: dict[str, Any] = {"format": FORMAT, "work": work, "settings": identity(settings)}
+        earlier = self._read_head()
+        if earlier is None or random_state is not None:
             head["entropy"] = str(resolve_entropy(random_state))
-        if found is None:
+        if earlier is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / HEAD, json.dumps(head, indent=2).encode())
+            with atomic_write(self.folder / HEAD) as draft:
+                draft.write_text(json.dumps(head, indent=2))
             self.entropy = int(head["entropy"])
         else:
-            self._refuse_other(found, head)
-            self.entropy = int(found["entropy"])
-            logger.info("taking up %s from %s", work, self.folder)
+            self._refuse_other(earlier, head)
+            self.entropy = int(earlier["entropy"])
+            logger.info("resuming %s from %s", work, self.folder)
+        remove_drafts(self.folder)
 
-    def part(self, name: str) -> tuple[dict[str, np.ndarray], Any] | None:
-        """Return the arrays and the JSON object of a part, or None where it is not done."""
-        path = self.folder / f"{name}.safetensors"
+    def load(self, name: str) -> Any:
+        """Return the value of a part, or None where it is not finished."""
+        path = self._path(name)
         if not path.exists():
             return None
         try:
-            with safe_open(path, framework="numpy") as file:
-                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                return arrays, json.loads(file.metadata()["state"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            _, code, arrays = read_container(path)
+            return decode(code, arrays)
+        except ValueError as error:
             raise ValueError(
                 f"Expected a part of a checkpoint in {str(path)!r}, but could not read it "
                 f"({error}); delete the file, and it is computed again."
             ) from error
 
-    def keep(self, name: str, arrays: Mapping[str, np.ndarray], state: Any = None) -> None:
-        """Write the arrays and the JSON object of a part, in the place of an earlier one."""
-        tensors = {key: np.asarray(array, order="C") for key, array in arrays.items()}
-        with whole_file(self.folder / f"{name}.safetensors") as beside:
-            save_file(tensors, beside, metadata={"state": json.dumps(state)})
+    def save(self, name: str, value: Any) -> None:
+        """Write a part, in the place of an earlier one.
 
-    def forget(self, name: str) -> None:
+        Its value consists of arrays, numbers, texts, lists, tuples and dictionaries; see `encode`.
+        """
+        write_container(self._path(name), *encode(value))
+
+    def delete(self, name: str) -> None:
         """Delete a part, if it is there."""
-        (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+        self._path(name).unlink(missing_ok=True)
 
-    def tidy(self) -> None:
-        """Delete what a killed process has left half-written. No other process must be writing."""
-        for left in self.folder.glob(f".*{PARTIAL}"):
-            left.unlink(missing_ok=True)
+    def rows(self, part: str, n_rows: int, out: Mapping[str, np.ndarray]) -> SavedRows:
+        """Return rows of arrays that are saved in parts of a name while they are filled."""
+        return SavedRows(self, part, n_rows, out)
 
-    def _head(self) -> dict[str, Any] | None:
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+    def _read_head(self) -> dict[str, Any] | None:
         """Return what the folder says of itself, or None if it is new or empty."""
         is_folder = not self.folder.exists() or self.folder.is_dir()
-        if is_folder and all(path.suffix == PARTIAL for path in self.folder.glob("*")):
+        if is_folder and all(path.suffix == ENDING for path in self.folder.glob("*")):
             return None
         try:
             head = json.loads((self.folder / HEAD).read_text())
@@ -130,173 +130,81 @@ class Checkpoint:
                 f"{str(self.folder)!r}, which holds something else; choose another folder."
             ) from error
 
-    def _refuse_other(self, found: dict[str, Any], head: dict[str, Any]) -> None:
-        """Raise ValueError, naming what differs, unless the folder is of this work."""
-        others = [f"{name}={old!r}, not {new!r}" for name, old, new in _differences(found, head)]
+    def _refuse_other(self, earlier: dict[str, Any], head: dict[str, Any]) -> None:
+        """Raise ValueError, naming what differs, unless the folder is of this call."""
+        names = ("format", "work", "entropy")
+        pairs = [(name, earlier[name], head[name]) for name in names if name in head]
+        others = [pair for pair in pairs if pair[1] != pair[2]]
+        others += differences(earlier["settings"], head["settings"])
         if others:
+            listed = "; ".join(f"{name}={old!r}, not {new!r}" for name, old, new in others)
             raise ValueError(
                 f"Expected a checkpoint of the same work and settings in {str(self.folder)!r}, but "
-                f"it has {'; '.join(others)}; choose another checkpoint_dir, or delete this one."
+                f"it has {listed}; choose another checkpoint_dir, or delete this one."
             )
 
 
-def checkpoint_of(
-    folder: str | os.PathLike[str] | None,
+@contextmanager
+def resume(
+    checkpoint_dir: str | os.PathLike[str] | None,
     work: str,
     settings: Mapping[str, Any],
     random_state: Any = None,
-) -> tuple[Checkpoint | None, int]:
-    """Return the checkpoint in a folder, or None without a folder, and the entropy of the work.
+    *,
+    subfolder: str = "",
+) -> Iterator[tuple[Checkpoint | None, int]]:
+    """Give the checkpoint of a call, or None without a folder, and the entropy of its streams.
 
-    Parameters are those of `Checkpoint`.
+    Parameters
+    ----------
+    checkpoint_dir : str, Path or None
+        Folder that the user has chosen.
+    work, settings, random_state
+        As for `Checkpoint`.
+    subfolder : str, default=""
+        Folder of the checkpoint in that one.
     """
-    if folder is None:
-        return None, resolve_entropy(random_state)
-    checkpoint = Checkpoint(folder, work, settings, random_state)
-    return checkpoint, checkpoint.entropy
+    if checkpoint_dir is None:
+        yield None, resolve_entropy(random_state)
+        return
+    with interruptible(checkpoint_dir):
+        checkpoint = Checkpoint(Path(checkpoint_dir) / subfolder, work, settings, random_state)
+        yield checkpoint, checkpoint.entropy
 
 
-def of_method(estimator: BaseEstimator, method: str, **data: Any) -> tuple[Checkpoint | None, int]:
-    """Return the checkpoint of a method of an estimator, by its `checkpoint_dir`, and the entropy.
+def resume_method(
+    estimator: BaseEstimator, method: str, **data: Any
+) -> AbstractContextManager[tuple[Checkpoint | None, int]]:
+    """Resume a method of an estimator in a subfolder of its `checkpoint_dir`; see `resume`.
 
-    It has a folder of its own there. The settings are those of `of_fit`, with `data` what the
-    method is given, and what it takes from the fit.
+    The settings are the parameters of the estimator but for its seed, and `data`, which is what
+    the method is given, and what it reads of the fit.
     """
-    folder = estimator.checkpoint_dir
+    settings: dict[str, Any] = {"data": data}
+    if estimator.checkpoint_dir is not None:
+        settings |= identity(estimator)
+        settings.pop("random_state", None)
     work = f"{method} {type(estimator).__name__}"
-    settings = {**_material(estimator), **data}
-    own = None if folder is None else Path(folder) / method
-    return checkpoint_of(own, work, settings, estimator.random_state)
-
-
-def of_fit(estimator: BaseEstimator, data: Mapping[str, Any]) -> tuple[Checkpoint | None, int]:
-    """Return the checkpoint of a fit, or None without a `checkpoint_dir`, and the entropy.
-
-    Its settings are `data`, which it is fitted to, and all parameters of the estimator but those of
-    `WITHOUT_EFFECT` and the seed, and the kind of device, since another one rounds otherwise.
-    """
-    work = f"fit {type(estimator).__name__}"
-    settings = {**_material(estimator), "data": data}
-    return checkpoint_of(estimator.checkpoint_dir, work, settings, estimator.random_state)
-
-
-def _material(estimator: BaseEstimator) -> dict[str, Any]:
-    """Return the parameters of an estimator that its results depend on, but for the seed."""
-    settings = _effective(estimator)
-    settings.pop("random_state", None)
-    return settings
-
-
-def _effective(estimator: BaseEstimator) -> dict[str, Any]:
-    """Return the parameters of an estimator but those of `WITHOUT_EFFECT`; the kind of device."""
-    params = estimator.get_params(deep=False)
-    effective = {name: value for name, value in params.items() if name not in WITHOUT_EFFECT}
-    if "device" in params:
-        effective["device"] = str(params["device"]).partition(":")[0]
-    return effective
+    return resume(
+        estimator.checkpoint_dir, work, settings, estimator.random_state, subfolder=method
+    )
 
 
 @contextmanager
-def resumable(folder: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Say where the work within can be taken up, if it is interrupted.
+def interruptible(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Say how to resume the work within, if it is interrupted.
 
     Of work within work, the outermost is named.
     """
-    outermost = folder is not None and not _said.get()
-    token = _said.set(outermost or _said.get())
+    outermost = not _within.get()
+    token = _within.set(True)
     try:
         yield
     except KeyboardInterrupt as interrupt:
         if outermost:
-            said = f"interrupted; the same call with checkpoint_dir={str(folder)!r} takes it up"
-            logger.warning(said)
-            interrupt.add_note(said)
+            note = f"interrupted; the same call with checkpoint_dir={str(folder)!r} resumes it"
+            logger.warning(note)
+            interrupt.add_note(note)
         raise
     finally:
-        _said.reset(token)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it takes the place of `path` once the block has ended well."""
-    beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}{PARTIAL}")
-    try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is whole or absent at every moment, in the place of an earlier one."""
-    with whole_file(path) as beside:
-        beside.write_bytes(data)
-
-
-def described(value: Any) -> Any:
-    """Return JSON that is equal for equal settings.
-
-    Of arrays it has the digest, of estimators the class and all parameters but `WITHOUT_EFFECT`, of
-    functions of a module the name. An object of another class has a method `described`, which
-    returns all that tells it apart.
-
-    Raises
-    ------
-    ValueError
-        If a value is of a type that cannot be told apart in writing.
-    """
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return repr(float(value))  # NaN is no JSON
-    if isinstance(value, np.ndarray):
-        return digest(value)
-    if isinstance(value, Mapping):
-        return {str(key): described(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [described(item) for item in value]
-    if isinstance(value, np.random.Generator):
-        return described(value.bit_generator.state)
-    if isinstance(value, BaseEstimator):
-        return {"class": type(value).__qualname__, **described(_effective(value))}
-    if hasattr(type(value), "described"):
-        return {"class": type(value).__qualname__, **described(value.described())}
-    if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
-        return f"{value.__module__}.{value.__qualname__}"
-    raise ValueError(
-        f"Expected settings of numbers, texts, arrays and estimators with checkpoint_dir, but got "
-        f"a {type(value).__name__}; leave checkpoint_dir at None."
-    )
-
-
-def digest(array: np.ndarray) -> str:
-    """Return type, shape and SHA-256 of an array."""
-    array = np.asarray(array)
-    sha = hashlib.sha256()
-    for piece in pieces(array):  # it may be a memory map
-        sha.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
-    shape = "x".join(map(str, array.shape))
-    return f"{array.dtype.str} {shape} sha256 {sha.hexdigest()}"
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Return the names of all that differs between two descriptions, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*new, *(key for key in old if key not in new)]
-        if not name:  # of the head, an entropy counts only where one is asked for
-            keys = [key for key in keys if key != "entropy" or key in new]
-        return [
-            difference
-            for key in keys
-            for difference in _differences(
-                old.get(key), new.get(key), key if name in ("", "settings") else f"{name}.{key}"
-            )
-        ]
-    return [] if old == new else [(name, old, new)]
+        _within.reset(token)

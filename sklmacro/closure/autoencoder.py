@@ -30,7 +30,7 @@ from sklmacro._base.checks import (
 from sklmacro._base.estimators import FitTask, SetOutput, begin_fit
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro.checkpoint.checkpoint import of_fit
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, PatchForm, fit_codec
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
@@ -184,7 +184,9 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         task = begin_fit(self, X, y, n_tasks=n_epochs)
         if self.n_closure:
             groups = X["group"] if is_snapshot_pairs(X) else np.arange(len(snapshots))
-            self._train(snapshots, np.asarray(groups), task)
+            groups = np.asarray(groups)
+            with resume_method(self, "fit", X=snapshots, groups=groups) as (checkpoint, entropy):
+                self._train(snapshots, groups, task, checkpoint, entropy)
         task.end(fitted=dict)
         return self
 
@@ -314,10 +316,12 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         values = [[observe(x, Window(tuple(o), cells)) for o in origins] for x, origins in rows]
         return np.mean(values, axis=1)
 
-    def _train(self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask) -> None:
+    def _train(
+        self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask,
+        checkpoint: Checkpoint | None, entropy: int,
+    ) -> None:  # fmt: skip
         """Draw patches at random and train encoder and decoder on them."""
         simulator, grid, training = self.simulator_, self.grid_, TRAINING.complete(self.training)
-        checkpoint, entropy = of_fit(self, {"X": snapshots, "groups": groups})
         rng = stream(entropy, Stage.SPLIT)
         n_all = len(snapshots) * grid.n_patches
         chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))

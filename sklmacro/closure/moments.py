@@ -13,7 +13,7 @@ Stat. Simul. 18, 1059 (1989)) stand for all: b and A are then right in the mean.
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Ghost
-from sklmacro.sampling.evolver import PatchEvolver
 from sklmacro.sampling.pairs import patch_cells
+from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators import Simulator
 from sklmacro.simulators.protocol import Duration
 
@@ -52,16 +52,14 @@ def latent_moments(
     ----------
     pairs : structured ndarray of shape (n_samples,)
         Snapshot pairs of moments.
-    simulator : Simulator
-        The one that the pairs come from.
-    codec : PatchCodec
-        Encoder of patches of the pairs' size.
+    simulator, codec
+        The simulator that they come from, and an encoder of patches of their size.
     n_closure : int
         Number c of closures.
     n_drawn : int or None
-        Events, or directions, drawn for each patch; None takes all.
+        Events, or directions, drawn for each patch, by a stream for each pair; None takes all.
     entropy : int
-        Of the streams that they are drawn from, one for each pair.
+        Of the streams.
 
     Returns
     -------
@@ -83,6 +81,7 @@ def latent_moments(
     b, A = np.zeros((n, n_closure)), np.zeros((n, o + n_closure, o + n_closure))
     if simulator.process == "diffusion":  # second differences need double precision
         codec = replace(codec, net=copy.deepcopy(codec.net).double())
+    probes = Probes(simulator, grid, n_drawn, codec.fields.scale)
     waiting: list[tuple[int, Probe]] = []
 
     def encode_waiting() -> None:
@@ -96,12 +95,9 @@ def latent_moments(
     for k, pair in enumerate(pairs):
         _check_origin_of(pair, simulator, grid)
         rng = stream(entropy, Stage.MOMENTS, k)
+        make = probes.of_events if simulator.process == "jump" else probes.of_noise
         for origin in pair["origin"].tolist():
-            if simulator.process == "jump":
-                probe = _probe_events(pair["x"], simulator, grid, tuple(origin), n_drawn, rng)
-            else:
-                scale = codec.fields.scale
-                probe = _probe_noise(pair["x"], simulator, grid, tuple(origin), n_drawn, rng, scale)
+            probe = make(pair["x"], tuple(origin), rng)
             if len(probe[0]):
                 waiting.append((k, probe))
         if sum(len(patches) for _, (patches, _) in waiting) >= ENCODE_BATCH:
@@ -109,17 +105,15 @@ def latent_moments(
     if waiting:
         encode_waiting()
     dt = pairs["dt"][:, np.newaxis]
-    dz = np.hstack([pairs["d_obs"], b / p * dt])
-    cov = A / p**2 * dt[..., np.newaxis]
-    return dz, cov
+    return np.hstack([pairs["d_obs"], b / p * dt]), A / p**2 * dt[..., np.newaxis]
 
 
 def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) -> None:
     """Raise ValueError unless the observables' moments of a pair are the simulator's."""
-    x, origins = pair["x"][np.newaxis], pair["origin"][np.newaxis]
-    span = Duration(float(pair["dt"]))
-    evolver = PatchEvolver(simulator, grid.lattice, grid.cells, Ghost(), span)
-    mean, cov = (part[0] * span.time for part in evolver.moments(x, origins))
+    dt = float(pair["dt"])
+    evolver = PatchEvolver(simulator, grid.lattice, grid.cells, Ghost(), Duration(dt))
+    moments = evolver.moments(pair["x"][np.newaxis], pair["origin"][np.newaxis])
+    mean, cov = (part[0] * dt for part in moments)
     spread = np.sqrt(np.trace(cov))
     if not (
         np.allclose(mean, pair["d_obs"], rtol=SAME, atol=SAME * spread)
@@ -132,44 +126,74 @@ def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) ->
         )
 
 
-# Jump processes -----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Probes:
+    """What is encoded for the moments of a patch.
 
+    `n_drawn` is as for `latent_moments`; `scale`, () or (n_fields,), is the spread of the fields.
+    """
 
-def _probe_events(
-    x: np.ndarray,
-    simulator: Simulator,
-    grid: PatchGrid,
-    origin: tuple[int, ...],
-    n_drawn: int | None,
-    rng: np.random.Generator,
-) -> Probe:
-    """Return the patches that the events of a window touch, before and after them."""
-    events = simulator.events(x, grid.lattice, Window(origin, grid.cells))
-    rates = np.asarray(events.rates, float)
-    chosen, weights = _draw_events(rates, n_drawn, rng)
-    sites, states = events.sites[chosen], events.states[chosen]
-    changes = events.changes[chosen] / grid.sites_per_patch
-    boxes, places = _locate(sites, grid, origin)
-    touched = np.ones(boxes.shape, bool)  # the first of the sites that an event has in a patch
-    for u in range(1, boxes.shape[1]):
-        touched[:, u] = (boxes[:, u : u + 1] != boxes[:, :u]).all(axis=1)
-    event, slot = np.nonzero(touched)
-    own = boxes[event, slot]
-    numbers, which = np.unique(own, return_inverse=True)
-    before = np.array([x[_box(number, grid, origin)] for number in numbers.tolist()])
-    after = before[which] if len(which) else before
-    flat = after.reshape(len(after), grid.sites_per_patch, *states.shape[2:])
-    for u in range(boxes.shape[1]):
-        rows = np.flatnonzero(boxes[event, u] == own)
-        flat[rows, places[event[rows], u]] = states[event[rows], u]
+    simulator: Simulator
+    grid: PatchGrid
+    n_drawn: int | None
+    scale: np.ndarray
 
-    def parts(closures: np.ndarray) -> Parts:
-        change = np.zeros((len(chosen), closures.shape[1]))
-        np.add.at(change, event, closures[len(before) :] - closures[: len(before)][which])
-        both = np.hstack([changes, change])
-        return weights @ change, both.T @ (weights[:, np.newaxis] * both)
+    def of_events(self, x: np.ndarray, origin: tuple[int, ...], rng: np.random.Generator) -> Probe:
+        """Return the patches that the events of a window touch, before and after them."""
+        grid = self.grid
+        events = self.simulator.events(x, grid.lattice, Window(origin, grid.cells))
+        chosen, weights = _draw_events(np.asarray(events.rates, float), self.n_drawn, rng)
+        sites, states = events.sites[chosen], events.states[chosen]
+        changes = events.changes[chosen] / grid.sites_per_patch
+        boxes, places = _locate(sites, grid, origin)
+        touched = np.ones(boxes.shape, bool)  # the first of the sites that an event has in a patch
+        for u in range(1, boxes.shape[1]):
+            touched[:, u] = (boxes[:, u : u + 1] != boxes[:, :u]).all(axis=1)
+        event, slot = np.nonzero(touched)
+        own = boxes[event, slot]
+        numbers, which = np.unique(own, return_inverse=True)
+        origins = (np.array(origin) + grid.origins[numbers]) % grid.lattice.cells
+        before = np.array([x[grid.lattice.mesh(tuple(o), grid.cells)] for o in origins.tolist()])
+        after = before[which] if len(which) else before
+        flat = after.reshape(len(after), grid.sites_per_patch, *states.shape[2:])
+        for u in range(boxes.shape[1]):
+            rows = np.flatnonzero(boxes[event, u] == own)
+            flat[rows, places[event[rows], u]] = states[event[rows], u]
 
-    return np.concatenate([before, after]), parts
+        def parts(closures: np.ndarray) -> Parts:
+            change = np.zeros((len(chosen), closures.shape[1]))
+            np.add.at(change, event, closures[len(before) :] - closures[: len(before)][which])
+            both = np.hstack([changes, change])
+            return weights @ change, both.T @ (weights[:, np.newaxis] * both)
+
+        return np.concatenate([before, after]), parts
+
+    def of_noise(self, x: np.ndarray, origin: tuple[int, ...], rng: np.random.Generator) -> Probe:
+        """Return a patch, and the patch moved a little along its drift and along its noise."""
+        grid, n_drawn = self.grid, self.n_drawn
+        drift, noise = self.simulator.one_step(x, grid.lattice, Window(origin, grid.cells))
+        patch, sigma = x[grid.lattice.mesh(origin, grid.cells)], noise.ravel()
+        noisy = np.flatnonzero(sigma)
+        if n_drawn is None or n_drawn >= len(noisy):
+            along = np.zeros((len(noisy), sigma.size))
+            along[np.arange(len(noisy)), noisy] = sigma[noisy]
+        else:  # the mean of v v^T over random signs is diag(sigma^2)
+            along = rng.choice([-1.0, 1.0], (n_drawn, sigma.size)) * sigma / np.sqrt(n_drawn)
+        moves = np.vstack([drift.ravel(), along])
+        reach = np.abs(moves / np.broadcast_to(self.scale, patch.shape).ravel()).max(axis=1)
+        step = STEP / np.where(reach > 0, reach, 1.0)[:, np.newaxis]
+        moved = np.concatenate([np.zeros((1, sigma.size)), step * moves, -step * moves])
+        of_sites = along.reshape(len(along), -1, self.simulator.n_fields)
+        changes = of_sites.sum(axis=1) / grid.sites_per_patch
+
+        def parts(closures: np.ndarray) -> Parts:
+            here, (ahead, behind) = closures[0], np.split(closures[1:], 2)
+            slope = (ahead - behind) / (2 * step)
+            bend = (ahead - 2 * here + behind) / step**2
+            both = np.hstack([changes, slope[1:]])
+            return slope[0] + bend[1:].sum(axis=0) / 2, both.T @ both
+
+        return patch + moved.reshape(-1, *patch.shape), parts
 
 
 def _draw_events(
@@ -202,49 +226,3 @@ def _locate(
     if lattice.n_basis > 1:
         places = places * lattice.n_basis + coordinates[-1]
     return boxes, places
-
-
-def _box(number: int, grid: PatchGrid, origin: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """Return the index of a patch that `_locate` numbers."""
-    first = (np.array(origin) + grid.origins[number]) % grid.lattice.cells
-    return grid.lattice.mesh(tuple(first.tolist()), grid.cells)
-
-
-# Diffusions ---------------------------------------------------------------------------------------
-
-
-def _probe_noise(
-    x: np.ndarray,
-    simulator: Simulator,
-    grid: PatchGrid,
-    origin: tuple[int, ...],
-    n_drawn: int | None,
-    rng: np.random.Generator,
-    scale: np.ndarray,
-) -> Probe:
-    """Return a patch, and the patch moved a little along its drift and along its noise.
-
-    `scale`, () or (n_fields,), is the spread of the fields.
-    """
-    drift, noise = simulator.one_step(x, grid.lattice, Window(origin, grid.cells))
-    patch, sigma = x[grid.lattice.mesh(origin, grid.cells)], noise.ravel()
-    noisy = np.flatnonzero(sigma)
-    if n_drawn is None or n_drawn >= len(noisy):
-        along = np.zeros((len(noisy), sigma.size))
-        along[np.arange(len(noisy)), noisy] = sigma[noisy]
-    else:  # the mean of v v^T over random signs is diag(sigma^2)
-        along = rng.choice([-1.0, 1.0], (n_drawn, sigma.size)) * sigma / np.sqrt(n_drawn)
-    moves = np.vstack([drift.ravel(), along])
-    reach = np.abs(moves / np.broadcast_to(scale, patch.shape).ravel()).max(axis=1)
-    step = STEP / np.where(reach > 0, reach, 1.0)[:, np.newaxis]
-    moved = np.concatenate([np.zeros((1, sigma.size)), step * moves, -step * moves])
-    changes = along.reshape(len(along), -1, simulator.n_fields).sum(axis=1) / grid.sites_per_patch
-
-    def parts(closures: np.ndarray) -> Parts:
-        here, (ahead, behind) = closures[0], np.split(closures[1:], 2)
-        slope = (ahead - behind) / (2 * step)
-        bend = (ahead - 2 * here + behind) / step**2
-        both = np.hstack([changes, slope[1:]])
-        return slope[0] + bend[1:].sum(axis=0) / 2, both.T @ both
-
-    return patch + moved.reshape(-1, *patch.shape), parts

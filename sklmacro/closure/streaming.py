@@ -19,13 +19,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_integer
 from sklmacro._base.estimators import SetOutput
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro.checkpoint.checkpoint import checkpoint_of, resumable
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.workers import fill_rows
+from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.codec import PatchCodec
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.pairs import check_groups, latent_pairs
-from sklmacro.sampling.upsampling import HierarchicalUpsampler
+from sklmacro.sampling.upsampling import HierarchicalUpsampler, Start
 
 BATCH_BYTES = 1 << 26  # of large snapshots in a batch
 
@@ -136,20 +136,24 @@ class StreamedPairs(SetOutput, BaseEstimator):
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", low=1)
         check_integer(self.n_train, "n_train", low=1)
-        self._check_moments()
+        n_drawn = getattr(self.closure, "n_events_encoded", None)
+        if self.sampler.moments and n_drawn is not None:  # their streams depend on the batch
+            raise ValueError(
+                "Expected n_events_encoded=None for pairs of moments in batches, but got "
+                f"{n_drawn}; encode all events, or use the three steps one after the other."
+            )
         X = validate_data(self, X, allow_nd=True, ensure_all_finite=False)
         self.upsampler_ = None if self.upsampler is None else clone(self.upsampler).fit(X)
         self.sampler_, self.closure_ = clone(self.sampler), clone(self.closure)
-        X = self._small(X)
+        X, groups = self._check(X, groups)
         seed, _ = self._entropies()
 
         def large(numbers: np.ndarray) -> np.ndarray:
-            return self._large(self._starts(X, numbers), numbers, seed)
+            return self._large(self._starts(X, numbers), seed)
 
         self.sampler_.prepare(large(np.arange(1)))
-        if self.sampler_.part("patch").n_joint:
-            self.sampler_.fit_lam(self._n_large(X), large, X=X, upsampler=self.upsampler)
-        self.closure_.fit(self._training_pairs(X, self._groups(X, groups)), None)
+        self.sampler_.fit_lam(len(groups), large, X=X, upsampler=self.upsampler)
+        self.closure_.fit(self._training_pairs(X, groups), None)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
@@ -173,22 +177,19 @@ class StreamedPairs(SetOutput, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True, ensure_all_finite=False)
-        X = self._small(X)
-        groups = self._groups(X, groups)
-        entropies = self._entropies()
-        copies = self.sampler_.n_copies(self._large_shape(X.shape[1:]))
+        X, groups = self._check(X, groups)
+        entropies, copies = self._entropies(), self.sampler_.n_copies
 
-        def work(starts: Any, numbers: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
-            latent = self.closure_.transform(self._pairs(starts, numbers, groups, entropies))
+        def work(starts: list[Start], groups: np.ndarray) -> dict[str, np.ndarray]:
+            latent = self.closure_.transform(self._pairs(starts, groups, entropies))
             return {name: latent[name] for name in latent.dtype.fields or ()}
 
         def take(start: int, stop: int) -> tuple:
             numbers = np.arange(start // copies, stop // copies)
-            return self._starts(X, numbers), numbers, groups[numbers]
+            return self._starts(X, numbers), groups[numbers]
 
-        with resumable(self.checkpoint_dir):
-            name = f"transform {type(self).__name__}"
-            checkpoint, _ = checkpoint_of(self.checkpoint_dir, name, self._settings(X, groups))
+        name = f"transform {type(self).__name__}"
+        with resume(self.checkpoint_dir, name, self._settings(X, groups)) as (checkpoint, _):
             fields = fill_rows(
                 work, take, copies * len(groups), checkpoint, together=copies,
                 largest=self._batch(X), verbose=self.verbose, desc="stream",
@@ -202,79 +203,64 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
     # Batches --------------------------------------------------------------------------------------
 
-    def _small(self, X: np.ndarray) -> np.ndarray:
-        """Return small snapshots, checked; large ones are checked batch by batch."""
-        return X if self.upsampler_ is None else self.upsampler_.check_small(X)
+    def _check(self, X: np.ndarray, groups: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return small snapshots, checked, and the group of each large one.
 
-    def _n_large(self, X: np.ndarray) -> int:
-        return len(X) * (1 if self.upsampler_ is None else self.upsampler_.n_repeats)
-
-    def _groups(self, X: np.ndarray, groups: Any) -> np.ndarray:
-        """Return the group of each large snapshot."""
-        n_large = self._n_large(X)
+        Without an upsampler, snapshots are checked batch by batch.
+        """
+        n, n_repeats = len(X), getattr(self.upsampler_, "n_repeats", 1)
+        X = X if self.upsampler_ is None else self.upsampler_.check_small(X)
         if groups is None:
-            return np.arange(n_large)
-        return np.repeat(check_groups(groups, len(X)), n_large // len(X))
-
-    def _large_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape if self.upsampler_ is None else self.upsampler_.large_shape(shape)
+            return X, np.arange(n * n_repeats)
+        return X, np.repeat(check_groups(groups, n), n_repeats)
 
     def _batch(self, X: np.ndarray) -> int:
         """Return the number of large snapshots in a batch."""
         if self.batch_size is not None:
             return self.batch_size
-        dtype, shape = self.sampler_.simulator_.state_dtype, self._large_shape(X.shape[1:])
-        return max(1, BATCH_BYTES // (math.prod(shape) * np.dtype(dtype).itemsize))
+        shape = X.shape[1:] if self.upsampler_ is None else self.upsampler_.large_shape(X.shape[1:])
+        itemsize = np.dtype(self.sampler_.simulator_.state_dtype).itemsize
+        return max(1, BATCH_BYTES // (math.prod(shape) * itemsize))
 
     def _entropies(self) -> tuple[int, int]:
         """Return the entropies of the large snapshots and of the pairs."""
-        upsampler = self.upsampler_
-        own = 0 if upsampler is None else resolve_entropy(upsampler.random_state)
+        own = 0 if self.upsampler_ is None else resolve_entropy(self.upsampler_.random_state)
         return own, resolve_entropy(self.sampler_.random_state)
 
-    def _starts(self, X: np.ndarray, numbers: np.ndarray) -> Any:
+    def _starts(self, X: np.ndarray, numbers: np.ndarray) -> list[Start]:
         """Return what large snapshots of given numbers are made of."""
-        return X[numbers] if self.upsampler_ is None else self.upsampler_.starts(X, numbers)
-
-    def _large(self, starts: Any, numbers: np.ndarray, entropy: int) -> np.ndarray:
-        """Return large snapshots of given numbers."""
         if self.upsampler_ is None:
-            return starts
-        return self.upsampler_.grow(starts, numbers, entropy)
+            return [Start(k, X[k], None) for k in numbers.tolist()]
+        return self.upsampler_.starts(X, numbers)
+
+    def _large(self, starts: list[Start], entropy: int) -> np.ndarray:
+        """Return the large snapshots that are made of starts."""
+        if self.upsampler_ is None:
+            return np.stack([start.x for start in starts])
+        return self.upsampler_.grow(starts, entropy)
 
     def _pairs(
-        self, starts: Any, numbers: np.ndarray, groups: np.ndarray, entropies: tuple[int, int]
+        self, starts: list[Start], groups: np.ndarray, entropies: tuple[int, int]
     ) -> np.ndarray:
-        """Return the snapshot pairs of large snapshots of given numbers and groups."""
-        large = self.sampler_.check_large(self._large(starts, numbers, entropies[0]))
+        """Return the snapshot pairs of the large snapshots that are made of starts."""
+        large = self.sampler_.check_large(self._large(starts, entropies[0]))
+        numbers = np.array([start.number for start in starts])
         return self.sampler_.sample(large, numbers, groups, entropies[1])
 
     def _training_pairs(self, X: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return snapshot pairs to fit the closure to."""
-        trains = getattr(self.closure_, "n_closure", 1) and not isinstance(
-            self.closure_, FrozenEstimator
-        )
-        numbers, n_train = np.arange(len(groups)), self.n_train if trains else 1
+        frozen = isinstance(self.closure_, FrozenEstimator)
+        n_closure = 0 if frozen else getattr(self.closure_, "n_closure", 1)
+        numbers, n_train = np.arange(len(groups)), self.n_train if n_closure else 1
         if len(numbers) > n_train:
             rng = stream(resolve_entropy(self.sampler_.random_state), Stage.SPLIT, 1)
             numbers = np.sort(rng.choice(numbers, n_train, replace=False))
         entropies, batch = self._entropies(), self._batch(X)
         parts = [
-            self._pairs(self._starts(X, some), some, groups[some], entropies)
+            self._pairs(self._starts(X, some), groups[some], entropies)
             for some in np.split(numbers, range(batch, len(numbers), batch))
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    # Checks ---------------------------------------------------------------------------------------
-
-    def _check_moments(self) -> None:
-        """Raise ValueError if what is drawn for the moments of a pair depends on its batch."""
-        drawn = getattr(self.closure, "n_events_encoded", None)
-        if self.sampler.moments and drawn is not None:
-            raise ValueError(
-                "Expected n_events_encoded=None for pairs of moments in batches, but got "
-                f"{drawn}; encode all events, or use the three steps one after the other."
-            )
 
     def _settings(self, X: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         """Return all that the latent pairs depend on."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from sklmacro._base.checks import check_choice
-from sklmacro.checkpoint.checkpoint import whole_file
+from sklmacro.checkpoint.atomic import atomic_write
 from sklmacro.crystal._lines import Lines, count_atoms, parse
 from sklmacro.crystal.atoms import from_atoms, to_atoms
 from sklmacro.crystal.lammps_dump import read_frame, write_frame
@@ -135,7 +135,7 @@ def write_snapshots(
             f"Expected at least one snapshot, but got an array of shape {X.shape}; pass X of shape "
             "(n_samples, *site_shape)."
         )
-    with whole_file(target) as draft, draft.open("x", encoding="utf-8", newline="\n") as stream:
+    with atomic_write(target) as draft, draft.open("x", encoding="utf-8", newline="\n") as stream:
         for frame, x in enumerate(X):
             try:
                 write(stream, to_atoms(x, kind, boundary=boundary, **scale), frame, symbols)

@@ -225,13 +225,13 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
 
     figure = Figure(figsize=(11, 9.5), layout="constrained")
     panels = figure.subplots(4, 3)
-    for i, (name, found) in enumerate(numbers.items()):
+    for i, (name, result) in enumerate(numbers.items()):
         row, column = divmod(i, 3)
-        pair, dts = panels[2 * row : 2 * row + 2, column], np.asarray(found["dts"])
+        pair, dts = panels[2 * row : 2 * row + 2, column], np.asarray(result["dts"])
         for ax, what in zip(pair, ("rate", "diffusion"), strict=True):
             curves = zip(
-                found["observables"], np.transpose(found[what]),
-                np.transpose(found[f"{what}_error"]), strict=True,
+                result["observables"], np.transpose(result[what]),
+                np.transpose(result[f"{what}_error"]), strict=True,
             )  # fmt: skip
             for k, (label, values, errors) in enumerate(curves):
                 unit = _reference(values, errors)
@@ -240,10 +240,10 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
                     dts[known], values[known] / unit, errors[known] / abs(unit), capsize=2, ms=3.5,
                     lw=1.2, label=label, **curve(k),
                 )  # fmt: skip
-            _axis(ax, found, dts, what)
+            _axis(ax, result, dts, what)
         pair[0].set_title(name, fontsize="medium")
-        pair[1].legend(frameon=False, fontsize="small", ncols=-(-len(found["observables"]) // 3))
-        pair[1].set_xlabel(f"dt [{found['unit of time']}]")
+        pair[1].legend(frameon=False, fontsize="small", ncols=-(-len(result["observables"]) // 3))
+        pair[1].set_xlabel(f"dt [{result['unit of time']}]")
     figure.suptitle(
         "Rate and diffusion over their value at the shortest dt where it is known to 30 %,\n"
         "without what is known worse than to that; shaded: flat within 10 % or three standard "
@@ -252,11 +252,11 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     return figure
 
 
-def _axis(ax: Any, found: dict[str, Any], dts: np.ndarray, what: str) -> None:
+def _axis(ax: Any, result: dict[str, Any], dts: np.ndarray, what: str) -> None:
     """Shade the interval, mark the dt chosen, and scale the axes; 0 has a place on that of dt."""
-    if found["interval"] is not None:
-        ax.axvspan(*found["interval"], color="0.88", zorder=0)
-    for dt in found["dt of the experiment"]:
+    if result["interval"] is not None:
+        ax.axvspan(*result["interval"], color="0.88", zorder=0)
+    for dt in result["dt of the experiment"]:
         ax.axvline(dt, color="0.3", lw=1, ls="--")
     ax.axhline(1.0, color="0.6", lw=0.6, zorder=0)
     shortest = dts[dts > 0][0]

@@ -127,14 +127,14 @@ def _pairs(
         ),
     }  # fmt: skip
     closure = PatchAutoencoder(ising, n_closure=0)
-    found: dict[str, list[np.ndarray]] = {name: [] for name in samplers}
+    results: dict[str, list[np.ndarray]] = {name: [] for name in samplers}
     batches, updates = _states(row, ising, settings, run)
     for X in batches:
         for name, sampler in samplers.items():
             pairs = sampler.fit_transform(X, groups=np.arange(len(X)))
-            found[name].append(magnetisation(closure.fit_transform(pairs)))
+            results[name].append(magnetisation(closure.fit_transform(pairs)))
         updates += X.size * settings.dt * (1 + p / K)
-    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    joined = {name: np.concatenate(parts) for name, parts in results.items()}
     sources = zip(COLUMNS, ("full", "partial", "partial", "moments"), strict=True)
     return {column: joined[source] for column, source in sources}, updates
 

@@ -184,12 +184,12 @@ class Judge:
 
     def one_path(self) -> float:
         """Return v_L: the variance of one path, summed over time, over the mean path squared."""
-        found = []
+        results = []
         for truth in self.truths:
             u = scaled(truth.paths, self.low, self.high)
             variance = u.var(axis=0, ddof=1).mean(axis=0)  # blocks are independent, lanes are not
-            found.append(variance.sum() / (u.mean(axis=(0, 1)) ** 2).sum())
-        return float(np.mean(found))
+            results.append(variance.sum() / (u.mean(axis=(0, 1)) ** 2).sum())
+        return float(np.mean(results))
 
     def floor(self) -> float:
         """Return the error that true and predicted paths of these numbers leave by themselves."""
@@ -261,8 +261,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     truth = {}
     for side in settings.sides:
         with run.stage(f"{side}^2: simulate directly (truth)"):
-            found = run.once(f"truth, L = {side}", _true_paths, settings, side, run)
-            truth[side] = [Truth(*one) for one in found]
+            result = run.once(f"truth, L = {side}", _true_paths, settings, side, run)
+            truth[side] = [Truth(*one) for one in result]
     every = np.concatenate([t.many for t in truth[settings.side_options]])
     low, high = every.min(axis=(0, 1)), every.max(axis=(0, 1))
     numbers: dict[str, Any] = {"sides": {}, "options": {}}
@@ -271,11 +271,11 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
         options = {METHOD: Option()}
         if side == settings.side_options:
             options = options_of(settings)
-        found = _every_option(settings, side, options, judge, run)
+        result = _every_option(settings, side, options, judge, run)
         v, updates = judge.one_path(), settings.learning.test_duration * side**2
-        for row in found.values():
+        for row in result.values():
             row["break-even, queries"] = row["updates"] / (updates * max(1.0, v / row["error"]))
-        row = found[METHOD]
+        row = result[METHOD]
         numbers["sides"][f"L = {side}"] = {
             "snapshots": n_snapshots(settings, side),
             "direct: error of one path": v,
@@ -285,7 +285,7 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
             **row,
         }
         if side == settings.side_options:
-            numbers["options"] = found
+            numbers["options"] = result
     sides = list(numbers["sides"].values())
     arrays = {"L": np.array(settings.sides)}
     for key, name in (
@@ -325,7 +325,7 @@ def _of_seed(
     for relaxed in sorted({option.relaxed for option in options.values()}):
         with run.stage(f"{side}^2: small systems, upsample and relax"):
             made[relaxed] = _snapshots(settings, side, relaxed, seed, run)
-    found = {}
+    results = {}
     for name, option in options.items():
         X, each = made[option.relaxed]
         X = X[: len(X) // option.part]
@@ -335,8 +335,8 @@ def _of_seed(
             dt = settings.path_dt if option.moments else settings.learning.dt
             error = judge.error(sde, dt, seed)
         updates = len(X) * each + on_pairs
-        found[name] = {"error": error, "degree": sde.degree_, "updates": updates}
-    return found
+        results[name] = {"error": error, "degree": sde.degree_, "updates": updates}
+    return results
 
 
 def _error_of_mean(values: list[float]) -> float | None:

@@ -127,9 +127,9 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     nu = {source: correlation_exponent(settings.sides, *slopes[source].T) for source in SOURCES}
     numbers["nu"] = _compared(nu, AIMS["nu"])
     for at in settings.exponents_at:
-        found = {source: _exponents(table, source, at) for source in SOURCES}
+        results = {source: _exponents(table, source, at) for source in SOURCES}
         numbers[f"T = {at:.5f}"] = {
-            name: _compared({source: found[source][name] for source in SOURCES}, AIMS[name])
+            name: _compared({source: results[source][name] for source in SOURCES}, AIMS[name])
             for name in ("beta/nu", "gamma/nu")
         }
     numbers["collapse residual"] = {}
@@ -172,22 +172,22 @@ def _exponents(table: dict[str, np.ndarray], source: str, at: float) -> dict[str
     sides = np.unique(table["side"])
     fitted = []
     for k in (0, 1):
-        found = []
+        results = []
         for side in sides:
             here, degree = _rows(table, side)
             y, error = table[source][here, k], table[f"{source} error"][here, k]
-            found.append(value_at(table["temperature"][here], y, error, at=at, degree=degree))
-        values, errors = np.array([(one.value, one.error) for one in found]).T
+            results.append(value_at(table["temperature"][here], y, error, at=at, degree=degree))
+        values, errors = np.array([(one.value, one.error) for one in results]).T
         fitted.append(power_law(sides, values, errors))
     beta = Estimate(-fitted[0].value, fitted[0].error)
     return {"beta/nu": beta, "gamma/nu": fitted[1]}
 
 
-def _compared(found: dict[str, Estimate], aim: float) -> dict[str, Any]:
+def _compared(result: dict[str, Estimate], aim: float) -> dict[str, Any]:
     """Return the method's value beside the direct one, and whether it is within the aim."""
-    difference = abs(found["method"].value - found["direct"].value)
+    difference = abs(result["method"].value - result["direct"].value)
     return {
-        **{source: asdict(found[source]) for source in SOURCES},
+        **{source: asdict(result[source]) for source in SOURCES},
         "difference": difference,
         "aim": aim,
         "reached": bool(difference <= aim),

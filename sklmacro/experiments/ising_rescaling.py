@@ -122,15 +122,15 @@ def _truth(
     paths = ising.simulate(
         X, times, observe=True, packed=True, random_state=run.seed, n_jobs=run.n_jobs
     )[..., 0]
-    found: dict[str, Any] = {"site updates": n_replicas * duration * side**2}
+    results: dict[str, Any] = {"site updates": n_replicas * duration * side**2}
     for threshold in settings.thresholds:
         blocks = np.array_split(paths, settings.n_blocks)
         each = [reversal_time(b, times[1], threshold=threshold).value for b in blocks]
-        found[f"reversal time, threshold {threshold:g}"] = {
+        results[f"reversal time, threshold {threshold:g}"] = {
             "value": reversal_time(paths, times[1], threshold=threshold).value,
             "error": np.std(each, ddof=1) / np.sqrt(len(each)),  # blocks are independent
         }
-    return found, M, paths[0]
+    return results, M, paths[0]
 
 
 def _compare(
@@ -138,7 +138,7 @@ def _compare(
 ) -> dict[str, Any]:
     """Return distances of the law and reversal times beside the true ones."""
     distances = [law_distance(p, M) for p in densities(ensemble)]
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "distance of the law": np.mean(distances),
         "its standard error": np.std(distances, ddof=1),
         "law reached": bool(np.mean(distances) <= LAW_AIM),
@@ -148,7 +148,7 @@ def _compare(
         logs = np.log(reversal_times(ensemble, threshold))
         raw, relative, c = np.exp(logs.mean()), logs.std(ddof=1), scale["c taken"]
         deviation = raw / c / truth[name]["value"] - 1
-        found[name] = {
+        results[name] = {
             "raw": raw, "with c": raw / c,
             "relative standard error": np.hypot(relative, scale["error of c taken"] / c),
             "direct": truth[name]["value"], "direct error": truth[name]["error"],
@@ -156,7 +156,7 @@ def _compare(
             "with c, relative deviation": deviation,
             "aim": TIME_AIM, "reached": bool(abs(deviation) <= TIME_AIM),
         }  # fmt: skip
-    return found
+    return results
 
 
 def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -118,10 +118,10 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     arrays = {way: np.array([row[way] for row in rows]) for way in WAYS}
     exact = {"large chain": _exact(chain, large), "small chain": _exact(chain, small)}
     numbers: dict[str, Any] = {"exact": exact, "published": PUBLISHED, "learned": {}}
-    for way, found in arrays.items():
+    for way, result in arrays.items():
         truth = np.array(exact["small chain" if way == "small chain" else "large chain"])
         numbers["learned"][way] = {
-            name: _summary(found[:, i], truth[i]) for i, name in enumerate(NAMES)
+            name: _summary(result[:, i], truth[i]) for i, name in enumerate(NAMES)
         }
     numbers["aim"] = {
         f"{name} within {100 * AIM:g} % from one patch": {

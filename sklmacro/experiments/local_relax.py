@@ -92,12 +92,12 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     arrays: dict[str, np.ndarray] = {}
 
     def note(name: str, X: np.ndarray) -> None:
-        found = fidelity(ising, X, truth, parity=True)
-        numbers[name] = _differences(found)
-        arrays["M"] = found.nodes[:, 0]
-        for k, curves in ((found.quantities.index(q), found.curves) for q in (WALLS, DRIFT)):
-            arrays[f"{name}: {found.quantities[k]}"] = curves[0, k]
-            arrays[f"direct: {found.quantities[k]}"] = curves[1, k]
+        result = fidelity(ising, X, truth, parity=True)
+        numbers[name] = _differences(result)
+        arrays["M"] = result.nodes[:, 0]
+        for k, curves in ((result.quantities.index(q), result.curves) for q in (WALLS, DRIFT)):
+            arrays[f"{name}: {result.quantities[k]}"] = curves[0, k]
+            arrays[f"direct: {result.quantities[k]}"] = curves[1, k]
 
     note("direct simulation, other half", again)
     for sweeps in (*settings.sweeps, None):
@@ -115,18 +115,18 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     return numbers, arrays
 
 
-def _differences(found: Fidelity) -> dict[str, Any]:
+def _differences(result: Fidelity) -> dict[str, Any]:
     """Return the differences of walls and drift at given M from direct simulation."""
-    places = {name: found.quantities.index(name) for name in (WALLS, DRIFT)}
+    places = {name: result.quantities.index(name) for name in (WALLS, DRIFT)}
     rows: dict[str, Any] = {
         name: {
-            "difference": float(found.difference[k]),
-            "standard error": float(found.difference_error[k]),
-            "z": float(found.z[k]),
+            "difference": float(result.difference[k]),
+            "standard error": float(result.difference_error[k]),
+            "z": float(result.z[k]),
         }
         for name, k in places.items()
     }
-    return rows | {"p-value of all, structure factors included": found.p_value}
+    return rows | {"p-value of all, structure factors included": result.p_value}
 
 
 def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Figure":

@@ -231,7 +231,7 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     K = settings.n_large // settings.patch
     scans = {"one patch": (1, settings.lams), "all patches": (K, settings.lams_all)}
     seeds = range(run.seed, run.seed + settings.n_seeds)
-    found = [
+    results = [
         run.once(f"seed {seed}", _of_seed, settings, scans, starts, truth, seed, run)
         for seed in seeds
     ]
@@ -247,8 +247,8 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     arrays: dict[str, np.ndarray] = {}
     aims: dict[str, Any] = {}
     for case, (_, lams) in scans.items():
-        names = found[0][case]
-        scores = {name: np.array([one[case][name] for one in found]) for name in names}
+        names = results[0][case]
+        scores = {name: np.array([one[case][name] for one in results]) for name in names}
         numbers[case], aim = _summary(np.array(lams), scores, K, run)
         aims |= {f"{case}: {name}": value for name, value in aim.items()}
         arrays |= {f"{case}, {name}": values for name, values in scores.items()}
@@ -268,14 +268,14 @@ def _of_seed(
     run: Run,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return every measure (n_lams, 9) of each scan."""
-    snapshots, found = _snapshots(settings, SNAPSHOTS[0], seed, run), {}
+    snapshots, results = _snapshots(settings, SNAPSHOTS[0], seed, run), {}
     for case, (p, lams) in scans.items():
         learned = _Learned(settings, snapshots, p, seed, run)
         rows = [
             _scores(_predict(settings, learned, lam, starts, seed, run), truth, run) for lam in lams
         ]
-        found[case] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return found
+        results[case] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return results
 
 
 def _of_way(

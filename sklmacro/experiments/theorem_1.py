@@ -150,10 +150,10 @@ def _exact(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.n
     """Return the powers of dt of exact laws, and the curves."""
     ising = Ising(temperature=settings.temperature)
     X = ising.sample_initial(settings.torus_states, settings.torus, random_state=run.seed)
-    found = [total_variations(ising, x, settings.torus_patch, TIMES) for x in X]
+    results = [total_variations(ising, x, settings.torus_patch, TIMES) for x in X]
     chain = chain_differences(LinearChain(), settings.chain_sites, settings.chain_patch, TIMES)
     # Eq. 16 asks for a bound for every x: the largest distance counts
-    curves = {f"delta_TV, {k}": np.max([f[k] for f in found], axis=0) for k in found[0]}
+    curves = {f"delta_TV, {k}": np.max([f[k] for f in results], axis=0) for k in results[0]}
     curves |= {
         "chain, mu": chain["mu difference"],
         "chain, Sigma, frozen": chain["Sigma difference, frozen"],

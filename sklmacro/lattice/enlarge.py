@@ -23,17 +23,12 @@ def enlarge(
 ) -> np.ndarray:
     """Return `x` made larger by one of `METHODS`; "shuffle" draws from `rng`.
 
-    Raises
-    ------
-    ValueError
-        If the method is unknown, or "linear" is asked of integer states.
+    An unknown method is refused, and "linear" for integer states.
     """
-    if method == "replicate":
-        return replicate(x, factor)
+    if method in ("replicate", "tile"):
+        return replicate(x, factor) if method == "replicate" else tile(x, factor)
     if method == "shuffle":
         return shuffle(x, factor, rng)
-    if method == "tile":
-        return tile(x, factor)
     check_choice(method, "method", METHODS)
     return interpolate(x, factor, periodic=periodic)
 

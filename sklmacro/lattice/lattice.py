@@ -1,11 +1,8 @@
 """Lattices: boxes of unit cells, and who is next to whom.
 
-A lattice is a box of unit cells with `n_basis` sites in each cell. A snapshot gives every site a
-value, or several fields.
-
 Shape vocabulary::
 
-    cells         (n_x, n_y, ...)               unit cells along each axis
+    cells         (n_x, n_y, ...)               unit cells along each axis, of n_basis sites each
     site_shape    cells, or (*cells, n_basis) where n_basis > 1
     snapshot x    (*site_shape, *trailing)      trailing: nothing, or the fields of a site
     batch X       (n_samples, *site_shape, *trailing)
@@ -15,18 +12,18 @@ Sites and cells are numbered in C order: the last axis runs fastest.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from sklmacro._base.checks import check_cells
+from sklmacro._base.checks import check_cells, check_choice, check_integer
 from sklmacro.lattice.windows import Window
 
 
-@dataclass(frozen=True)
-class _Geometry:
+class _Geometry(NamedTuple):
     """Unit cell of a lattice: edge vectors as rows, and its sites in fractions of the edges."""
 
     cell_vectors: tuple[tuple[float, ...], ...]
@@ -53,7 +50,6 @@ _GEOMETRIES = {
     ),
 }
 KINDS = tuple(_GEOMETRIES)
-_BOUNDARIES = ("periodic", "open")
 
 
 def n_axes(kind: str) -> int:
@@ -69,33 +65,32 @@ def nearest_distance(kind: str) -> float:
     return float(np.linalg.norm(step @ np.array(geometry.cell_vectors, float)))
 
 
+def _separations(kind: str, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells (n_cells, ndim) up to `reach` away, and where their sites are.
+
+    The sites are given by the displacements (n_basis, n_cells, n_basis, ndim) from each basis site.
+    """
+    geometry = _GEOMETRIES[kind]
+    vectors, basis = np.array(geometry.cell_vectors, float), np.array(geometry.basis, float)
+    ndim = len(vectors)
+    cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
+    return cells, (cells[:, None] + basis - basis[:, None, None]) @ vectors
+
+
 @lru_cache
 def _first_shell(kind: str) -> np.ndarray:
     """Offsets from each basis site to its nearest sites, (n_basis, z, ndim + 1), read-only."""
-    geometry = _GEOMETRIES[kind]
-    basis = np.array(geometry.basis, dtype=float)
-    n_basis, ndim = basis.shape
-    # Every nearest site lies in the same cell or in one that touches it.
-    cells = np.indices((3,) * ndim).reshape(ndim, -1).T - 1
-    separation = (cells[:, None] + basis - basis[:, None, None]) @ np.array(geometry.cell_vectors)
-    distance = np.linalg.norm(separation, axis=-1)  # (n_basis, 3**ndim, n_basis)
-    shortest = distance[distance > 0].min()
-    _, cell, site = np.nonzero(np.isclose(distance, shortest))
-    offsets = np.column_stack([cells[cell], site]).reshape(n_basis, -1, ndim + 1)
+    cells, separation = _separations(kind, 1)  # nearest sites lie in cells that touch
+    distance = np.linalg.norm(separation, axis=-1)
+    _, cell, site = np.nonzero(np.isclose(distance, distance[distance > 0].min()))
+    offsets = np.column_stack([cells[cell], site]).reshape(len(separation), -1, n_axes(kind) + 1)
     offsets.flags.writeable = False
     return offsets
 
 
 @lru_cache
 def offsets_within(kind: str, radius: float) -> np.ndarray:
-    """Return the offsets to all sites within a distance of each basis site.
-
-    Parameters
-    ----------
-    kind : str
-        Kind of lattice.
-    radius : float
-        Distance in lattice constants, inclusive.
+    """Return the offsets to all sites within a radius, in lattice constants, of each basis site.
 
     Returns
     -------
@@ -108,18 +103,14 @@ def offsets_within(kind: str, radius: float) -> np.ndarray:
     ValueError
         If no site lies within the radius.
     """
-    geometry = _GEOMETRIES[kind]
-    vectors, basis = np.array(geometry.cell_vectors, float), np.array(geometry.basis, float)
-    n_basis, ndim = basis.shape
     # A cell further away than this has no site within the radius, whatever its own shape.
-    reach = math.ceil(radius * np.linalg.norm(np.linalg.inv(vectors), axis=0).max()) + 1
-    cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
-    separation = (cells[:, None] + basis - basis[:, None, None]) @ vectors
-    distance = np.linalg.norm(separation, axis=-1)  # (n_basis, n_cells, n_basis)
+    widths = np.linalg.norm(np.linalg.inv(np.array(_GEOMETRIES[kind].cell_vectors, float)), axis=0)
+    cells, separation = _separations(kind, math.ceil(radius * widths.max()) + 1)
+    distance = np.linalg.norm(separation, axis=-1)
     offsets_of: list[np.ndarray] = []
-    for b in range(n_basis):
-        cell, site = np.nonzero((distance[b] > 1e-9) & (distance[b] <= radius + 1e-9))
-        order = np.lexsort(separation[b, cell, site].round(6).T[::-1])
+    for own, distances in zip(separation, distance, strict=True):
+        cell, site = np.nonzero((distances > 1e-9) & (distances <= radius + 1e-9))
+        order = np.lexsort(own[cell, site].round(6).T[::-1])
         offsets_of.append(np.column_stack([cells[cell], site])[order])
     if not len(offsets_of[0]):
         raise ValueError(
@@ -129,25 +120,6 @@ def offsets_within(kind: str, radius: float) -> np.ndarray:
     offsets = np.stack(offsets_of)
     offsets.flags.writeable = False
     return offsets
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def integers(
-    name: str, values: Iterable[int], length: int, minimum: int | None = None
-) -> tuple[int, ...]:
-    """Return `values` as a tuple of `length` plain ints, or say what is wrong with them."""
-    items = tuple(values) if isinstance(values, Iterable) else ()
-    fits = len(items) == length and all(map(_is_integer, items))
-    if not fits or (minimum is not None and min(items) < minimum):
-        bound = "" if minimum is None else f" of at least {minimum}"
-        raise ValueError(
-            f"Expected {name} to be one integer{bound} per axis, {length} in all, "
-            f"but got {values!r}; pass a tuple such as {(8,) * length}."
-        )
-    return tuple(int(v) for v in items)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -166,7 +138,7 @@ def _grow(
     lattice: "Lattice", origin: tuple[int, ...], extent: tuple[int, ...], width: int
 ) -> Window:
     origin, extent = lattice.box(origin, extent)
-    check_width(width)
+    check_integer(width, "width", low=0, remedy="pass 0 for no margin")
     spans = []
     for o, e, n in zip(origin, extent, lattice.cells, strict=True):
         start, stop = o - width, o + e + width
@@ -178,15 +150,6 @@ def _grow(
     return Window(tuple(start for start, _ in spans), tuple(size for _, size in spans))
 
 
-def check_width(width: int) -> None:
-    """Raise ValueError unless `width` is an integer of at least 0."""
-    if not _is_integer(width) or width < 0:
-        raise ValueError(
-            f"Expected width to be an integer of at least 0, but got {width!r}; "
-            "pass 0 for no margin."
-        )
-
-
 @dataclass(frozen=True)
 class Lattice:
     """A box of unit cells with its sites and nearest neighbours.
@@ -196,7 +159,7 @@ class Lattice:
     kind : {"chain", "square", "cubic", "bcc", "fcc", "hcp", "diamond"}
         Crystal structure. bcc, fcc and diamond have the conventional cubic cell of 2, 4 and 8
         sites, hcp the primitive hexagonal cell of 2 sites with c/a = sqrt(8/3).
-    cells : tuple of int, (ndim,)
+    cells : int or tuple of int, (ndim,)
         Number of unit cells along each axis.
     boundary : {"periodic", "open"}, default="periodic"
         What lies beyond the last cell: the first cell again, or nothing. On an open lattice
@@ -205,7 +168,7 @@ class Lattice:
     Raises
     ------
     ValueError
-        If `kind` or `boundary` is unknown, or `cells` is not one positive integer per axis.
+        If `kind` or `boundary` is unknown, or `cells` are not positive integers.
 
     Examples
     --------
@@ -222,14 +185,10 @@ class Lattice:
     boundary: str = "periodic"
 
     def __post_init__(self) -> None:
-        for name, choices in (("kind", KINDS), ("boundary", _BOUNDARIES)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"Expected {name} to be one of {', '.join(choices)}, "
-                    f"but got {getattr(self, name)!r}; pass one of these names."
-                )
-        name = f"cells of a {self.kind} lattice"
-        object.__setattr__(self, "cells", integers(name, self.cells, self.ndim, minimum=1))
+        check_choice(self.kind, "kind", KINDS)
+        check_choice(self.boundary, "boundary", ("periodic", "open"))
+        cells = check_cells(self.cells, f"cells of a {self.kind} lattice", self.ndim)
+        object.__setattr__(self, "cells", cells)
 
     @property
     def ndim(self) -> int:
@@ -276,22 +235,16 @@ class Lattice:
         return _first_shell(self.kind)
 
     def neighbors(self) -> np.ndarray:
-        """List the nearest neighbours of every site.
+        """Return the nearest neighbours of every site, int64 (n_sites, z).
 
-        Returns
-        -------
-        ndarray of int64, (n_sites, z)
-            Flat site numbers, in the order of `neighbor_offsets`; -1 where an open boundary cuts.
-            A periodic axis of one or two cells can name the same neighbour twice.
+        They are flat site numbers, in the order of `neighbor_offsets`; -1 where an open boundary
+        cuts. A periodic axis of one or two cells can name the same neighbour twice.
         """
         offsets = self.neighbor_offsets
-        axes = [
-            first[..., None, None] + offsets[..., axis]
-            for axis, first in enumerate(np.ogrid[tuple(slice(n) for n in self.cells)])
-        ]
-        sites = np.ravel_multi_index(
-            (*axes, offsets[..., -1]), (*self.cells, self.n_basis), mode="wrap"
-        )
+        firsts = enumerate(np.ogrid[tuple(slice(n) for n in self.cells)])
+        axes = [first[..., None, None] + offsets[..., axis] for axis, first in firsts]
+        shape = (*self.cells, self.n_basis)
+        sites = np.ravel_multi_index((*axes, offsets[..., -1]), shape, mode="wrap")
         if self.boundary == "open":
             for cell, n in zip(axes, self.cells, strict=True):
                 sites = np.where((cell < 0) | (cell >= n), -1, sites)
@@ -303,13 +256,10 @@ class Lattice:
         return (cells[:, None] + self.basis).reshape(-1, self.ndim) @ self.cell_vectors
 
     def window(self, origin: tuple[int, ...], cells: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        """Index the box of `cells` (ndim,) cells from cell `origin` (ndim,) in one snapshot.
+        """Return the index of the box of `cells` (ndim,) cells from cell `origin` (ndim,).
 
-        Returns
-        -------
-        tuple of ndarray
-            Open mesh as from `numpy.ix_`: `x[lattice.window(origin, cells)]` reads, or assigns
-            to, the box of a snapshot (*site_shape, *trailing). A periodic lattice wraps it.
+        It is an open mesh as from `numpy.ix_`: `x[lattice.window(origin, cells)]` reads, or assigns
+        to, the box of a snapshot (*site_shape, *trailing). A periodic lattice wraps it.
 
         Raises
         ------
@@ -328,13 +278,7 @@ class Lattice:
         return Window((0,) * self.ndim, self.cells)
 
     def check_window(self, window: tuple[Sequence[int], Sequence[int]]) -> Window:
-        """Return a window (origin, extent) of integers that fit the lattice.
-
-        Raises
-        ------
-        ValueError
-            If it is larger than the lattice, or sticks out of an open one.
-        """
+        """Return a window (origin, extent) of integers, checked as in `window`."""
         origin = check_cells(window[0], "window origin", self.ndim, low=0)
         extent = check_cells(window[1], "window extent", self.ndim)
         self.box(origin, extent)
@@ -343,11 +287,8 @@ class Lattice:
     def grow(self, origin: tuple[int, ...], cells: tuple[int, ...], width: int) -> Window:
         """Enlarge the box of `cells` cells from `origin` by `width` cells on every side.
 
-        Returns
-        -------
-        window : Window
-            The larger box. It ends at the edges of an open lattice. On a periodic lattice, an
-            axis on which it would meet itself becomes the whole axis, from cell 0.
+        The larger box ends at the edges of an open lattice. On a periodic lattice, an axis on which
+        it would meet itself becomes the whole axis, from cell 0.
 
         Raises
         ------
@@ -356,22 +297,21 @@ class Lattice:
         """
         return _grow(self, tuple(origin), tuple(cells), width)
 
-    def box(
-        self, origin: tuple[int, ...], cells: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def box(self, origin: Sequence[int], cells: Sequence[int]) -> Window:
         """Return a checked box of cells; on a periodic lattice its origin is wrapped inside."""
-        origin = integers("origin", origin, self.ndim)
-        cells = integers("cells", cells, self.ndim, minimum=1)
+        origin = check_cells(origin, "origin", self.ndim, low=None)
+        cells = check_cells(cells, "cells", self.ndim)
         if any(c > n for c, n in zip(cells, self.cells, strict=True)):
             raise ValueError(
                 f"Expected a box of at most {self.cells} cells, the whole lattice, "
                 f"but got {cells}; take a smaller box."
             )
         if self.boundary == "periodic":
-            return tuple(o % n for o, n in zip(origin, self.cells, strict=True)), cells
+            origin = tuple(o % n for o, n in zip(origin, self.cells, strict=True))
+            return Window(origin, cells)
         if any(o < 0 or o + c > n for o, c, n in zip(origin, cells, self.cells, strict=True)):
             raise ValueError(
                 f"Expected a box inside the open lattice of {self.cells} cells, but got {cells} "
                 f"cells from origin {origin}; move the origin or take a smaller box."
             )
-        return origin, cells
+        return Window(origin, cells)

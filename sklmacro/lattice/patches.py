@@ -1,9 +1,5 @@
 """Patches that tile a lattice.
 
-Where `n_patches` equal patches tile the lattice, a snapshot can be cut into patches and put
-together again, and the average of a site quantity over the lattice is the average over patches of
-its patch averages (Eq. 1).
-
 Shape vocabulary, with the lattice's own of `sklmacro.lattice.lattice`::
 
     patch         (*patch_shape, *trailing)     trailing: nothing, or the fields of a site
@@ -18,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sklmacro.lattice.lattice import Lattice, check_width, integers
+from sklmacro._base.checks import check_cells, check_integer
+from sklmacro.lattice.lattice import Lattice
 
 MOST_CELLS_TO_DIVIDE = 10_000  # of which an error lists the divisors
 
@@ -61,8 +58,8 @@ class PatchGrid:
     ------
     ValueError
         If `cells` is not one positive integer per axis, or does not divide the lattice's cells.
-        Methods raise it for an array that does not have the shape they ask for, and `halo` for a
-        patch that sticks out of an open lattice or a negative `width`.
+        Methods raise it for an array of another shape, and `halo` for a patch that sticks out of an
+        open lattice, or a negative `width`.
 
     Examples
     --------
@@ -82,14 +79,10 @@ class PatchGrid:
 
     def __post_init__(self) -> None:
         whole = self.lattice.cells
-        cells = integers("cells of a patch", self.cells, self.lattice.ndim, minimum=1)
+        cells = check_cells(self.cells, "cells of a patch", self.lattice.ndim)
         object.__setattr__(self, "cells", cells)
-        remedies = [
-            f"axis {axis} takes {_divisors(n)} cells"
-            for axis, (n, c) in enumerate(zip(whole, cells, strict=True))
-            if n % c
-        ]
-        if remedies:
+        sizes = enumerate(zip(whole, cells, strict=True))
+        if remedies := [f"axis {k} takes {_divisors(n)} cells" for k, (n, c) in sizes if n % c]:
             raise ValueError(
                 "Expected patches that tile the lattice, but got some that do not: cells "
                 f"{whole} are not divisible by patch {cells}; {'; '.join(remedies)}."
@@ -129,12 +122,7 @@ class PatchGrid:
         return self.patch_lattice.site_shape
 
     def split(self, X: np.ndarray) -> np.ndarray:
-        """Cut snapshots into patches.
-
-        Parameters
-        ----------
-        X : ndarray, (n_samples, *site_shape, *trailing)
-            Snapshots.
+        """Cut snapshots X (n_samples, *site_shape, *trailing) into patches.
 
         Returns
         -------
@@ -151,12 +139,7 @@ class PatchGrid:
         return boxes.reshape(n_samples, self.n_patches, *self.cells, *rest)
 
     def join(self, patches: np.ndarray) -> np.ndarray:
-        """Put patches together into snapshots: the inverse of `split`.
-
-        Parameters
-        ----------
-        patches : ndarray, (n_samples, n_patches, *patch_shape, *trailing)
-            Patches in the order of `origins`.
+        """Put patches (n_samples, n_patches, *patch_shape, *trailing) together; undoes `split`.
 
         Returns
         -------
@@ -172,12 +155,7 @@ class PatchGrid:
         return boxes.reshape(n_samples, *self.lattice.cells, *rest)
 
     def tile(self, patch: np.ndarray) -> np.ndarray:
-        """Repeat one patch over the whole grid.
-
-        Parameters
-        ----------
-        patch : ndarray, (n_samples, *patch_shape, *trailing)
-            One patch for each snapshot.
+        """Repeat one patch (n_samples, *patch_shape, *trailing) over the grid of each snapshot.
 
         Returns
         -------
@@ -213,7 +191,7 @@ class PatchGrid:
         x = np.asarray(x)
         _check_shape("x", x, self.lattice.site_shape)
         origin, cells = self.lattice.box(origin, self.cells)
-        check_width(width)
+        check_integer(width, "width", low=0, remedy="pass 0 for no margin")
         axes = [np.arange(o - width, o + c + width) for o, c in zip(origin, cells, strict=True)]
         box = x[np.ix_(*(axis % n for axis, n in zip(axes, self.lattice.cells, strict=True)))]
         if self.lattice.boundary == "open":

@@ -4,26 +4,26 @@
     diffusion_k(dt) = Var(dz_k | x) / (K dt)
 
 dz is the increment within dt of a patch's observables, or of the whole lattice's (K = 1). A short
-dt sees motion that z cannot remember, such as a vacancy that jumps straight back, and finds both
-too large; a long one sees z relax, and patches that depend on each other. In between, where the
-time scales of z and of everything else lie apart, both curves are flat: there dt belongs.
+dt overstates both, by motion that z cannot remember, such as a vacancy that jumps straight back.
+Within a long one z relaxes, and patches come to depend on each other. In between, where the time
+scales of z and of everything else lie apart, both curves are flat: there dt belongs.
 """
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import check_cells, check_integer, check_real, check_times
+from sklmacro._base.checks import check_integer, check_real, check_times
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, resolve_entropy, stream
 from sklmacro._base.workers import map_batches, numbered_rows
-from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, as_boundary
-from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.sampling.patches import Patches, PatchEvolver
 from sklmacro.simulators import Simulator, resolve_simulator
 
 NEGLIGIBLE = 1e-2  # spread, over the largest, of a combination of observables left out of z
@@ -169,15 +169,14 @@ def dt_plateau(
     simulator = resolve_simulator(simulator)
     X = simulator.check_snapshots(X)
     lattice = simulator.lattice(X.shape[1:])
-    cells = lattice.cells if patch is None else check_cells(patch, "patch", lattice.ndim)
-    grid, times = PatchGrid(lattice, cells), check_times(dts)
+    grid, times = Patches(patch).grid(lattice), check_times(dts)
     if len(times) < 2 or times[0] == 0:
         raise ValueError(
             f"Expected at least 2 dts above 0, but got {times.tolist()}; pass for instance "
             "numpy.geomspace(0.1, 10, 9)."
         )
     span = simulator.check_span(float(times[0]))
-    evolver = PatchEvolver(simulator, lattice, cells, as_boundary(boundary), span)
+    evolver = PatchEvolver(simulator, lattice, grid.cells, as_boundary(boundary), span)
     n_replicas = check_integer(n_replicas, "n_replicas", low=2)
     tolerance = check_real(tolerance, "tolerance", low=0.0)
     fewest = simulator.n_observables + 3
@@ -186,19 +185,28 @@ def dt_plateau(
             f"Expected at least {fewest} start states for {simulator.n_observables} observables, "
             f"but got {len(X)}; pass more snapshots."
         )
-    entropy = resolve_entropy(random_state)
+    entropy, steps = resolve_entropy(random_state), np.diff(times, prepend=0.0)
+
+    def moments_of(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance (n_dts, n_observables) of a patch's increments given x."""
+        key = Streams(entropy, Stage.PLATEAU, [k]).keys[:, 0]
+        origin = grid.origins[choose(grid.n_patches, 1, key)[0, 0]]
+        window, rng = Window(tuple(origin.tolist()), grid.cells), stream(entropy, Stage.PLATEAU, k)
+        d_obs = np.array([evolver.follow(x.copy(), window, steps, rng) for _ in range(n_replicas)])
+        return d_obs.mean(axis=0), d_obs.var(axis=0, ddof=1)
 
     def work(batch: np.ndarray, start: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [
-            _sample_moments(evolver, x, grid, times, n_replicas, entropy, k)
-            for k, x in enumerate(batch, start)
-        ]
+        return [moments_of(x, k) for k, x in enumerate(batch, start)]
 
     batches = map_batches(work, numbered_rows(X), len(X), n_jobs=n_jobs)
     moments = np.array([pair for _, batch in batches for pair in batch])  # (n, 2, n_dts, q)
     moments /= times[:, np.newaxis]
     moments[:, 1] /= grid.n_patches
-    if _has_moments(simulator):
+    try:
+        simulator.check_moments()
+    except ValueError:
+        pass  # the curves begin at the first dt
+    else:
         drift, covariance = simulator.moments(X, n_jobs=n_jobs)
         at_zero = np.stack([drift, np.diagonal(covariance, axis1=1, axis2=2)], axis=1)
         times = np.concatenate([[0.0], times])
@@ -215,43 +223,12 @@ def dt_plateau(
     )  # fmt: skip
 
 
-def _has_moments(simulator: Simulator) -> bool:
-    try:
-        simulator.check_moments()
-    except ValueError:
-        return False
-    return True
-
-
-def _sample_moments(
-    evolver: PatchEvolver,
-    x: np.ndarray,
-    grid: PatchGrid,
-    times: np.ndarray,
-    n_replicas: int,
-    entropy: int,
-    index: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance (n_dts, n_observables) of a patch's increments given `x`."""
-    key = Streams(entropy, Stage.PLATEAU, [index]).keys[:, 0]
-    origin = grid.origins[choose(grid.n_patches, 1, key)[0, 0]]
-    window, steps = Window(tuple(origin.tolist()), grid.cells), np.diff(times, prepend=0.0)
-    rng = stream(entropy, Stage.PLATEAU, index)
-    increments = np.array([evolver.follow(x.copy(), window, steps, rng) for _ in range(n_replicas)])
-    return increments.mean(axis=0), increments.var(axis=0, ddof=1)
-
-
 def regression(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the slope of each y_k (n, n_dts, q) in its own z_k, the other z (n, q) held fixed.
 
     Combinations of the observables in which the states hardly differ (`NEGLIGIBLE`) count as
-    constant: those that conservation laws bind together.
-
-    Returns
-    -------
-    slopes : ndarray of shape (n_dts, q)
-    left_out : ndarray of shape (n, n_dts, q)
-        Without each sample in turn.
+    constant: those that conservation laws bind together. The slopes are (n_dts, q); those without
+    each sample in turn, (n, n_dts, q), follow.
     """
     n = len(z)
     scale = z.std(axis=0)
@@ -273,31 +250,22 @@ def flat_interval(
 ) -> tuple[float, float] | None:
     """Return the first and last time of the widest run, by their ratio, in which curves are flat.
 
-    Parameters
-    ----------
-    times : ndarray of shape (n_times,)
-    curves : ndarray of shape (n_curves, n_times, q)
-    left_out : ndarray of shape (n, n_curves, n_times, q)
-        The curves without each sample in turn.
-    tolerance : float
-        Largest relative difference.
-
-    Returns
-    -------
-    interval : tuple of (float, float) or None
-        None if all runs have a single time.
+    It is None if all runs have a single time. `curves` are (n_curves, n_times, q), and `left_out`
+    (n, n_curves, n_times, q) those without each sample in turn; `tolerance` is the largest relative
+    difference.
     """
-    n = len(times)
-    agree = np.ones((n, n), bool)  # above the diagonal
-    for i in range(n):
-        for j in range(i + 1, n):
-            change = np.abs(curves[:, j] - curves[:, i])
-            error = jackknife_error(left_out[:, :, j] - left_out[:, :, i])
-            largest = np.maximum(np.abs(curves[:, j]), np.abs(curves[:, i]))
-            agree[i, j] = (change <= np.maximum(tolerance * largest, N_ERRORS * error)).all()
-    spans = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    pairs = list(combinations(range(len(times)), 2))
+    differ = []
+    for i, j in pairs:
+        change = np.abs(curves[:, j] - curves[:, i])
+        error = jackknife_error(left_out[:, :, j] - left_out[:, :, i])
+        largest = np.maximum(np.abs(curves[:, j]), np.abs(curves[:, i]))
+        if not (change <= np.maximum(tolerance * largest, N_ERRORS * error)).all():
+            differ.append((i, j))
     runs = [
-        (float(times[i]), float(times[j])) for i, j in spans if agree[i : j + 1, i : j + 1].all()
+        (float(times[i]), float(times[j]))
+        for i, j in pairs
+        if not any(i <= a and b <= j for a, b in differ)
     ]
     shortest = times[times > 0][0] / 10  # stands for 0, so that widths are finite
     return max(runs, key=lambda run: run[1] / max(run[0], shortest), default=None)

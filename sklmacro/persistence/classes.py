@@ -43,58 +43,24 @@ from sklmacro.simulators import (
 )
 from sklmacro.training.training import Training
 
+_ESTIMATORS = (
+    HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
+    SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
+)  # fmt: skip
+_ROLES = (
+    Training, MLP, Linear, Polynomial, LocalRelax, Convergence, Patches, Ghost, Buffer, Periodic,
+    Duration, EventCount,
+)  # fmt: skip
+_SIMULATORS = (
+    Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey, BarrierNetwork, ClusterBarriers,
+)  # fmt: skip
+_FITTED_PARTS = (
+    Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
+)  # fmt: skip
+_NETS = (
+    PatchAutoencoderNet, SDENet, MLPDrift, OnsagerDrift, CholeskyDiffusion, EquivariantDrift,
+    EquivariantOnsagerDrift, EquivariantDiffusion,
+)  # fmt: skip
 CLASSES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        # Estimators
-        HierarchicalUpsampler,
-        PartialEvolutionSampler,
-        PatchAutoencoder,
-        PatchSDERegressor,
-        OnsagerSDE,
-        SDEEnsemble,
-        StreamedPairs,
-        FrozenEstimator,
-        Pipeline,
-        StandardScaler,
-        FunctionTransformer,
-        # Parts of them
-        LocalRelax,
-        Convergence,
-        Patches,
-        Ghost,
-        Buffer,
-        Periodic,
-        Duration,
-        EventCount,
-        Training,
-        MLP,
-        Linear,
-        Polynomial,
-        # Simulators and barriers
-        Alloy,
-        CurieWeiss,
-        Ising,
-        LinearChain,
-        PredatorPrey,
-        BarrierNetwork,
-        ClusterBarriers,
-        # Fitted parts
-        Lattice,
-        PatchGrid,
-        PassRecord,
-        PatchCodec,
-        Standardizer,
-        PolynomialSDE,
-        NeuralSDE,
-        # Nets
-        PatchAutoencoderNet,
-        SDENet,
-        MLPDrift,
-        OnsagerDrift,
-        CholeskyDiffusion,
-        EquivariantDrift,
-        EquivariantOnsagerDrift,
-        EquivariantDiffusion,
-    )
+    cls.__name__: cls for cls in (*_ESTIMATORS, *_ROLES, *_SIMULATORS, *_FITTED_PARTS, *_NETS)
 }

@@ -55,6 +55,8 @@ def _(sampler: PartialEvolutionSampler) -> None:
     _check_simulator(simulator, lattice)
     sampler.check_parameters(lattice)
     _check("n_patches_", sampler.n_patches_, sampler.grid_.n_patches)
+    if sampler.dt_ is not None:
+        check_real(sampler.dt_, "dt_", low=0.0)
     if sampler.part("patch").n_joint:
         check_real(sampler.lam_, "lam_")
         check_real(sampler.lam_error_, "lam_error_")
@@ -90,11 +92,11 @@ def _(sde: PatchSDE) -> None:
 def _(ensemble: SDEEnsemble) -> None:
     members = ensemble.members_
     _check_least("number of members_", len(members), 2)
-    for name in ("n_features_in_", "n_state_", "_flat_output"):
+    for name in ("n_features_in_", "n_state_", "flat_output"):
         first = getattr(members[0], name)
         for member in members[1:]:
             _check(f"{name} of a member", getattr(member, name), first)
-        if name != "_flat_output":
+        if name != "flat_output":
             _check(name, getattr(ensemble, name), first)
     check_real(ensemble.lam_, "lam_")
 

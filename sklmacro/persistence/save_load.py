@@ -1,6 +1,5 @@
 """Save and load."""
 
-import json
 import os
 import warnings
 from collections.abc import Iterable
@@ -10,13 +9,13 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from sklmacro.checkpoint.checkpoint import write_whole
+from sklmacro.checkpoint.container import read_container, write_container
+from sklmacro.checkpoint.foreign import FOREIGN
+from sklmacro.checkpoint.reading import Reader
+from sklmacro.checkpoint.schema import storable
+from sklmacro.checkpoint.writing import Writer
 from sklmacro.persistence.classes import CLASSES
-from sklmacro.persistence.container import checksum, pack, unpack
-from sklmacro.persistence.foreign import FOREIGN
-from sklmacro.persistence.reading import Reader
-from sklmacro.persistence.schema import storable
-from sklmacro.persistence.writing import Writer
+from sklmacro.persistence.consistency import check_fitted
 
 
 class VersionWarning(UserWarning):
@@ -26,9 +25,8 @@ class VersionWarning(UserWarning):
 def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     """Write an estimator, fitted or not, a simulator or a Pipeline of them to one file.
 
-    The file is a safetensors file of all arrays, with a JSON header. No pickle is involved. It is
-    written beside its place and moved there when whole, so that an interrupted `save` leaves an
-    earlier file as it was.
+    The file is a safetensors file of all arrays, with a JSON header. No pickle is involved. It
+    appears when it is whole: an interrupted `save` leaves an earlier file as it was.
 
     Parameters
     ----------
@@ -50,10 +48,11 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    Kept are parameters, fitted attributes, metadata requests, `set_output`, and the state of numpy
-    generators, though not what they would spawn. Callbacks are not kept: they belong to the session
-    that fits. Nets come back on the CPU; `device` tells where the next `fit` computes. Barriers
-    from a function (`CallableBarriers`) cannot be saved: derive a `BarrierModel` of your own.
+    The file has parameters, fitted attributes, metadata requests, `set_output`, and the state of
+    numpy generators, though not what they would spawn. It has no callbacks: they belong to the
+    session that fits. Nets come back on the CPU; `device` tells where the next `fit` computes.
+    Barriers from a function (`CallableBarriers`) cannot be saved: derive a `BarrierModel` of your
+    own.
 
     Examples
     --------
@@ -66,37 +65,18 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     ...     skm.load(f"{folder}/sampler.safetensors")
     PartialEvolutionSampler(patch=16, simulator=Ising(temperature=2.27))
     """
-    writer = _written(estimator)
-    write_whole(Path(path), pack(writer.objects, writer.arrays))
+    writer = write_objects(estimator)
+    write_container(Path(path), writer.objects, writer.plain_arrays())
 
 
-def fingerprint(estimator: BaseEstimator) -> tuple[str, set[type]]:
-    """Return what tells an estimator from others, and the classes to allow in loading it.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        As in `save`, which raises the same errors.
-
-    Returns
-    -------
-    sha256 : str
-        Of all that `save` writes but the versions of packages.
-    others : set of type
-        Classes for `allow` of `load`.
-    """
-    writer = _written(estimator)
-    return checksum({"objects": json.dumps(writer.objects)}, writer.arrays), writer.others
-
-
-def _written(estimator: BaseEstimator) -> Writer:
-    """Return a writer that has written an estimator."""
+def write_objects(estimator: BaseEstimator) -> Writer:
+    """Return a writer that has written an estimator; it raises the errors of `save`."""
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(
             f"Expected an estimator or a simulator, but got a {type(estimator).__name__}; pass "
             "one, or a Pipeline of them."
         )
-    writer = Writer(CLASSES)
+    writer = Writer(CLASSES, check_fitted)
     try:
         writer.object(estimator, type(estimator).__name__)
     except RecursionError as error:
@@ -141,7 +121,7 @@ def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
     -----
     VersionWarning
         If the file was written by another major or minor version of sklmacro; it holds what it
-        held, but an estimator may act otherwise. Versions of other packages are kept in the header
+        held, but an estimator may act otherwise. The header has the versions of other packages,
         for information.
 
     See Also
@@ -149,8 +129,8 @@ def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
     save
     """
     classes = _allowed(allow)
-    packages, objects, arrays = unpack(Path(path))
-    estimator = Reader(arrays, classes).read(objects)
+    packages, objects, arrays = read_container(Path(path))
+    estimator = Reader(arrays, classes, check_fitted).read(objects)
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(f"Expected a file of an estimator, but got {estimator!r}; save one.")
     written, here = packages.get("sklmacro", "unknown"), version("sklmacro")

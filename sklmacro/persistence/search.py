@@ -1,11 +1,11 @@
-"""Fits that are kept in a folder, so that a search over many of them can be taken up.
+"""Fits that are saved in a folder, so that a search over many of them can be resumed.
 
 A search fits one estimator to many parts of the data with many parameters. Each such fit is named
 by all that its result depends on,
 
     name = SHA-256(class and parameters, data, metadata),
 
-and kept in a file of that name when it is done. Whoever wants the same fit again reads it.
+and saved in a file of that name. The same fit is then read from the file.
 """
 
 import hashlib
@@ -27,29 +27,37 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_integer
 from sklmacro._base.estimators import begin_fit
-from sklmacro.checkpoint.checkpoint import WITHOUT_EFFECT, described, digest, resumable, whole_file
-from sklmacro.persistence import fingerprint, load, save
+from sklmacro.checkpoint.atomic import remove_drafts
+from sklmacro.checkpoint.checkpoint import interruptible
+from sklmacro.checkpoint.container import write_container
+from sklmacro.checkpoint.identity import WITHOUT_EFFECT, digest, identity
 from sklmacro.persistence.classes import CLASSES
+from sklmacro.persistence.save_load import load, write_objects
 
 logger = logging.getLogger(__name__)
 
 
 def _has(method: str) -> Callable[[Any], bool]:
     """Return a check that the estimator has a method, for `available_if`."""
+    return lambda self: getattr(self.estimator, method) is not None  # else its AttributeError
 
-    def check(self: Any) -> bool:
-        getattr(self.estimator, method)  # else its own AttributeError
-        return True
 
-    return check
+def _delegate(name: str, result: str) -> Any:
+    """Return a method that calls the one of the fitted estimator; `result` says what it returns."""
+
+    def method(self: Any, *args: Any, **params: Any) -> Any:
+        check_is_fitted(self)
+        return getattr(self.estimator_, name)(*args, **params)
+
+    method.__name__, method.__doc__ = name, f"Return {result}; see the estimator."
+    return available_if(_has(name))(method)
 
 
 class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
-    """Keep every fit of an estimator in a folder, and read those that are there.
+    """Save every fit of an estimator in a folder, and read those that are there.
 
-    It stands in a search in the place of the estimator. When the search was interrupted or killed,
-    the same search goes on from there: fits that were done are not done again, and what it finds
-    is the same to the last bit, times aside.
+    It takes the place of the estimator in a search. After an interrupt or a kill, the same search
+    resumes: finished fits are read, and its result is the same to the last bit, times aside.
 
     Parameters
     ----------
@@ -69,15 +77,15 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
-    A kept fit serves the same class, parameters, X, y and metadata, compared by SHA-256. Number of
+    A saved fit serves the same class, parameters, X, y and metadata, compared by SHA-256. Number of
     workers, verbosity, caches and paths do not count, and of devices only the kind does: those
-    asked for now are in force. Versions of packages do not count either; with another one, which
-    may round otherwise, take another folder.
+    asked for now are in force. Versions of packages do not count either; another one may round
+    otherwise, so take another folder for it.
 
-    Methods of the estimator that are not here are those of `estimator_`. Callbacks hear of epochs
-    where a fit is done, and not where it is read; one that ends fits early has no place here.
-    Scores are computed anew. A killed process may leave files that end in ``.partial``; they can be
-    deleted when none is at work.
+    Methods of the estimator that are not here are those of `estimator_`. Callbacks hear of the
+    epochs of a fit that is computed, and not of one that is read; do not use one that ends fits
+    early. Scores are computed anew. A killed process may leave a file that ends in ``.partial``,
+    which a later fit deletes.
 
     Examples
     --------
@@ -90,9 +98,9 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     >>> dz = -0.5 * z * 0.1 + 0.2 * np.sqrt(0.1) * rng.standard_normal(z.shape)
     >>> sde = PatchSDERegressor(drift_model="polynomial", dt=0.1, random_state=0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     kept = Checkpointed(sde, folder)
+    ...     saved = Checkpointed(sde, folder)
     ...     grid = {"estimator__drift_model__degree": [1, 3, 5]}
-    ...     search = GridSearchCV(kept, grid, cv=3).fit(z, dz)
+    ...     search = GridSearchCV(saved, grid, cv=3).fit(z, dz)
     >>> search.best_params_
     {'estimator__drift_model__degree': 1}
     """
@@ -105,7 +113,7 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Fit a clone of the estimator, or read the fit where it is kept.
+        """Fit a clone of the estimator, or read the fit where it is saved.
 
         Parameters
         ----------
@@ -121,30 +129,27 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the same fit could not be told or done again: a `random_state` is no integer, a
+            If the same fit could not be recognized or repeated: a `random_state` is no integer, a
             parameter is of a kind that no file can hold, or data are no numbers and texts; if a
-            `checkpoint_dir` of its own is set, or a kept file is damaged.
+            `checkpoint_dir` of its own is set, or the file of a fit is damaged.
         """
         estimator = clone(self.estimator)
         free = _without_effect(estimator)
-        neutral = {name: _neutral(name, value) for name, value in free.items()}
-        what, others = fingerprint(clone(estimator).set_params(**neutral))
+        caches = dict.fromkeys(name for name in free if name.rpartition("__")[2] == "memory")
+        allowed = write_objects(clone(estimator).set_params(**caches)).others
         data = {"X": X, "y": y, **{f"metadata {name}": params[name] for name in sorted(params)}}
-        data = {name: _described(name, value) for name, value in data.items()}
-        sha = hashlib.sha256(json.dumps([what, data]).encode())
+        data = {name: _data_identity(name, value) for name, value in data.items()}
+        sha = hashlib.sha256(json.dumps([identity(estimator), data]).encode())
         path = self._folder() / f"{type(estimator).__name__}-{sha.hexdigest()}.safetensors"
         task = begin_fit(self, X, y, n_tasks=1, in_order=False)
-        with resumable(self.checkpoint_dir):
+        with interruptible(self.checkpoint_dir):
             if path.exists():
                 logger.info("fit of %s read from %s", type(estimator).__name__, path)
-                fitted = _kept(path, others)
             else:
                 with task.member(estimator, 0):
                     estimator.fit(X, y, **params)
-                with whole_file(path) as beside:
-                    save(estimator.set_params(**neutral), beside)
-                    fitted = load(beside, allow=others)  # the same, kept or not
-        self.estimator_ = fitted.set_params(**free)
+                _write_fit(estimator.set_params(**caches), path, allowed)
+            self.estimator_ = _load_fit(path, allowed).set_params(**free)
         task.end(fitted=dict)
         return self
 
@@ -155,20 +160,20 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         taken = inspect.signature(self.estimator_.transform).parameters
         return self.transform(X, **{name: v for name, v in params.items() if name in taken})
 
-    @available_if(_has("transform"))
-    def transform(self, X: Any, **params: Any) -> Any:
-        """Return `transform` of the fitted estimator."""
-        return self._fitted().transform(X, **params)
+    transform = _delegate("transform", "`transform` of X")
+    inverse_transform = _delegate("inverse_transform", "`inverse_transform` of X")
+    get_feature_names_out = _delegate("get_feature_names_out", "names of what `transform` returns")
+    macrostates = _delegate("macrostates", "macrostates (n_samples, d) of large snapshots X")
+    predict = _delegate("predict", "`predict` of X")
+    drift = _delegate("drift", "the drift (n_samples, d) at macrostates (n_samples, d)")
+    diffusion = _delegate("diffusion", "the diffusion (n_samples, d, d) at macrostates")
+    simulate = _delegate("simulate", "paths of the SDE from start states")
 
-    @available_if(_has("inverse_transform"))
-    def inverse_transform(self, X: Any, **params: Any) -> Any:
-        """Return `inverse_transform` of the fitted estimator."""
-        return self._fitted().inverse_transform(X, **params)
-
-    @available_if(_has("get_feature_names_out"))
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of what `transform` returns."""
-        return self._fitted().get_feature_names_out(input_features)
+    @available_if(_has("score"))
+    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+        """Return `score` of the fitted estimator."""
+        check_is_fitted(self)
+        return self.estimator_.score(X, y, **params)
 
     @available_if(_has("set_output"))
     def set_output(self, *, transform: str | None = None) -> Self:
@@ -177,36 +182,6 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             if one is not None:
                 one.set_output(transform=transform)
         return self
-
-    @available_if(_has("macrostates"))
-    def macrostates(self, X: Any) -> np.ndarray:
-        """Return the macrostates (n_samples, d) of large snapshots."""
-        return self._fitted().macrostates(X)
-
-    @available_if(_has("predict"))
-    def predict(self, X: Any, **params: Any) -> Any:
-        """Return `predict` of the fitted estimator."""
-        return self._fitted().predict(X, **params)
-
-    @available_if(_has("score"))
-    def score(self, X: Any, y: Any = None, **params: Any) -> float:
-        """Return `score` of the fitted estimator."""
-        return self._fitted().score(X, y, **params)
-
-    @available_if(_has("drift"))
-    def drift(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return the drift (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._fitted().drift(z, context)
-
-    @available_if(_has("diffusion"))
-    def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return the diffusion (n_samples, d, d) at macrostates z (n_samples, d)."""
-        return self._fitted().diffusion(z, context)
-
-    @available_if(_has("simulate"))
-    def simulate(self, z0: Any, n_steps: int, dt: float, **options: Any) -> np.ndarray:
-        """Return paths of the fitted SDE; parameters are those of its own `simulate`."""
-        return self._fitted().simulate(z0, n_steps, dt, **options)
 
     @property
     def n_features_in_(self) -> int:
@@ -222,10 +197,6 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         """Return the requests of the estimator: metadata pass through."""
         return get_routing_for_object(self.estimator)
 
-    def _fitted(self) -> Any:
-        check_is_fitted(self)
-        return self.estimator_
-
     def _folder(self) -> Path:
         """Return the folder of the fits, made if it is not there."""
         folder = Path(self.checkpoint_dir)
@@ -235,6 +206,7 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
                 "another."
             )
         folder.mkdir(parents=True, exist_ok=True)
+        remove_drafts(folder)
         return folder
 
     def __sklearn_tags__(self) -> Tags:
@@ -245,38 +217,30 @@ CLASSES[Checkpointed.__name__] = Checkpointed  # files may hold it, too
 
 
 def _without_effect(estimator: BaseEstimator) -> dict[str, Any]:
-    """Return the parameters that change no bit of a fit; refuse those that leave bits to chance."""
-    found = {}
+    """Return the parameters that are free; refuse those that leave bits to chance."""
+    free = {}
     for name, value in estimator.get_params(deep=True).items():
         last = name.rpartition("__")[2]
         if last == "random_state":
-            remedy = "pass an integer, for a fit that is done again to be the same"
+            remedy = "pass an integer, for a fit that is repeated to be the same"
             check_integer(value, name, low=0, remedy=remedy)
         if last == "checkpoint_dir" and value is not None:
             raise ValueError(
-                f"Expected {name} to be None in what is kept whole, but got {value!r}; leave it to "
-                "Checkpointed, since fits of a search cannot share that folder."
+                f"Expected {name} to be None in what is saved whole, but got {value!r}; leave it "
+                "to Checkpointed, since fits of a search cannot share that folder."
             )
-        if last in WITHOUT_EFFECT:
-            found[name] = value
-    return found
+        if last in WITHOUT_EFFECT or last == "device":
+            free[name] = value
+    return free
 
 
-def _neutral(name: str, value: Any) -> Any:
-    """Return the value that stands for all values of a parameter without effect."""
-    last = name.rpartition("__")[2]
-    if last == "device":
-        return str(value).partition(":")[0]
-    return False if last == "verbose" else None
-
-
-def _described(name: str, data: Any) -> Any:
+def _data_identity(name: str, data: Any) -> Any:
     """Return JSON that is equal for equal data."""
     if data is None:
         return None
     array = np.atleast_1d(np.asarray(data))
     try:
-        values = described(array.tolist()) if array.dtype.hasobject else digest(array)
+        values = identity(array.tolist()) if array.dtype.hasobject else digest(array)
     except ValueError as error:
         raise ValueError(
             f"Expected {name} to be a dense array of numbers and texts, but got a "
@@ -286,12 +250,23 @@ def _described(name: str, data: Any) -> Any:
     return [str(array.dtype), list(map(str, getattr(data, "columns", ()))), values]
 
 
-def _kept(path: Path, others: set[type]) -> Any:
-    """Return the estimator that a file keeps."""
+def _write_fit(estimator: BaseEstimator, path: Path, allowed: set[type]) -> None:
+    """Save a fitted estimator whose parts are of classes that its parameters name."""
+    writer = write_objects(estimator)
+    for cls in writer.others - allowed:
+        raise ValueError(
+            "Expected fitted parts of classes of this package, or of those of the parameters, but "
+            f"got a {cls.__name__!r}; make it a parameter, or leave Checkpointed out."
+        )
+    write_container(path, writer.objects, writer.plain_arrays())
+
+
+def _load_fit(path: Path, allowed: set[type]) -> Any:
+    """Return the estimator that a file holds."""
     try:
-        return load(path, allow=others)
+        return load(path, allow=allowed)
     except ValueError as error:
         raise ValueError(
-            f"Expected a fit that was kept in {str(path)!r}, but could not read it ({error}); "
-            "delete the file, and it is fitted again."
+            f"Expected a saved fit in {str(path)!r}, but could not read it ({error}); delete the "
+            "file, and it is fitted again."
         ) from error

@@ -38,13 +38,7 @@ Boundary: TypeAlias = Ghost | Buffer | Periodic
 
 @lru_cache(maxsize=64)
 def as_boundary(value: Boundary | str | int) -> Boundary:
-    """Return a boundary: itself, "ghost", "periodic", or the width of a buffer in cells.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
-    """
+    """Return a boundary: itself, "ghost", "periodic", or the width of a buffer. Refuse all else."""
     if isinstance(value, Ghost | Buffer | Periodic):
         return value
     if isinstance(value, str) and value in ("ghost", "periodic"):

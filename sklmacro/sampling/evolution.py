@@ -20,23 +20,22 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import SetOutput, as_one_task
 from sklmacro._base.roles import Roles
-from sklmacro._base.streams import Stage, Streams, resolve_entropy
-from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
-from sklmacro.checkpoint.mapped import check_out, mapped
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro._base.workers import fill_rows
+from sklmacro.checkpoint.atomic import check_out, fill_array
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.boundary import Boundary, Ghost, as_boundary
-from sklmacro.sampling.evolver import PatchEvolver
-from sklmacro.sampling.lam import check_joint, estimate_lam, joint_rows
+from sklmacro.sampling.lam import check_joint, estimate_lam
 from sklmacro.sampling.pairs import check_groups, snapshot_pair_dtype
-from sklmacro.sampling.patches import Patches, as_patches
+from sklmacro.sampling.patches import Patches, PatchEvolver, as_patches
 from sklmacro.sampling.symmetry import Augmentation
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.simulators.protocol import EventCount, Span
 
-SAMPLED = ("origin", "x_next", "d_obs", "dt")  # fields that an evolution gives
-EXACT = ("origin", "extent", "d_obs", "cov_obs", "dt")  # fields of moments
+# Fields of pairs that are filled row by row, sampled or exact.
+EVOLVED = ("origin", "x_next", "extent", "d_obs", "cov_obs", "dt")
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,6 @@ class _Plan:
     evolver: PatchEvolver
     dtype: np.dtype
     augmentation: Augmentation | None
-
-    @property
-    def n_copies(self) -> int:
-        """Number of pairs of each snapshot."""
-        return 1 if self.augmentation is None else self.augmentation.copies
 
 
 class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
@@ -196,8 +190,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
             parameter does not fit.
         """
         X = self.prepare(X)
-        if self._plan is not None and self._plan.patches.n_joint:
-            self.fit_lam(len(X), lambda rows: X[rows], X=X)
+        self.fit_lam(len(X), lambda rows: X[rows], X=X)
         return self
 
     def prepare(self, X: Any) -> np.ndarray:
@@ -206,11 +199,29 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         check_out(self.out)
         X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
         self._plan: _Plan | None = None
-        self._plan = self._plan_for(X.shape[1:])
-        self.grid_ = self._plan.grid
-        self.n_patches_ = self.grid_.n_patches
-        self.dt_ = self._plan.evolver.span.time
+        self._plan = plan = self._plan_for(X.shape[1:])
+        self.grid_, self.n_patches_ = plan.grid, plan.grid.n_patches
+        self.dt_ = plan.evolver.span.time
         return X
+
+    def fit_lam(
+        self, n_samples: int, take: Callable[[np.ndarray], np.ndarray], **data: Any
+    ) -> None:
+        """Estimate lam from joint evolutions of some of the snapshots, unless `n_joint` is 0.
+
+        `take` returns those of given numbers; `data` is what they are made from.
+        """
+        plan = self._plan
+        if plan is None or not plan.patches.n_joint:
+            return
+        n_joint, n_evolved = plan.patches.n_joint, plan.patches.n_evolved
+        check_joint(n_joint, n_samples, self.simulator_.n_observables)
+        with resume_method(self, "fit", **data) as (checkpoint, entropy):
+            X = take(stream(entropy, Stage.SPLIT).permutation(n_samples)[:n_joint])
+            self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
+                plan.evolver, X, plan.grid, n_evolved, entropy, checkpoint,
+                n_jobs=self.n_jobs, verbose=self.verbose,
+            )  # fmt: skip
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
         """Fit to large snapshots and return their snapshot pairs; see `transform`."""
@@ -231,55 +242,46 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         pairs : structured ndarray of shape (n_samples,), or (2 n_samples,) with mirror images
             See `sklmacro.pairs`.
         """
-        check_is_fitted(self)
         X = self.check_large(X)
         numbers = np.arange(len(X))
         groups = numbers if groups is None else check_groups(groups, len(X))
         if self.checkpoint_dir is None and self.out is None:
             return self.sample(X, numbers, groups, resolve_entropy(self.random_state))
         lam = getattr(self, "lam_", None), self.n_patches_
-        plan = self._plan_for(X.shape[1:])
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "transform", X=X, groups=groups, lam=lam)
-            return mapped(
-                self.out, (plan.n_copies * len(X),), plan.dtype,
-                lambda pairs: self._fill(pairs, X, numbers, groups, entropy, checkpoint),
+        dtype = self._plan_for(X.shape[1:]).dtype
+        resumed = resume_method(self, "transform", X=X, groups=groups, lam=lam)
+        with resumed as (checkpoint, entropy):
+            return fill_array(
+                self.out, (self.n_copies * len(X),), dtype,
+                lambda pairs: self.sample(X, numbers, groups, entropy, checkpoint, pairs),
             )  # fmt: skip
 
     # One batch at a time --------------------------------------------------------------------------
 
+    @property
+    def n_copies(self) -> int:
+        """Number of pairs of each snapshot: 2 where it has a mirror image that serves as well."""
+        return 2 if self.augment and self.simulator_.parity is not None else 1
+
     def check_large(self, X: Any) -> np.ndarray:
         """Return large snapshots, checked; those of a memory map of their type are not copied."""
+        check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True)
         self._plan_for(X.shape[1:])
         return self.simulator_.check_states(X)
 
-    def n_copies(self, shape: tuple[int, ...]) -> int:
-        """Return the number of pairs of each snapshot of a shape."""
-        return self._plan_for(shape).n_copies
-
     def sample(
-        self, X: np.ndarray, numbers: np.ndarray, groups: np.ndarray, entropy: int
-    ) -> np.ndarray:
-        """Return the pairs of snapshots X (n, ...) of given numbers (n,) and groups (n,)."""
-        plan = self._plan_for(X.shape[1:])
-        pairs = np.empty(plan.n_copies * len(X), plan.dtype)
-        self._fill(pairs, X, numbers, groups, entropy)
-        return pairs
+        self, X: np.ndarray, numbers: np.ndarray, groups: np.ndarray, entropy: int,
+        checkpoint: Checkpoint | None = None, pairs: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return the pairs of snapshots X (n, ...) of given numbers (n,) and groups (n,).
 
-    def _fill(
-        self,
-        pairs: np.ndarray,
-        X: np.ndarray,
-        numbers: np.ndarray,
-        groups: np.ndarray,
-        entropy: int,
-        checkpoint: Checkpoint | None = None,
-    ) -> None:
-        """Fill the pairs of snapshots X (n, ...) of given numbers (n,) and groups (n,)."""
-        plan = self._plan_for(X.shape[1:])
-        patches, evolver, copies, source = plan.patches, plan.evolver, plan.n_copies, X
-        n_patches = len(plan.grid.origins)
+        They fill `pairs`, if that is given.
+        """
+        plan, copies, source = self._plan_for(X.shape[1:]), self.n_copies, X
+        patches, evolver, n_patches = plan.patches, plan.evolver, len(plan.grid.origins)
+        if pairs is None:
+            pairs = np.empty(copies * len(X), plan.dtype)
         if plan.augmentation is None:
             pairs["x"] = X
         else:
@@ -295,50 +297,31 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         rows = (copies * numbers[:, np.newaxis] + np.arange(copies)).ravel()
 
         def work(x: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
-            x, streams = np.ascontiguousarray(x), Streams(entropy, Stage.EVOLVE, rows)
-            origins = patches.draw(plan.grid, streams.keys)
+            x = np.ascontiguousarray(x)
+            origins, streams = patches.draw(plan.grid, entropy, rows)
             if self.moments:
-                dt = evolver.span.time
-                mean, cov = evolver.moments(x, origins)
-                extent, times = np.tile(evolver.extent, (len(x), 1)), np.full(len(x), dt)
-                return dict(zip(EXACT, (origins, extent, mean * dt, cov * dt, times), strict=True))
+                dt, (mean, cov) = evolver.span.time, evolver.moments(x, origins)
+                return {
+                    "origin": origins, "extent": np.tile(evolver.extent, (len(x), 1)),
+                    "d_obs": mean * dt, "cov_obs": cov * dt, "dt": np.full(len(x), dt),
+                }  # fmt: skip
             evolved, elapsed, d_obs = evolver.apart(x, origins, streams)
-            values = origins, evolved, d_obs.mean(axis=1), elapsed.mean(axis=1)
-            return dict(zip(SAMPLED, values, strict=True))
+            means = {"d_obs": d_obs.mean(axis=1), "dt": elapsed.mean(axis=1)}
+            return {"origin": origins, "x_next": evolved, **means}
 
         fill_rows(
             work, lambda start, stop: (source[start:stop], rows[start:stop]), len(pairs),
-            checkpoint, {name: pairs[name] for name in (EXACT if self.moments else SAMPLED)},
+            checkpoint, {name: pairs[name] for name in EVOLVED if name in (plan.dtype.names or ())},
             n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve",
         )  # fmt: skip
-
-    def fit_lam(
-        self, n_samples: int, take: Callable[[np.ndarray], np.ndarray], **data: Any
-    ) -> None:
-        """Estimate lam for p evolved patches from joint evolutions of some of the snapshots.
-
-        `take` returns those of given numbers; `data` is what they are made from.
-        """
-        plan = self._plan
-        assert plan is not None
-        patches = plan.patches
-        check_joint(patches.n_joint, n_samples, self.simulator_.n_observables, self.moments)
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "fit", **data)
-            X = take(joint_rows(patches.n_joint, n_samples, entropy))
-            self.lam_, self.lam_error_, self.lam_of_observables_ = estimate_lam(
-                plan.evolver, X, plan.grid, patches.n_evolved, entropy, checkpoint,
-                n_jobs=self.n_jobs, verbose=self.verbose,
-            )  # fmt: skip
+        return pairs
 
     # Checks ---------------------------------------------------------------------------------------
 
     def check_parameters(self, lattice: Lattice) -> None:
         """Raise ValueError for parameters that do not fit the simulator or a lattice."""
-        self._evolver(lattice, self.part("patch").grid(lattice))
-        self._context()
-        if self.augment:
-            Augmentation(self.simulator_, lattice)  # refuses a simulator without symmetries
+        fields = (self.simulator_.n_fields,) if self.simulator_.n_fields > 1 else ()
+        self._plan_for((*lattice.site_shape, *fields))
 
     def _plan_for(self, shape: tuple[int, ...]) -> _Plan:
         """Return how pairs are made of large snapshots of a shape; known for that seen in fit."""
@@ -348,28 +331,29 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         simulator, patches = self.simulator_, self.part("patch")
         lattice = simulator.lattice(shape)
         grid = patches.grid(lattice)
-        evolver = self._evolver(lattice, grid)
-        self._context()
-        dtype = snapshot_pair_dtype(
-            shape, (*grid.patch_shape, *shape[len(lattice.site_shape) :]), simulator.state_dtype,
-            n_axes=lattice.ndim, n_evolved=patches.n_evolved, n_observables=simulator.n_observables,
-            n_context=len(self.context), moments=self.moments, estimated_lam=patches.n_joint > 0,
-        )  # fmt: skip
-        augmentation = Augmentation(simulator, lattice) if self.augment else None
-        return _Plan(shape, patches, grid, evolver, dtype, augmentation)
-
-    def _evolver(self, lattice: Lattice, grid: PatchGrid) -> PatchEvolver:
-        """Return what evolves patches, checked together with `moments`."""
         boundary, span = as_boundary(self.boundary), self._span()
         if self.moments:
-            self.simulator_.check_moments()
+            simulator.check_moments()
             if span.time is None or boundary != Ghost():
                 raise ValueError(
                     "Expected a time dt and boundary='ghost' with moments=True, but got "
                     f"dt={self.dt!r} and boundary={self.boundary!r}; nothing is evolved for "
                     "moments, so leave both at their defaults, or set moments=False."
                 )
-        return PatchEvolver(self.simulator_, lattice, grid.cells, boundary, span)
+            if patches.n_joint:
+                raise ValueError(
+                    "Expected n_joint=0 with moments=True, but got n_joint="
+                    f"{patches.n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
+                )
+        self._context()
+        dtype = snapshot_pair_dtype(
+            shape, (*grid.patch_shape, *shape[len(lattice.site_shape) :]), simulator.state_dtype,
+            n_axes=lattice.ndim, n_evolved=patches.n_evolved, n_observables=simulator.n_observables,
+            n_context=len(self.context), moments=self.moments, estimated_lam=patches.n_joint > 0,
+        )  # fmt: skip
+        evolver = PatchEvolver(simulator, lattice, grid.cells, boundary, span)
+        augmentation = Augmentation(simulator, lattice) if self.augment else None
+        return _Plan(shape, patches, grid, evolver, dtype, augmentation)
 
     def _span(self) -> Span:
         """Return for how long a patch evolves."""

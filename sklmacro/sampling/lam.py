@@ -6,17 +6,16 @@ The likelihood takes the increments of p patches evolved apart for those of the 
 
 where dz_apart is the mean over the p patches, each among frozen neighbours, and the dz_J are those
 of all K patches evolved jointly. As dt -> 0 patches become independent and lam tends to K/p
-(Theorem 1). For longer dt it deviates, since joint patches are correlated, since one among frozen
-neighbours varies otherwise than one among moving ones, and since the mean increment given x is not
-a function of z. All three are in the ratio, and the last is why it is conditioned on z as the
-likelihood is, not on x.
+(Theorem 1). For longer dt it deviates: joint patches are correlated, one among frozen neighbours
+varies otherwise than one among moving ones, and the mean increment given x is not a function of z.
+Because of the last, lam is conditioned on z as the likelihood is, not on x.
 
 Given z means here: after a linear regression on the observables z*. With y_ir the increment of
-replica r of snapshot i and e_i the residual of their mean in that regression,
+replica r of snapshot i, e_i the residual of their mean in that regression, and h_i the leverage,
 
     Var(y | z) = mean_i [ mean_r (y_ir - mean_r y_ir)^2 + e_i^2 / (1 - h_i) ]
 
-with the leverage h_i of snapshot i, has no bias where variances do not depend on z.
+has no bias where variances do not depend on z.
 
 The whole lattice evolves, not a patch and its neighbours alone: the variance of the whole is so
 much less noisy than the covariance of a part with it (by 3^d + 1 to 2) that for one error it costs
@@ -24,86 +23,30 @@ no more up to some 45 patches in two and 380 in three dimensions, and it neglect
 hardly depends on K, so that a lattice of 3 or 4 patches along each axis tells it for a larger one.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, stream
-from sklmacro._base.workers import numbered_rows
+from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.patches import PatchGrid
-from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators.protocol import EventCount, Evolution
 
 N_REPLICAS = 4  # evolutions of each snapshot
 N_SETS = 4  # sets of p patches of each snapshot, which cost little beside the whole lattice
 
 
-class EstimatedLam(NamedTuple):
-    """Estimate of lam.
-
-    Attributes
-    ----------
-    lam, error : float
-        Mean over the observables, and its standard error.
-    of_observables : ndarray of shape (n_observables,)
-        Each observable's own; NaN for one that did not change.
-    """
-
-    lam: float
-    error: float
-    of_observables: np.ndarray
-
-
-def joint_increments(
-    evolver: PatchEvolver, x: np.ndarray, grid: PatchGrid, n_evolved: int, entropy: int, index: int
-) -> np.ndarray:
-    """Return increments of one snapshot `x`, apart and jointly; x is not changed.
-
-    Returns
-    -------
-    increments : ndarray of shape (1 + n_sets, N_REPLICAS, n_observables)
-        Increment of the lattice, then means over sets of `n_evolved` patches, the same in all
-        replicas.
-    """
-    simulator, lattice, span = evolver.simulator, grid.lattice, evolver.span
-    streams = Streams(entropy, Stage.LAM, [2 * index])
-    n_sets = min(N_SETS, grid.n_patches // n_evolved)
-    chosen = grid.origins[choose(grid.n_patches, n_sets * n_evolved, streams.keys[:, 0])]
-    _, _, d_obs = evolver.apart(x[np.newaxis], np.repeat(chosen, N_REPLICAS, axis=1), streams)
-    increments = np.empty((1 + n_sets, N_REPLICAS, simulator.n_observables))
-    increments[1:] = d_obs.reshape(n_sets, n_evolved, N_REPLICAS, -1).mean(axis=1)
-    if span.number is not None:
-        span = EventCount(span.number * grid.n_patches)
-    evolution = Evolution(lattice.full_window, span, stream(entropy, Stage.LAM, 2 * index + 1))
-    before = simulator.site_means(x, lattice)
-    for replica in range(N_REPLICAS):
-        y = x.copy()
-        simulator.advance_window(y, lattice, evolution)
-        increments[0, replica] = simulator.site_means(y, lattice) - before
-    return increments
-
-
-def check_joint(n_joint: int, n_samples: int, n_observables: int, moments: bool) -> None:
+def check_joint(n_joint: int, n_samples: int, n_observables: int) -> None:
     """Raise ValueError unless lam can be estimated from `n_joint` of `n_samples` snapshots."""
-    if moments:
-        raise ValueError(
-            "Expected n_joint=0 with moments=True, but got "
-            f"n_joint={n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
-        )
     fewest = n_observables + 3
     if not fewest <= n_joint <= n_samples:
         raise ValueError(
             f"Expected n_joint of 0, or of {fewest} to {n_samples}, the number of snapshots, but "
             f"got {n_joint}; pass more snapshots or change n_joint."
         )
-
-
-def joint_rows(n_joint: int, n_samples: int, entropy: int) -> np.ndarray:
-    """Return which of the snapshots are evolved jointly, (n_joint,)."""
-    return stream(entropy, Stage.SPLIT).permutation(n_samples)[:n_joint]
 
 
 def estimate_lam(
@@ -114,7 +57,7 @@ def estimate_lam(
     entropy: int,
     checkpoint: Checkpoint | None = None,
     **workers: Any,
-) -> EstimatedLam:
+) -> tuple[float, float, np.ndarray]:
     """Estimate lam from evolutions of snapshots X; the error is that of the jackknife.
 
     Parameters
@@ -123,45 +66,57 @@ def estimate_lam(
         Of one patch; the whole lattice evolves for as long, or for K times the events.
     X : ndarray of shape (n_samples, *snapshot shape)
         Checked snapshots, more than the observables by 2 at least; not changed.
-    grid : PatchGrid
-        Patches of the lattice.
-    n_evolved : int
-        Number p of patches.
-    entropy : int
-        Entropy of the random streams.
-    checkpoint : Checkpoint, default=None
-        Where finished evolutions are saved.
-    **workers
-        `n_jobs` and `verbose`, as for `fill_rows`.
+    grid, n_evolved
+        Patches of the lattice, and the number p of those that evolve.
+    entropy, checkpoint, **workers
+        Of the streams; where finished evolutions are saved; and as for `fill_rows`.
 
     Returns
     -------
-    estimate : EstimatedLam
-        Freed of the ratio's bias of the first order by the jackknife.
+    lam, error : float
+        Mean over the observables, freed of the ratio's bias of the first order by the jackknife,
+        and its standard error.
+    of_observables : ndarray of shape (n_observables,)
+        Each observable's own; NaN for one that did not change.
 
     Raises
     ------
     ValueError
         If no observable ever changed.
     """
+    simulator, lattice, span = evolver.simulator, grid.lattice, evolver.span
+    n_sets = min(N_SETS, grid.n_patches // n_evolved)
+    if span.number is not None:
+        span = EventCount(span.number * grid.n_patches)
+
+    def increments_of(x: np.ndarray, k: int) -> np.ndarray:
+        """Return the increments of the lattice, then means over sets of patches.
+
+        Their shape is (1 + n_sets, N_REPLICAS, n_observables); the sets are the same in all
+        replicas.
+        """
+        streams = Streams(entropy, Stage.LAM, [2 * k])
+        chosen = grid.origins[choose(grid.n_patches, n_sets * n_evolved, streams.keys[:, 0])]
+        _, _, d_obs = evolver.apart(x[np.newaxis], np.repeat(chosen, N_REPLICAS, axis=1), streams)
+        increments = np.empty((1 + n_sets, N_REPLICAS, simulator.n_observables))
+        increments[1:] = d_obs.reshape(n_sets, n_evolved, N_REPLICAS, -1).mean(axis=1)
+        evolution = Evolution(lattice.full_window, span, stream(entropy, Stage.LAM, 2 * k + 1))
+        before = simulator.site_means(x, lattice)
+        for replica in range(N_REPLICAS):
+            y = x.copy()
+            simulator.advance_window(y, lattice, evolution)
+            increments[0, replica] = simulator.site_means(y, lattice) - before
+        return increments
 
     def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
-        numbers = range(start, start + len(batch))
-        return {
-            "increments": np.array(
-                [
-                    joint_increments(evolver, x, grid, n_evolved, entropy, k)
-                    for x, k in zip(batch, numbers, strict=True)
-                ]
-            )
-        }
+        return {"increments": np.array([increments_of(x, k) for k, x in enumerate(batch, start)])}
 
     rows = fill_rows(work, numbered_rows(X), len(X), checkpoint, desc="evolve jointly", **workers)
-    return ratio_of_variances(evolver.simulator.observe(X), rows["increments"])
+    return ratio_of_variances(simulator.observe(X), rows["increments"])
 
 
-def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> EstimatedLam:
-    """Return lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q)."""
+def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Estimate lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q)."""
     n = len(increments)
     design = np.column_stack([np.ones(n), (z - z.mean(axis=0)) / (z.std(axis=0) + 1e-300)])
     left, size, _ = np.linalg.svd(design, full_matrices=False)
@@ -178,7 +133,7 @@ def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> EstimatedLam:
     if not changed.any():
         raise ValueError(
             f"Expected observables that change, but got none in {n} joint evolutions; raise "
-            "n_joint, dt or n_events, or set n_joint=0."
+            "n_joint, dt or the number of events, or set n_joint=0."
         )
 
     def lam_of(sums: np.ndarray) -> np.ndarray:
@@ -188,4 +143,4 @@ def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> EstimatedLam:
     of_observables = np.full(len(changed), np.nan)
     of_observables[changed] = n * lam_of(totals) - (n - 1) * left_out.mean(axis=0)
     error = jackknife_error(left_out.mean(axis=1))
-    return EstimatedLam(float(of_observables[changed].mean()), float(error), of_observables)
+    return float(of_observables[changed].mean()), float(error), of_observables

@@ -35,11 +35,11 @@ import numpy as np
 from sklmacro._base.checks import check_numbers
 from sklmacro.lattice.lattice import Lattice
 
-LATTICE_FIELDS = ("x", "x_next", "origin", "d_obs")
-MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs")
-LATENT_FIELDS = ("z", "dz")
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
 OPTIONAL_FIELDS = ("context", "lam", "lam_error")
+LATENT_FIELDS = ("z", "dz", *COMMON_FIELDS)
+SAMPLED_FIELDS = ("x", "x_next", "origin", "d_obs", *COMMON_FIELDS)
+MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs", *COMMON_FIELDS)
 
 
 def snapshot_pair_dtype(
@@ -50,41 +50,42 @@ def snapshot_pair_dtype(
     n_axes: int,
     n_evolved: int = 1,
     n_observables: int = 1,
-    n_context: int = 0,
     moments: bool = False,
-    estimated_lam: bool = False,
+    **optional: Any,
 ) -> np.dtype:
-    """Return the dtype of snapshot pairs; shapes as in the module's table."""
+    """Return the dtype of snapshot pairs; shapes as in the module's table.
+
+    `n_context` and `estimated_lam` are as for `latent_pair_dtype`.
+    """
+    x_next = ("x_next", state_dtype, (n_evolved, *patch_shape))
     fields: list[tuple] = [
         ("x", state_dtype, snapshot_shape),
+        ("extent", np.int64, (n_axes,)) if moments else x_next,
         ("origin", np.int64, (n_evolved, n_axes)),
         ("d_obs", np.float64, (n_observables,)),
     ]
     if moments:
-        fields.insert(1, ("extent", np.int64, (n_axes,)))
         fields.append(("cov_obs", np.float64, (n_observables, n_observables)))
-    else:
-        fields.insert(1, ("x_next", state_dtype, (n_evolved, *patch_shape)))
-    return np.dtype([*fields, *_common(n_context, estimated_lam)])
+    return np.dtype([*fields, *_common(**optional)])
 
 
 def latent_pair_dtype(
     n_latent: int, *, n_context: int = 0, moments: bool = False, estimated_lam: bool = False
 ) -> np.dtype:
-    """Return the dtype of latent pairs for macrostates of dimension `n_latent`."""
+    """Return the dtype of latent pairs for macrostates of dimension `n_latent`.
+
+    They have a context if `n_context` is above 0, and lam and its error if `estimated_lam`.
+    """
     fields: list[tuple] = [("z", np.float64, (n_latent,)), ("dz", np.float64, (n_latent,))]
     if moments:
         fields.append(("cov", np.float64, (n_latent, n_latent)))
     return np.dtype([*fields, *_common(n_context, estimated_lam)])
 
 
-def _common(n_context: int, estimated_lam: bool) -> list[tuple]:
-    fields: list[tuple] = [
-        ("dt", np.float64),
-        ("n_patches", np.int64),
-        ("n_evolved", np.int64),
-        ("group", np.int64),
-    ]
+def _common(n_context: int = 0, estimated_lam: bool = False) -> list[tuple]:
+    """Return the fields that snapshot pairs and latent pairs have in common."""
+    dt, *integers = COMMON_FIELDS
+    fields: list[tuple] = [(dt, np.float64), *((name, np.int64) for name in integers)]
     if n_context:
         fields.append(("context", np.float64, (n_context,)))
     if estimated_lam:
@@ -94,14 +95,12 @@ def _common(n_context: int, estimated_lam: bool) -> list[tuple]:
 
 def is_snapshot_pairs(X: object) -> bool:
     """Tell whether `X` is an array of snapshot pairs, sampled or of moments."""
-    return _has_fields(X, LATTICE_FIELDS + COMMON_FIELDS) or (
-        has_moments(X) and _has_fields(X, MOMENT_FIELDS + COMMON_FIELDS)
-    )
+    return _has_fields(X, *SAMPLED_FIELDS) or _has_fields(X, *MOMENT_FIELDS)
 
 
 def is_latent_pairs(X: object) -> bool:
     """Tell whether `X` is an array of latent pairs."""
-    return _has_fields(X, LATENT_FIELDS + COMMON_FIELDS)
+    return _has_fields(X, *LATENT_FIELDS)
 
 
 def increments_of(X: object, y: object) -> object:
@@ -111,17 +110,17 @@ def increments_of(X: object, y: object) -> object:
 
 def has_moments(X: object) -> bool:
     """Tell whether `X` is an array of pairs, of snapshots or latent ones, that carry moments."""
-    return _has_fields(X, ("cov_obs",)) or _has_fields(X, ("cov",))
-
-
-def _has_fields(X: object, fields: tuple[str, ...]) -> bool:
-    names = getattr(getattr(X, "dtype", None), "names", None)
-    return names is not None and set(fields) <= set(names)
+    return _has_fields(X, "cov_obs") or _has_fields(X, "cov")
 
 
 def is_structured(X: object) -> bool:
     """Tell whether `X` is a structured array of any kind."""
-    return getattr(getattr(X, "dtype", None), "names", None) is not None
+    return _has_fields(X)
+
+
+def _has_fields(X: object, *fields: str) -> bool:
+    names = getattr(getattr(X, "dtype", None), "names", None)
+    return names is not None and set(fields) <= set(names)
 
 
 def check_groups(groups: Any, n_samples: int) -> np.ndarray:
@@ -163,8 +162,7 @@ def patches_before(pairs: np.ndarray, q: int, lattice: Lattice) -> np.ndarray:
 
 def context_of(pairs: np.ndarray) -> np.ndarray | None:
     """Return the context (n_samples, n_context) of pairs, or None where they carry none."""
-    assert pairs.dtype.names is not None
-    return pairs["context"] if "context" in pairs.dtype.names else None
+    return pairs["context"] if _has_fields(pairs, "context") else None
 
 
 def common_fields(pairs: np.ndarray) -> dict[str, np.ndarray]:
@@ -172,9 +170,8 @@ def common_fields(pairs: np.ndarray) -> dict[str, np.ndarray]:
 
     ``dt`` is the third argument there, and among them here.
     """
-    assert pairs.dtype.names is not None
-    names = [*COMMON_FIELDS, *(n for n in OPTIONAL_FIELDS if n in pairs.dtype.names)]
-    return {name: pairs[name] for name in names}
+    names = (*COMMON_FIELDS, *OPTIONAL_FIELDS)
+    return {name: pairs[name] for name in names if _has_fields(pairs, name)}
 
 
 def latent_pairs(
@@ -183,12 +180,7 @@ def latent_pairs(
     dt: np.ndarray | float,
     *,
     cov: np.ndarray | None = None,
-    n_patches: np.ndarray | int = 1,
-    n_evolved: np.ndarray | int = 1,
-    group: np.ndarray | int | None = None,
-    context: np.ndarray | None = None,
-    lam: np.ndarray | float | None = None,
-    lam_error: np.ndarray | float = 0.0,
+    **fields: Any,
 ) -> np.ndarray:
     """Put latent pairs together from their parts.
 
@@ -200,13 +192,13 @@ def latent_pairs(
         Elapsed times.
     cov : ndarray of shape (n_samples, d, d), default=None
         Conditional covariances of the increments as dt -> 0; None for sampled increments.
-    n_patches, n_evolved : int or ndarray of shape (n_samples,)
+    n_patches, n_evolved : int or ndarray of shape (n_samples,), default=1
         K and the number of patches evolved.
     group : int or ndarray of shape (n_samples,), default=None
         Source trajectory; None numbers the samples.
     context : ndarray of shape (n_samples, n_context), default=None
         Outer parameters.
-    lam, lam_error : float or ndarray of shape (n_samples,), default=None
+    lam, lam_error : float or ndarray of shape (n_samples,), default=None and 0
         Estimated factor on the covariance and its standard error.
 
     Returns
@@ -217,6 +209,8 @@ def latent_pairs(
     ------
     ValueError
         If z and dz do not have the same two-dimensional shape, or cov does not go with them.
+    TypeError
+        If a keyword is none of these.
     """
     z, dz = check_numbers(z, "z"), check_numbers(dz, "dz")
     if z.ndim != 2 or z.shape != dz.shape:
@@ -224,14 +218,6 @@ def latent_pairs(
             "Expected z and dz of one shape (n_samples, d), but got "
             f"{z.shape} and {dz.shape}; pass one row per pair."
         )
-    n_context = 0 if context is None else np.asarray(context).shape[1]
-    dtype = latent_pair_dtype(
-        z.shape[1], n_context=n_context, moments=cov is not None, estimated_lam=lam is not None
-    )
-    pairs = np.empty(len(z), dtype)
-    pairs["z"], pairs["dz"], pairs["dt"] = z, dz, dt
-    pairs["n_patches"], pairs["n_evolved"] = n_patches, n_evolved
-    pairs["group"] = np.arange(len(z)) if group is None else group
     if cov is not None:
         cov = check_numbers(cov, "cov")
         if cov.shape != (*z.shape, z.shape[1]):
@@ -239,9 +225,20 @@ def latent_pairs(
                 f"Expected cov of shape {(*z.shape, z.shape[1])}, a matrix for each row of z, but "
                 f"got {cov.shape}; pass the increments' covariances."
             )
-        pairs["cov"] = cov
-    if n_context:
-        pairs["context"] = context
-    if lam is not None:
-        pairs["lam"], pairs["lam_error"] = lam, lam_error
+    known = (*COMMON_FIELDS[1:], *OPTIONAL_FIELDS)
+    if unknown := [name for name in fields if name not in known]:
+        raise TypeError(
+            f"Expected z, dz, dt, cov, {', '.join(known)}, but got {', '.join(unknown)}; pass "
+            "fields of latent pairs."
+        )
+    values = {"n_patches": 1, "n_evolved": 1, "group": np.arange(len(z)), "lam_error": 0.0}
+    values |= {name: value for name, value in fields.items() if value is not None}
+    n_context = np.asarray(values["context"]).shape[1] if "context" in values else 0
+    dtype = latent_pair_dtype(
+        z.shape[1], n_context=n_context, moments=cov is not None, estimated_lam="lam" in values
+    )
+    pairs = np.empty(len(z), dtype)
+    values |= {"z": z, "dz": dz, "dt": dt, "cov": cov}
+    for name in dtype.names or ():
+        pairs[name] = values[name]
     return pairs

@@ -1,14 +1,35 @@
-"""Which patches of a large snapshot evolve, and which snapshots evolve as a whole."""
+"""Patches of large snapshots: which of them evolve, and how, in stages 1 and 2.
 
-from collections.abc import Sequence
+Shape vocabulary, p patches each of n snapshots::
+
+    x, X        (*snapshot shape,), (n, *snapshot shape)
+    origins     (n, p, ndim)                   first cells of the patches
+    d_obs       (n, p, n_observables)          increments of the patches' observables
+
+The increment of a patch is seen among its neighbours as they are. With a wide buffer the increments
+of all patches add up to that of the lattice (Eq. 15). Among ghost cells the neighbours stand still,
+and the sum runs over all terms that the patch takes part in: Eq. 15 holds to first order in time.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklmacro._base.checks import check_cells, check_choice, check_integer
-from sklmacro._base.streams import choose
+from sklmacro._base.streams import Stage, Streams, choose
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
+from sklmacro.lattice.windows import Window
+from sklmacro.sampling.boundary import Boundary, Buffer, Ghost, Periodic
+from sklmacro.simulators import Simulator
+from sklmacro.simulators.protocol import Duration, Evolution, Evolutions, Span
+
+# A snapshot, its lattice, the window of the patch, and the window that evolves.
+Place = tuple[np.ndarray, Lattice, Window, Window]
 
 
 class Patches(BaseEstimator):
@@ -54,10 +75,8 @@ class Patches(BaseEstimator):
         ValueError
             If they do not, or a parameter does not fit.
         """
-        whole = self.cells is None
-        grid = PatchGrid(
-            lattice, lattice.cells if whole else check_cells(self.cells, "patch", lattice.ndim)
-        )
+        cells = lattice.cells if self.cells is None else self.cells
+        grid = PatchGrid(lattice, check_cells(cells, "patch", lattice.ndim))
         p = check_integer(self.n_evolved, "n_evolved", low=1)
         if p > grid.n_patches:
             raise ValueError(
@@ -73,17 +92,201 @@ class Patches(BaseEstimator):
             )
         return grid
 
-    def draw(self, grid: PatchGrid, keys: np.ndarray) -> np.ndarray:
-        """Draw origins (n, p, ndim) of different patches of n snapshots, by keys (n, 4)."""
-        origins = grid.origins[choose(len(grid.origins), self.n_evolved, keys[:, 0])]
-        if self.origins == "grid":
-            return origins
-        cells = grid.lattice.cells
-        axes = zip(cells, keys[:, 1:].T, strict=False)
-        shifts = np.stack([choose(n, 1, key) for n, key in axes], axis=-1)
-        return (origins + shifts) % cells  # the whole grid: the patches stay disjoint
+    def draw(self, grid: PatchGrid, entropy: int, rows: np.ndarray) -> tuple[np.ndarray, Streams]:
+        """Draw origins (n, p, ndim) of different patches of rows (n,), and their streams."""
+        streams = Streams(entropy, Stage.EVOLVE, rows)
+        origins = grid.origins[choose(len(grid.origins), self.n_evolved, streams.keys[:, 0])]
+        if self.origins == "random":  # the whole grid is shifted: the patches stay disjoint
+            cells = grid.lattice.cells
+            axes = zip(cells, streams.keys[:, 1:].T, strict=False)
+            shifts = np.stack([choose(n, 1, key) for n, key in axes], axis=-1)
+            origins = (origins + shifts) % cells
+        return origins, streams
 
 
 def as_patches(value: int | Sequence[int] | Patches | None) -> Patches:
     """Return patches; cells, or None for the whole lattice, are short for `Patches(cells)`."""
     return value if isinstance(value, Patches) else Patches(value)
+
+
+@dataclass(frozen=True)
+class PatchEvolver:
+    """Evolution, for one span, of patches of `extent` (ndim,) cells, surrounded by a boundary.
+
+    Raises
+    ------
+    ValueError
+        If a patch closed on itself has no lattice of its own.
+    """
+
+    simulator: Simulator
+    lattice: Lattice
+    extent: tuple[int, ...]
+    boundary: Boundary
+    span: Span
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.boundary, Periodic):
+            return
+        if self.lattice.boundary == "open":
+            raise ValueError(
+                "Expected a periodic lattice for boundary='periodic', but got the open one of "
+                f"{type(self.simulator).__name__}, on which no patch closes on itself; use 'ghost' "
+                "or a buffer."
+            )
+        self.simulator.lattice(self._alone.site_shape)
+
+    @cached_property
+    def sites_per_patch(self) -> int:
+        """Number n_s of sites in a patch."""
+        return math.prod(self.extent) * self.lattice.n_basis
+
+    @property
+    def _alone(self) -> Lattice:
+        """The lattice of a patch that is closed on itself."""
+        return Lattice(self.lattice.kind, self.extent, "periodic")
+
+    def evolve(
+        self, x: np.ndarray, window: Window, rng: np.random.Generator
+    ) -> tuple[np.ndarray, float, np.ndarray]:
+        """Evolve one patch of a snapshot `x`, which comes back as it was.
+
+        It returns the evolved patch, the elapsed time and d_obs (n_observables,).
+        """
+        x, lattice, window, region = place = self._place(x, window)
+        closed = isinstance(self.boundary, Periodic)  # then x is the patch alone
+        cells, box = (..., ...) if closed else (lattice.mesh(*region), lattice.mesh(*window))
+        before = x[cells]  # a copy, since the index is a mesh of arrays
+        ((elapsed, change),) = self._advance(place, [self.span], rng)
+        patch = x[box]
+        x[cells] = before
+        return patch, elapsed, change / self.sites_per_patch
+
+    def follow(
+        self, x: np.ndarray, window: Window, steps: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Evolve one patch through durations `steps` (n_steps,); x is changed.
+
+        It returns d_obs (n_steps, n_observables) since the start.
+        """
+        spans = map(Duration, steps.tolist())
+        changes = [change for _, change in self._advance(self._place(x, window), spans, rng)]
+        return np.cumsum(changes, axis=0) / self.sites_per_patch
+
+    def apart(
+        self, X: np.ndarray, origins: np.ndarray, streams: Streams
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Evolve p patches of each snapshot, each by itself; X is not changed (Eq. 3).
+
+        It returns the patches (n, p, *patch shape), the elapsed times (n, p), and d_obs.
+        """
+        if isinstance(self.boundary, Ghost):
+            evolutions = Evolutions(origins, self.extent, self.span, streams)
+            patches, elapsed, changes = self.simulator.advance_apart(X, self.lattice, evolutions)
+            return patches, elapsed, changes / self.sites_per_patch
+        evolved = [
+            [self.evolve(x, Window(tuple(origin), self.extent), rng) for origin in own]
+            for x, own, rng in zip(X.copy(), origins.tolist(), streams, strict=True)
+        ]
+        patches, elapsed, d_obs = (
+            np.array([[one[part] for one in row] for row in evolved]) for part in range(3)
+        )
+        return patches, elapsed, d_obs
+
+    def visit(self, x: np.ndarray, origins: np.ndarray, rng: np.random.Generator) -> None:
+        """Evolve patches (n_visits, ndim) of a snapshot in place, one after the other."""
+        if isinstance(self.boundary, Ghost):
+            evolutions = Evolutions(origins, self.extent, self.span, rng)
+            self.simulator.advance_windows(x, self.lattice, evolutions)
+            return
+        for origin in origins.tolist():
+            window = Window(tuple(origin), self.extent)
+            x[self.lattice.mesh(*window)] = self.evolve(x, window, rng)[0]
+
+    def moments(self, X: np.ndarray, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the moments per time of the mean over p patches of the increment, as dt -> 0.
+
+        Patches change independently as dt -> 0, so that the covariances of p of them add up, and
+        that of their mean is the mean of the covariances over p. It returns the means
+        (n, n_observables) and the covariances (n, n_observables, n_observables).
+        """
+        b, A = self.simulator.moments_apart(X, self.lattice, origins, self.extent)
+        n_s, p = self.sites_per_patch, origins.shape[1]
+        return b.mean(axis=1) / n_s, A.mean(axis=1) / (p * n_s**2)
+
+    def _place(self, x: np.ndarray, window: Window) -> Place:
+        """Return where a patch evolves: in the snapshot, or on a lattice of its own."""
+        lattice = self.lattice
+        if isinstance(self.boundary, Periodic):
+            x, lattice = x[lattice.mesh(*window)], self._alone
+            window = lattice.full_window
+        elif isinstance(self.boundary, Buffer):
+            return x, lattice, window, lattice.grow(*window, self.boundary.width)
+        return x, lattice, window, window
+
+    def _advance(
+        self, place: Place, spans: Iterable[Span], rng: np.random.Generator
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """Evolve a patch in place, span by span; yield elapsed times and changes of the sums."""
+        simulator, (x, lattice, window, region) = self.simulator, place
+        if isinstance(self.boundary, Ghost):
+            for span in spans:
+                yield simulator.advance_observed(x, lattice, Evolution(region, span, rng))
+            return
+        after = simulator.site_sums(x, lattice, window)
+        for span in spans:
+            elapsed = simulator.advance_window(x, lattice, Evolution(region, span, rng))
+            before, after = after, simulator.site_sums(x, lattice, window)
+            yield elapsed, after - before
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The visits of LocalRelax to the patches of one lattice.
+
+    `evolver` is of one patch, for the longest visit; `stride` (ndim,) are the cells between
+    neighbouring patches, and `shortest` is the duration of the shortest visit.
+    """
+
+    evolver: PatchEvolver
+    stride: tuple[int, ...]
+    shortest: float
+
+    @property
+    def alike(self) -> bool:
+        """Whether patches relax, and all for one duration or number of events."""
+        span = self.evolver.span
+        return bool(span.number) or (bool(span.time) and self.shortest == span.time)
+
+    def relax(self, x: np.ndarray, n_passes: int, share: float, rng: np.random.Generator) -> None:
+        """Relax a large snapshot in place; `share` says where in a range its duration lies."""
+        evolver, longest = self.evolver, self.evolver.span.time
+        if longest is not None and self.shortest < longest:
+            time = self.shortest * (longest / self.shortest) ** share
+            evolver = replace(evolver, span=Duration(time))
+        if evolver.span.time or evolver.span.number:
+            evolver.visit(x, self.origins(n_passes, rng), rng)
+
+    def origins(self, n_passes: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw the origins (n_passes * n_patches, ndim) of patches that overlap, pass by pass.
+
+        Those of each pass cover the lattice. On a periodic lattice the grid of patches is shifted
+        at random, so that no site stands at an edge in every snapshot; on an open one the last
+        patch ends with the lattice.
+        """
+        lattice, ndim, axes = self.evolver.lattice, len(self.stride), []
+        sizes = zip(lattice.cells, self.evolver.extent, self.stride, strict=True)
+        for cells, width, step in sizes:
+            if width == cells:
+                starts = np.zeros((n_passes, 1), np.int64)
+            elif lattice.boundary == "periodic":
+                shifts = rng.integers(step, size=(n_passes, 1))
+                starts = (shifts + np.arange(0, cells, step)) % cells
+            else:
+                starts = np.tile([*range(0, cells - width, step), cells - width], (n_passes, 1))
+            axes.append(starts)
+        origins = np.empty((n_passes, *(starts.shape[1] for starts in axes), ndim), np.int64)
+        for axis, starts in enumerate(axes):
+            along = (-1 if other == axis else 1 for other in range(ndim))
+            origins[..., axis] = starts.reshape(n_passes, *along)
+        return origins.reshape(-1, ndim)

@@ -21,30 +21,25 @@ Shape vocabulary::
     drift    (n_pilot, n_fast)
 """
 
+import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklmacro._base.checks import (
-    check_cells,
-    check_choice,
-    check_integer,
-    check_range,
-    check_real,
-)
+from sklmacro._base.checks import check_cells, check_choice, check_integer, check_range, check_real
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import numbered_rows
+from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
-from sklmacro.checkpoint.rows import fill_rows
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.boundary import Boundary, as_boundary
-from sklmacro.sampling.evolver import PatchEvolver, Visits
+from sklmacro.sampling.patches import PatchEvolver, Visits
 from sklmacro.simulators import Simulator
+from sklmacro.simulators.protocol import Span
 
 LEAST_ROWS = 20  # a standard error of a mean, and four powers of each slow observable
 N_ERRORS = 2.0  # standard errors within which a mean counts as zero
@@ -85,6 +80,14 @@ class Convergence(BaseEstimator):
         check_integer(self.max_passes, "max_passes", low=2)
         check_real(self.tolerance, "tolerance", low=0.0, high=1.0)
         check_integer(self.n_pilot, "n_pilot", low=LEAST_ROWS)
+
+    def looks(self) -> Iterator[int]:
+        """Yield the numbers of passes after which the pilot is looked at: 0, 1, 2, 4, 8, ..."""
+        n_passes = 0
+        while n_passes < self.max_passes:
+            yield n_passes
+            n_passes = max(2 * n_passes, 1)
+        yield self.max_passes
 
 
 def as_passes(value: int | str | Convergence) -> int | Convergence:
@@ -155,29 +158,21 @@ class LocalRelax(Roles):
         ValueError
             If a parameter does not fit.
         """
-        patch = small.cells
-        if self.patch is not None:
-            patch = check_cells(self.patch, "patch", small.ndim)
-        stride = tuple(max(1, p // 2) for p in patch)
-        if self.stride is not None:
-            stride = check_cells(self.stride, "stride", small.ndim)
+        patch = check_cells(small.cells if self.patch is None else self.patch, "patch", small.ndim)
+        half = [max(1, p // 2) for p in patch]
+        stride = check_cells(half if self.stride is None else self.stride, "stride", small.ndim)
         if any(s > p for s, p in zip(stride, patch, strict=True)):
             raise ValueError(
                 f"Expected a stride of LocalRelax of at most the patch's {patch} cells, but got "
                 f"{stride}; cells between the patches would never relax, so use a smaller stride."
             )
         extent = tuple(min(p, c) for p, c in zip(patch, lattice.cells, strict=True))
-        shortest, longest, n_events = self._lengths(simulator)
-        boundary = as_boundary(self.boundary)
-        span = simulator.check_span(longest)
-        evolver = PatchEvolver(simulator, lattice, extent, boundary, span)
-        if n_events is not None:
-            span = simulator.check_span(n_events=round(n_events * evolver.sites_per_patch))
-            evolver = replace(evolver, span=span)
+        shortest, span = self._spans(simulator, math.prod(extent) * lattice.n_basis)
+        evolver = PatchEvolver(simulator, lattice, extent, as_boundary(self.boundary), span)
         return Visits(evolver, stride, shortest)
 
-    def _lengths(self, simulator: Simulator) -> tuple[float, float, float | None]:
-        """Return the shortest and the longest duration of a visit, or the events per site."""
+    def _spans(self, simulator: Simulator, n_sites: int) -> tuple[float, Span]:
+        """Return the shortest duration of a visit to n_sites sites, and the longest span."""
         if self.n_events is not None:
             if self.duration not in ("auto", None):
                 raise ValueError(
@@ -185,25 +180,20 @@ class LocalRelax(Roles):
                     f"duration={self.duration!r} and n_events={self.n_events!r}; leave one at its "
                     "default."
                 )
-            return 0.0, 0.0, check_real(self.n_events, "n_events", low=0.0)
+            n_events = check_real(self.n_events, "n_events", low=0.0)
+            return 0.0, simulator.check_span(n_events=round(n_events * n_sites))
         if isinstance(self.duration, Sequence) and not isinstance(self.duration, str):
-            return *check_range(self.duration, "duration"), None
-        if isinstance(self.duration, str):
+            shortest, longest = check_range(self.duration, "duration")
+        elif isinstance(self.duration, str):
             check_choice(self.duration, "duration", ("auto",))
-            longest = simulator.relax_time
+            shortest = longest = simulator.relax_time
         else:
-            longest = check_real(self.duration or 0.0, "duration", low=0.0)
-        return longest, longest, None
+            shortest = longest = check_real(self.duration or 0.0, "duration", low=0.0)
+        return shortest, simulator.check_span(longest)
 
 
 def as_relaxation(value: LocalRelax | str | None) -> LocalRelax | None:
-    """Return a relaxation; "auto" is `LocalRelax()`, None is none.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
-    """
+    """Return a relaxation; "auto" is `LocalRelax()`, None is none. Refuse all else."""
     if value is None or isinstance(value, LocalRelax):
         return value
     if isinstance(value, str) and value == "auto":
@@ -254,9 +244,9 @@ def check_fast(simulator: Simulator) -> list[int]:
 
 
 def relax_pilot(
-    simulator: Simulator,
     starts: Sequence,
-    steps: Sequence[tuple[Callable, Callable]],
+    upsample: Callable[[Any, np.random.Generator], np.ndarray],
+    visits: Sequence[Visits],
     rule: Convergence,
     entropy: int,
     checkpoint: Checkpoint | None = None,
@@ -265,22 +255,10 @@ def relax_pilot(
 ) -> list[PassRecord]:
     """Take a pilot through Algorithm 1, relaxing it until its fast observables are at rest.
 
-    Parameters
-    ----------
-    simulator : Simulator
-        One with `fast_observables`.
-    starts : sequence of length n_pilot
-        What the first step enlarges.
-    steps : sequence of (enlarge, relax)
-        For each iteration of Algorithm 1: `enlarge(x, rng)` returns the larger snapshot that
-        Upsample makes of x, `relax(y, n_passes, rng)` relaxes that in place.
-    rule : Convergence
-    entropy : int
-        Of the random streams; every row has one of its own for each record.
-    checkpoint : Checkpoint, default=None
-        Where the pilot's snapshots of each record are saved.
-    n_jobs : int, default=None
-        Workers over the snapshots; the result does not depend on it.
+    The first iteration enlarges `starts` (n_pilot), the others what came out of the one before;
+    `upsample(x, rng)` enlarges one of them. `visits` has the visits of each iteration, all alike,
+    by a simulator with `fast_observables`. Every row has a random stream of its own for each
+    record, and the pilot of each record is saved in `checkpoint`.
 
     Returns
     -------
@@ -292,72 +270,71 @@ def relax_pilot(
     RelaxationWarning
         If `rule.max_passes` were not enough.
     """
-    fast = check_fast(simulator)
-    nothing = np.full(len(fast), np.nan)
     records: list[PassRecord] = []
     X: Any = starts
     n_pilot = len(starts)
-    for i, step in enumerate(steps):
-        n_passes, target, z = 0, 0, np.empty(0)
-        while True:
-            part, further = len(records), target - n_passes
 
-            def work(
-                batch: Sequence, start: int, step: tuple = step, part: int = part,
-                further: int = further,
-            ) -> dict[str, np.ndarray]:  # fmt: skip
-                enlarge, relax = step
-                rows = []
-                for k, x in enumerate(batch, start):
-                    rng = stream(entropy, Stage.PILOT, 1 + part * n_pilot + k)
-                    y = x.copy() if further else enlarge(x, rng)
-                    if further:
-                        relax(y, further, rng)
-                    rows.append(y)
-                return {"X": np.stack(rows)}
+    def next_pilot(visits: Visits, n_passes: int) -> np.ndarray:
+        """Return the pilot X after further passes; with 0 of them, after Upsample."""
+        part = len(records)
 
-            X = fill_rows(
-                work, numbered_rows(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
-            )["X"]  # fmt: skip
-            n_passes, before, z = target, z, simulator.observe(X)
+        def work(batch: Sequence, start: int) -> dict[str, np.ndarray]:
+            rows = []
+            for k, x in enumerate(batch, start):
+                rng = stream(entropy, Stage.PILOT, 1 + part * n_pilot + k)
+                rows.append(x.copy() if n_passes else upsample(x, rng))
+                if n_passes:
+                    visits.relax(rows[-1], n_passes, 0.0, rng)
+            return {"X": np.stack(rows)}
+
+        rows = fill_rows(
+            work, numbered_rows(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
+        )
+        return rows["X"]
+
+    for iteration, own in enumerate(visits, 1):
+        simulator = own.evolver.simulator
+        fast = check_fast(simulator)
+        nothing = np.full(len(fast), np.nan)
+        before, z = 0, np.empty(0)
+        for n_passes in rule.looks():
+            X = next_pilot(own, n_passes - before)
+            before, z_before, z = n_passes, z, simulator.observe(X)
             change = drift = nothing, nothing
-            if n_passes:
-                change = _mean(unexplained_change(before, z, fast))
-            else:
-                first, raw = z, part
             if simulator.process is not None:
                 drift = _mean(simulator.moments(X)[0][:, fast])
-            records.append(PassRecord(i + 1, n_passes, *drift, *change))
-            in_all = np.abs(z.mean(axis=0) - first.mean(axis=0))[fast]
-            if n_passes >= 2 and _at_rest(records[-1], records[raw], in_all, rule.tolerance):
+            if n_passes:
+                change = _mean(unexplained_change(z_before, z, fast))
+            else:
+                first_z, first_drift = z, drift[0]
+            records.append(PassRecord(iteration, n_passes, *drift, *change))
+            in_all = np.abs(z.mean(axis=0) - first_z.mean(axis=0))[fast]
+            drift_vanishes = _vanishes(*drift, rule.tolerance * np.abs(first_drift))
+            if n_passes >= 2 and drift_vanishes and _vanishes(*change, rule.tolerance * in_all):
                 break
-            if n_passes == rule.max_passes:
-                _warn(simulator, records[-1])
-                break
-            target = min(max(2 * n_passes, 1), rule.max_passes)
+        else:
+            _warn(simulator, records[-1])
     return records
 
 
 def _warn(simulator: Simulator, last: PassRecord) -> None:
+    drift, change = (
+        ", ".join(f"{mean:.2g} +- {error:.1g}" for mean, error in zip(*means, strict=True))
+        for means in ((last.drift, last.drift_error), (last.change, last.change_error))
+    )
     warnings.warn(
         f"LocalRelax ran out of passes in iteration {last.iteration}: after {last.n_passes} of "
-        f"them the drift of {', '.join(simulator.fast_observables)} is "
-        f"{_with_errors(last.drift, last.drift_error)}, and its last change "
-        f"{_with_errors(last.change, last.change_error)}; raise "
-        "the duration or max_passes of LocalRelax.",
+        f"them the drift of {', '.join(simulator.fast_observables)} is {drift}, and its last "
+        f"change {change}; raise the duration or max_passes of LocalRelax.",
         RelaxationWarning,
         stacklevel=5,
     )
 
 
-def _at_rest(record: PassRecord, raw: PassRecord, in_all: np.ndarray, tolerance: float) -> bool:
-    """Say whether drift and change vanish within their errors, or next to those at first."""
-    still = np.isnan(record.drift) | (
-        np.abs(record.drift)
-        <= np.maximum(N_ERRORS * record.drift_error, tolerance * np.abs(raw.drift))
-    )
-    same = np.abs(record.change) <= np.maximum(N_ERRORS * record.change_error, tolerance * in_all)
-    return bool(still.all() and same.all())
+def _vanishes(mean: np.ndarray, error: np.ndarray, small: np.ndarray) -> bool:
+    """Tell whether all means that are known vanish within their errors, or are small."""
+    near = np.abs(mean) <= np.maximum(N_ERRORS * error, small)
+    return bool((np.isnan(mean) | near).all())
 
 
 def unexplained_change(before: np.ndarray, after: np.ndarray, fast: list[int]) -> np.ndarray:
@@ -379,8 +356,3 @@ def unexplained_change(before: np.ndarray, after: np.ndarray, fast: list[int]) -
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return means (k,) over the rows of values (n, k), and their standard errors."""
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
-
-
-def _with_errors(values: np.ndarray, errors: np.ndarray) -> str:
-    pairs = zip(values, errors, strict=True)
-    return ", ".join(f"{value:.2g} +- {error:.1g}" for value, error in pairs)

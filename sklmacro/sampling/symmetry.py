@@ -45,34 +45,19 @@ def point_group(lattice: Lattice) -> list[Element]:
 
 
 def turn(x: np.ndarray, element: Element) -> np.ndarray:
-    """Return a view of a snapshot x (*cells[, n_fields]) turned by an element of the point group.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklmacro.sampling.symmetry import turn
-    >>> turn(np.arange(4).reshape(2, 2), ((1, 0), (1,))).tolist()
-    [[2, 0], [3, 1]]
-    """
+    """Return a snapshot x (*cells[, n_fields]) turned by an element of the point group: a view."""
     axes, flipped = element
     return np.flip(x.transpose(*axes, *range(len(axes), x.ndim)), flipped)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Images of snapshots under the symmetries of a simulator.
-
-    Parameters
-    ----------
-    simulator : Simulator
-        Declares the symmetries.
-    lattice : Lattice
-        That of the snapshots.
+    """Images of snapshots of a lattice under the symmetries that a simulator declares.
 
     Raises
     ------
     ValueError
-        If the simulator declares no symmetry.
+        If it declares none.
     """
 
     simulator: Simulator
@@ -92,22 +77,18 @@ class Augmentation:
         group = point_group(self.lattice)
         return group if self.simulator.isotropic else group[:1]
 
-    @property
-    def copies(self) -> int:
-        """Number of rows that a snapshot gives: 2 with a mirror image, 1 without."""
-        return 1 if self.simulator.parity is None else 2
-
     def fill(self, rows: np.ndarray, X: np.ndarray, numbers: np.ndarray, entropy: int) -> None:
-        """Fill `rows` (copies * n_samples, ...) with the images of X (n_samples, ...).
+        """Fill `rows` (n_samples or 2 n_samples, ...) with the images of X (n_samples, ...).
 
         Snapshot k is turned by a random element of the point group, drawn from the stream that its
-        number of `numbers` (n_samples,) names. It gives row k, or rows 2 k and 2 k + 1, the second
-        the mirror image of the first.
+        number of `numbers` (n_samples,) names. It gives row k, or, where there are mirror images,
+        rows 2 k and 2 k + 1, the second the mirror image of the first.
         """
         keys = Streams(entropy, Stage.AUGMENT, numbers).keys[:, 0]
-        drawn = choose(len(self.elements), 1, keys)[:, 0]
-        for k, (x, element) in enumerate(zip(X, drawn, strict=True)):
+        images = zip(X, choose(len(self.elements), 1, keys)[:, 0], strict=True)
+        mirrored = self.simulator.parity is not None
+        for k, (x, element) in enumerate(images):
             image = turn(x, self.elements[element])
-            rows[self.copies * k] = image
-            if self.copies == 2:
+            rows[2 * k if mirrored else k] = image
+            if mirrored:
                 rows[2 * k + 1] = -image

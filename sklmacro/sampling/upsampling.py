@@ -11,8 +11,7 @@ walls, so that LocalRelax has to be long enough: several sweeps a visit.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.callback import CallbackSupportMixin
@@ -23,18 +22,17 @@ from sklmacro._base.checks import check_cells, check_choice, check_integer
 from sklmacro._base.estimators import SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro.checkpoint.checkpoint import Checkpoint, of_method, resumable
-from sklmacro.checkpoint.mapped import check_out, mapped
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.workers import fill_rows
+from sklmacro.checkpoint.atomic import check_out, fill_array
+from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.lattice.enlarge import METHODS, enlarge
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.sampling.evolver import Visits
+from sklmacro.sampling.patches import Visits
 from sklmacro.sampling.relaxation import (
     LEAST_ROWS,
     Convergence,
     LocalRelax,
     PassRecord,
-    as_passes,
     as_relaxation,
     check_fast,
     relax_pilot,
@@ -44,13 +42,21 @@ from sklmacro.simulators import Simulator, resolve_simulator
 
 @dataclass(frozen=True)
 class _Plan:
-    """What becomes of small snapshots of one shape: lattices and visits of every iteration."""
+    """What becomes of small snapshots of one shape; `visits` are those of each iteration."""
 
     shape: tuple[int, ...]
     large_shape: tuple[int, ...]
     factor: tuple[int, ...]
-    lattices: list[Lattice]
+    lattice: Lattice
     visits: list[Visits | None]
+
+
+class Start(NamedTuple):
+    """What large snapshot `number` is made of: a small one x, and m close to it in time, if any."""
+
+    number: int
+    x: np.ndarray
+    nearby: np.ndarray | None
 
 
 class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
@@ -196,15 +202,13 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         check_integer(self.n_repeats, "n_repeats", low=1)
         self._plan: _Plan | None = None
         self._plan = plan = self._plan_for(X.shape[1:])
-        small = self.simulator_.lattice(X.shape[1:])
-        self.lattice_ = [small, *plan.lattices][-1]
-        self.relaxation_ = []
+        self.lattice_, self.relaxation_ = plan.lattice, []
         relaxation = self.part("relaxation")
-        passes = 1 if relaxation is None else as_passes(relaxation.n_passes)
+        passes = 1 if relaxation is None else relaxation.part("n_passes")
         if isinstance(passes, Convergence):
             self.n_passes_ = self._find_passes(X, plan, passes)
         else:
-            self.n_passes_ = (passes,) * len(plan.lattices)
+            self.n_passes_ = (passes,) * len(plan.visits)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -219,23 +223,22 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         -------
         X_large : ndarray of shape (n_samples * n_repeats, *large snapshot shape)
         """
-        check_is_fitted(self)
         X = self.check_small(X)
-        numbers = np.arange(len(X) * self.n_repeats)
-        starts = self.starts(X, numbers)
+        starts = self.starts(X, np.arange(len(X) * self.n_repeats))
         if self.checkpoint_dir is None and self.out is None:
-            return self.grow(starts, numbers, resolve_entropy(self.random_state))
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "transform", X=X, n_passes=self.n_passes_)
-            return mapped(
-                self.out, (len(numbers), *self.large_shape(X.shape[1:])), X.dtype,
-                lambda out: self.grow(starts, numbers, entropy, checkpoint, {"X": out}),
+            return self.grow(starts, resolve_entropy(self.random_state))
+        resumed = resume_method(self, "transform", X=X, n_passes=self.n_passes_)
+        with resumed as (checkpoint, entropy):
+            return fill_array(
+                self.out, (len(starts), *self.large_shape(X.shape[1:])), X.dtype,
+                lambda out: self.grow(starts, entropy, checkpoint, out),
             )  # fmt: skip
 
     # One large snapshot at a time -----------------------------------------------------------------
 
     def check_small(self, X: Any) -> np.ndarray:
         """Return small snapshots, checked; those of a memory map of their type are not copied."""
+        check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True)
         self._plan_for(X.shape[1:])
         return self.simulator_.check_states(X)
@@ -244,35 +247,39 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         """Return the shape of a large snapshot made of a small one of a shape."""
         return self._plan_for(shape).large_shape
 
-    def starts(self, X: np.ndarray, numbers: np.ndarray) -> list[tuple]:
-        """Return views of the row of X that each large snapshot stems from, and of those near."""
-        n, rows = self.nearby, (numbers // self.n_repeats).tolist()
-        return [(X[k], X[max(k - n, 0) : k + n + 1] if n else None) for k in rows]
+    def starts(self, X: np.ndarray, numbers: np.ndarray) -> list[Start]:
+        """Return what large snapshots of given numbers (n,) are made of: views of rows of X."""
+        n, r = self.nearby, self.n_repeats
+        return [
+            Start(k, X[k // r], X[max(k // r - n, 0) : k // r + n + 1] if n else None)
+            for k in numbers.tolist()
+        ]
 
     def grow(
-        self, starts: Sequence[tuple], numbers: np.ndarray, entropy: int,
-        checkpoint: Checkpoint | None = None, out: dict[str, np.ndarray] | None = None,
-    ) -> np.ndarray:  # fmt: skip
-        """Return large snapshots of given numbers (n,) and starts, in out["X"] if it is there."""
-        small = starts[0][0]
+        self,
+        starts: Sequence[Start],
+        entropy: int,
+        checkpoint: Checkpoint | None = None,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return large snapshots (n, *large snapshot shape), in `out` if that is given."""
+        small = starts[0].x
         plan, dtype = self._plan_for(small.shape), small.dtype
 
-        def work(starts: Sequence[tuple], numbers: np.ndarray) -> dict[str, np.ndarray]:
-            made = (
-                self._grow_one(start, plan, stream(entropy, Stage.UPSAMPLE, k))
-                for start, k in zip(starts, numbers.tolist(), strict=True)
-            )
-            if len(numbers) == 1:  # it may be very large: no second copy
-                x = next(made).astype(dtype, copy=not plan.lattices)
+        def work(starts: Sequence[Start]) -> dict[str, np.ndarray]:
+            made = (self._grow_one(start, plan, entropy) for start in starts)
+            if len(starts) == 1:  # it may be very large: no second copy
+                x = next(made).astype(dtype, copy=not plan.visits)
                 return {"X": x.reshape(1, *plan.large_shape)}
-            batch = np.empty((len(numbers), *plan.large_shape), dtype)
+            batch = np.empty((len(starts), *plan.large_shape), dtype)
             for row, x in zip(batch, made, strict=True):
                 row[...] = x
             return {"X": batch}
 
         return fill_rows(
-            work, lambda start, stop: (starts[start:stop], numbers[start:stop]), len(numbers),
-            checkpoint, out, n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample",
+            work, lambda start, stop: (starts[start:stop],), len(starts), checkpoint,
+            None if out is None else {"X": out},
+            n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample",
         )["X"]  # fmt: skip
 
     def _plan_for(self, shape: tuple[int, ...]) -> _Plan:
@@ -281,85 +288,65 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         if plan is not None and plan.shape == shape:
             return plan
         small = self.simulator_.lattice(shape)
-        factor = check_cells(self.factor, "factor", small.ndim)
-        relaxation = self.part("relaxation")
-        lattices, cells = [], small.cells
+        factor, relaxation = check_cells(self.factor, "factor", small.ndim), self.part("relaxation")
+        lattices = [small]
         for _ in range(self.n_iter):
-            cells = tuple(c * f for c, f in zip(cells, factor, strict=True))
+            cells = tuple(c * f for c, f in zip(lattices[-1].cells, factor, strict=True))
             lattices.append(Lattice(small.kind, cells, small.boundary))
         visits = [
             None if relaxation is None else relaxation.visits(self.simulator_, small, lattice)
-            for lattice in lattices or [small]  # checked without an iteration as well
+            for lattice in lattices[1:] or lattices  # checked without an iteration as well
         ]
-        large = ([small, *lattices][-1]).site_shape
-        large_shape = (*large, *shape[len(small.site_shape) :])
-        return _Plan(shape, large_shape, factor, lattices, visits[: len(lattices)])
+        large_shape = (*lattices[-1].site_shape, *shape[len(small.site_shape) :])
+        return _Plan(shape, large_shape, factor, lattices[-1], visits[: self.n_iter])
 
-    def _grow_one(self, start: tuple, plan: _Plan, rng: np.random.Generator) -> np.ndarray:
+    def _grow_one(self, start: Start, plan: _Plan, entropy: int) -> np.ndarray:
         """Return a large snapshot (Alg. 1 for one sample)."""
+        number, x, nearby = start
+        rng = stream(entropy, Stage.UPSAMPLE, number)
         share = rng.random()  # where this snapshot stands in a range of durations
-        x, nearby = start
         for i, visits in enumerate(plan.visits):  # Alg. 1, lines 5-6
-            x = self._enlarge(x, plan.factor, rng, nearby if i == 0 else None)
+            x = self._enlarge(x, plan, rng, None if i else nearby)
             if visits is not None:
                 visits.relax(x, self.n_passes_[i], share, rng)
         return x
 
     def _enlarge(
-        self,
-        x: np.ndarray,
-        factor: tuple[int, ...],
-        rng: np.random.Generator,
-        nearby: np.ndarray | None,
+        self, x: np.ndarray, plan: _Plan, rng: np.random.Generator, nearby: np.ndarray | None = None
     ) -> np.ndarray:
         """Return a larger copy of a snapshot (Upsample); `nearby` are those close to it in time."""
         if self.method == "simulator":
             options = {} if nearby is None else {"nearby": nearby}
-            x = self.simulator_.upsample(x, factor, rng, **options)
+            x = self.simulator_.upsample(x, plan.factor, rng, **options)
         else:
             periodic = self.simulator_.boundary == "periodic"
-            x = enlarge(x, factor, self.method, rng, periodic=periodic)
+            x = enlarge(x, plan.factor, self.method, rng, periodic=periodic)
         return np.ascontiguousarray(x)
 
     def _find_passes(self, X: np.ndarray, plan: _Plan, rule: Convergence) -> tuple[int, ...]:
         """Return the passes that a pilot needs in each iteration, and store its records."""
         check_fast(self.simulator_)
         rule.check()
-        n_pilot = min(rule.n_pilot, len(X))
-        fixed = all(v is not None and v.length and not v.vary for v in plan.visits)
-        if n_pilot < LEAST_ROWS or not fixed:
+        n_pilot, visits = min(rule.n_pilot, len(X)), [v for v in plan.visits if v is not None]
+        if n_pilot < LEAST_ROWS or not all(v.alike for v in visits):
             raise ValueError(
                 f"Expected at least {LEAST_ROWS} snapshots and one duration, above 0, for "
                 f"n_passes='converged', but got {len(X)} and {self.part('relaxation')!r}; change "
                 "them, or pass a number of passes."
             )
 
-        def first(start: tuple, rng: np.random.Generator) -> np.ndarray:
-            x, nearby = start
-            return self._enlarge(x, plan.factor, rng, nearby)
+        def upsample(x: Start | np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            x, nearby = x[1:] if isinstance(x, Start) else (x, None)
+            return self._enlarge(x, plan, rng, nearby)
 
-        def again(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-            return self._enlarge(x, plan.factor, rng, None)
-
-        def relax(visits: Visits, x: np.ndarray, n_passes: int, rng: np.random.Generator) -> None:
-            visits.relax(x, n_passes, 0.0, rng)
-
-        steps = [
-            (again if i else first, partial(relax, visits))
-            for i, visits in enumerate(plan.visits)
-            if visits is not None
-        ]
-        with resumable(self.checkpoint_dir):
-            checkpoint, entropy = of_method(self, "fit", X=X)
+        with resume_method(self, "fit", X=X) as (checkpoint, entropy):
             rows = np.sort(stream(entropy, Stage.PILOT).choice(len(X), n_pilot, replace=False))
             starts = self.starts(X, rows * self.n_repeats)
             self.relaxation_ = relax_pilot(
-                self.simulator_, starts, steps, rule, entropy, checkpoint, n_jobs=self.n_jobs
+                starts, upsample, visits, rule, entropy, checkpoint, n_jobs=self.n_jobs
             )
-        return tuple(
-            max(r.n_passes for r in self.relaxation_ if r.iteration == i)
-            for i in range(1, len(steps) + 1)
-        )
+        # Later records of an iteration take the place of earlier ones.
+        return tuple({r.iteration: r.n_passes for r in self.relaxation_}.values())
 
     @classmethod
     def convert(cls, name: str, value: Any) -> Any:
@@ -369,5 +356,4 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64"]
         return tags

@@ -29,7 +29,7 @@ from sklmacro._base.estimators import begin_fit
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded
-from sklmacro.checkpoint.checkpoint import of_fit
+from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
     context_of,
     has_moments,
@@ -156,12 +156,12 @@ class PatchSDE(LikelihoodRegressor, Roles):
                 self.scale_, self.diffusion_model, Run(self.random_state, self.verbose, task=task),
             )  # fmt: skip
             if self.n_epochs:
-                checkpoint, entropy = of_fit(self, data.settings())
-                run = replace(data.run, random_state=entropy, checkpoint=checkpoint)
-                data = replace(data, run=run)
+                with resume_method(self, "fit", **data.settings()) as (checkpoint, entropy):
+                    run = replace(data.run, random_state=entropy, checkpoint=checkpoint)
+                    self.model_ = self._drift.fit_model(replace(data, run=run))
             else:
                 self._warn_of_idle_parameters()
-            self.model_ = self._drift.fit_model(data)
+                self.model_ = self._drift.fit_model(data)
         if isinstance(self.model_, NeuralSDE):
             self.history_ = self.model_.history
         else:

@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklmacro._base.checks import check_integer, check_numbers, check_real
 from sklmacro._base.estimators import begin_fit
 from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
-from sklmacro.checkpoint.checkpoint import of_fit, resumable
+from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import increments_of, is_structured
 from sklmacro.sde.base import LikelihoodRegressor, PatchSDE
 from sklmacro.sde.regressor import PatchSDERegressor
@@ -136,7 +136,6 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
                 f"1 sample or group of {len(X)} rows; pass the groups on with the pairs, or set "
                 "bootstrap=False."
             )
-        checkpoint, entropy = of_fit(self, {"X": np.asarray(X), "y": y})
         task = begin_fit(self, X, increments_of(X, y), n_tasks=n_members, in_order=False)
 
         def fit_member(k: int) -> PatchSDE:
@@ -154,7 +153,7 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
                 return member.fit(X[rows], None if y is None else y[rows])
 
         # Processes: a fit holds the thread counts of its process for itself.
-        with resumable(self.checkpoint_dir):
+        with resume_method(self, "fit", X=np.asarray(X), y=y) as (checkpoint, entropy):
             run = Parallel(n_jobs=self.n_jobs)
             self.members_ = run(delayed(fit_member)(k) for k in range(n_members))
         self.lam_ = float(np.mean([member.lam_ for member in self.members_]))

@@ -12,7 +12,7 @@ from sklmacro.simulators.events import Events
 from sklmacro.simulators.ising import Ising
 from sklmacro.simulators.linear_chain import LinearChain
 from sklmacro.simulators.predator_prey import PredatorPrey
-from sklmacro.simulators.protocol import Duration, EventCount, Evolution
+from sklmacro.simulators.protocol import Duration, EventCount, Evolution, Evolutions
 from sklmacro.simulators.simulator import Simulator
 from sklmacro.simulators.vacancies.barriers import (
     BarrierModel,
@@ -33,6 +33,7 @@ __all__ = [
     "EventCount",
     "Events",
     "Evolution",
+    "Evolutions",
     "Ising",
     "LinearChain",
     "PredatorPrey",

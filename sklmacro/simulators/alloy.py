@@ -10,29 +10,28 @@ across the edges of patches, and brought up to date jump by jump.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 
 from sklmacro._base.checks import check_choice, check_real
-from sklmacro._base.streams import Streams
 from sklmacro.lattice.enlarge import apportion, tile_shifted
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
 from sklmacro.simulators.machine.random_words import random_words
-from sklmacro.simulators.protocol import Evolution, Span
+from sklmacro.simulators.protocol import Evolution, Evolutions
 from sklmacro.simulators.simulator import Simulator
 from sklmacro.simulators.trajectories import Trajectory
 from sklmacro.simulators.vacancies.barriers import BarrierModel
 from sklmacro.simulators.vacancies.events import vacancy_jumps
-from sklmacro.simulators.vacancies.kernel import Scale
+from sklmacro.simulators.vacancies.kernel import Scale, species_counts
 from sklmacro.simulators.vacancies.nbmota import nbmota_barriers
-from sklmacro.simulators.vacancies.orders import centred_sums, normalisation, order_sums
+from sklmacro.simulators.vacancies.orders import centred_sums, normalisation
 from sklmacro.simulators.vacancies.trajectory import VacancyTrajectory
-from sklmacro.simulators.vacancies.walk import VacancyWalk, species_counts, window_pairs
+from sklmacro.simulators.vacancies.walk import VacancyWalk, window_pairs
 
 BOLTZMANN = 8.617333e-5  # eV/K
 
@@ -240,7 +239,7 @@ class Alloy(Simulator):
         """
         X = self.check_snapshots(X)
         lattice = self.lattice(X.shape[1:])
-        each = [self.walk(x, lattice, lattice.full_window).environments() for x in X]
+        each = [self.walk(x, lattice, lattice.full_window).environments()[1:] for x in X]
         environments, basis = zip(*each, strict=True)
         return np.concatenate(environments), np.concatenate(basis)
 
@@ -266,11 +265,11 @@ class Alloy(Simulator):
         inside = species_counts(part, n_species)
         return centred_sums(pairs, inside, n_sites, flat, np.array(self.pairs), self._z)
 
-    def _normalisation(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return normalisation(flat, len(self.species), self._z)
-
-    def _order(self, pairs: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return order_sums(pairs, weight, np.array(self.pairs))
+    def _order(self, x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what turns changes of the numbers of pairs into those of the observables' sums."""
+        weight, _ = normalisation(x.reshape(-1), len(self.species), self._z)
+        a, b = np.transpose(self.pairs)
+        return lambda pairs: weight[a] * pairs[..., a + 1, b + 1]
 
     def upsample(
         self,
@@ -282,14 +281,6 @@ class Alloy(Simulator):
         """Tile copies, each shifted at random, of snapshots drawn from `nearby`, or of x itself.
 
         Atoms and vacancies are then exchanged at random places until the composition is that of x.
-
-        Parameters
-        ----------
-        x : ndarray of shape site_shape
-        factor : tuple of int, (ndim,)
-        rng : numpy.random.Generator
-        nearby : ndarray of shape (m, *site_shape), default=None
-            Snapshots close in time to x.
         """
         return tile_shifted(x, factor, rng, nearby, periodic=self.boundary == "periodic")
 
@@ -308,37 +299,24 @@ class Alloy(Simulator):
         walk = self.walk(x, lattice, evolution.window)
         elapsed = walk.run(evolution.span, random_words(evolution.rng))
         _check_elapsed(elapsed, walk.n_active)
-        return elapsed, self._order(walk.pairs, self._normalisation(x.reshape(-1))[0])
+        return elapsed, self._order(x)(walk.pairs)
 
-    def advance_windows(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        rng: np.random.Generator,
-    ) -> None:
+    def advance_windows(self, x: np.ndarray, lattice: Lattice, evolutions: Evolutions) -> None:
         """Evolve windows one after the other; one without vacancies stays as it is."""
+        origins, extent, span, rng = evolutions
         walk = self.walk(x, lattice, lattice.full_window)
         walk.visit(origins, extent, span, random_words(rng), apart=False)
 
     def advance_apart(
-        self,
-        X: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        streams: Streams,
+        self, X: np.ndarray, lattice: Lattice, evolutions: Evolutions
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        origins, extent, span, streams = evolutions
         evolved = []
         for x, own, rng in zip(X, origins, streams, strict=True):
             walk = self.walk(x.copy(), lattice, lattice.full_window)
             tour = walk.visit(own, extent, span, random_words(rng), apart=True)
             _check_elapsed(tour.elapsed.max(), walk.n_active)
-            changes = self._order(tour.pairs, self._normalisation(x.reshape(-1))[0])
-            evolved.append((tour.patches, tour.elapsed, changes))
+            evolved.append((tour.patches, tour.elapsed, self._order(x)(tour.pairs)))
         patches, elapsed, changes = map(np.array, zip(*evolved, strict=True))
         shape = (*extent, *lattice.site_shape[lattice.ndim :])
         return patches.reshape(*origins.shape[:2], *shape), elapsed, changes
@@ -346,20 +324,13 @@ class Alloy(Simulator):
     def events(self, x: np.ndarray, lattice: Lattice, window: Window) -> Events:
         """Return the jumps of the vacancies that stand in a window, those out of it included."""
         walk = self.walk(x.copy(), lattice, window)
-        active, sites = walk.active_sites
-        around, basis = walk.environments()
-        rates, ends, atoms, pairs = vacancy_jumps(
-            x, lattice, sites, around[active], basis[active], self._model, self._scale(),
-            len(self.species),
-        )  # fmt: skip
+        rates, ends, atoms, pairs = vacancy_jumps(x, lattice, walk)
         states = np.column_stack([atoms, np.zeros_like(atoms)])
-        weight, _ = self._normalisation(x.reshape(-1))
-        return Events(rates, ends, states, self._order(pairs, weight))
+        return Events(rates, ends, states, self._order(x)(pairs))
 
     def trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
         walk = self.walk(x, lattice, lattice.full_window)
-        weight, _ = self._normalisation(x.ravel())
-        return VacancyTrajectory(self, x, lattice, rng, walk, lambda p: self._order(p, weight))
+        return VacancyTrajectory(walk, self._order(x), self, x, lattice, rng)
 
 
 def _check_elapsed(elapsed: float, n_vacancies: int) -> None:

@@ -11,22 +11,19 @@ from functools import lru_cache
 
 import numpy as np
 from numba import njit
-from scipy.special import expit
 
 from sklmacro._base.checks import check_real
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
+from sklmacro.simulators.glauber.rates import heat_bath
 from sklmacro.simulators.glauber.tables import window_sites
 from sklmacro.simulators.ising import random_spins
 from sklmacro.simulators.machine.random_words import (
     LOW32,
     below,
     check_elapsed,
-    class_insert,
-    class_remove,
     next_word,
-    probability_words,
     random_words,
     uniform,
 )
@@ -59,13 +56,12 @@ def _flips(
 
     `rates[(S - s_i + n - 1) // 2]` are the rates at which a down and an up spin flip.
     """
-    n = spins.shape[0]
-    shift = rates.shape[0] - 1
-    members = np.empty((2, n), np.int32)
-    place = np.empty(n, np.int32)
-    count = np.zeros(2, np.int64)
+    n, shift = spins.shape[0], rates.shape[0] - 1
+    members, count = np.empty((2, n), np.int32), np.zeros(2, np.int64)  # sites down, and up
     for site in range(n):
-        class_insert(site, (spins[site] + 1) // 2, members, place, count)
+        kind = (spins[site] + 1) // 2
+        members[kind, count[kind]] = site
+        count[kind] += 1
     elapsed = 0.0
     for _ in range(n_events):
         rise = count[0] * rates[(total + 1 + shift) // 2, 0] if count[0] > 0 else 0.0
@@ -74,9 +70,12 @@ def _flips(
             return np.inf
         elapsed -= np.log(uniform(state)) / (rise + fall)  # Alg. 2, line 12
         kind = 0 if uniform(state) * (rise + fall) < rise else 1
-        site = members[kind, below(count[kind], state)]
-        class_remove(site, kind, members, place, count)
-        class_insert(site, 1 - kind, members, place, count)
+        at = below(count[kind], state)
+        site = members[kind, at]
+        count[kind] -= 1
+        members[kind, at] = members[kind, count[kind]]  # the last member takes its place
+        members[1 - kind, count[1 - kind]] = site
+        count[1 - kind] += 1
         spins[site] = 1 - 2 * kind
         total += 2 - 4 * kind
     return elapsed
@@ -86,19 +85,9 @@ def _flips(
 def _rates(
     n_sites: int, temperature: float, field: float, coupling: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates (n, 2) of a down and an up spin for S - s_i = -(n-1), -(n-3) ... n-1.
-
-    The first column is the heat-bath probability of an up spin, the second one minus it, not taken
-    as a difference, which would lose the rare flips of low temperatures. With them come the words
-    (n,) of the first column.
-    """
+    """Return `heat_bath` for S - s_i = -(n-1), -(n-3) ... n-1."""
     others = np.arange(1 - n_sites, n_sites, 2)
-    cost = 2.0 * (coupling * others / n_sites + field) / temperature
-    rates = np.column_stack([expit(cost), expit(-cost)])
-    up = probability_words(rates[:, 0])
-    for table in (rates, up):
-        table.setflags(write=False)
-    return rates, up
+    return heat_bath(2.0 * (coupling * others / n_sites + field) / temperature)
 
 
 class CurieWeiss(Simulator):

@@ -17,18 +17,16 @@ A window evolves among its surroundings, which stay frozen. What lies beyond an 
 """
 
 import math
-import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import check_choice, check_real, check_times
-from sklmacro._base.streams import Streams
+from sklmacro._base.checks import check_choice, check_real
 from sklmacro.lattice.lattice import KINDS, Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
+from sklmacro.simulators.glauber.attempts import BLOCK
 from sklmacro.simulators.glauber.bits import LEAST_SITES, evolve_bits
 from sklmacro.simulators.glauber.moments import flip_moments, flips
 from sklmacro.simulators.glauber.patches import evolve_patches
@@ -47,9 +45,9 @@ from sklmacro.simulators.glauber.tables import (
 )
 from sklmacro.simulators.machine.random_words import check_elapsed
 from sklmacro.simulators.machine.word_blocks import word_source
-from sklmacro.simulators.protocol import Evolution, Span
+from sklmacro.simulators.protocol import Evolution, Evolutions
 from sklmacro.simulators.simulator import Simulator
-from sklmacro.simulators.trajectories import Trajectory, simulate_rows
+from sklmacro.simulators.trajectories import Trajectory
 
 PROBE = 4096  # attempts by which it is judged whether to continue without rejections
 
@@ -157,71 +155,15 @@ class Ising(Simulator):
         walls = (flat[:-1, np.newaxis] * flat[neighbour_table(lattice)] < 0).mean(axis=1)
         return np.stack([spins.astype(np.float64), walls.reshape(spins.shape)], axis=-1)
 
-    def simulate(
-        self,
-        X: Any,
-        times: Any,
-        *,
-        observe: bool = False,
-        packed: bool = False,
-        random_state: Any = None,
-        n_jobs: int | None = None,
-        verbose: bool = False,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-    ) -> np.ndarray:
-        """Simulate trajectories that start at X at time 0.
+    @property
+    def n_packed(self) -> int:  # type: ignore[override]
+        """Trajectories that advance together with packed=True, on a periodic square lattice."""
+        return N_REPLICAS if self.kind == "square" and self._periodic else 1
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, *site_shape)
-            Snapshots at time 0; not changed.
-        times : array-like of shape (n_times,)
-            Increasing times at which to record, 0 or later.
-        observe : bool, default=False
-            Record the observables instead of the snapshots.
-        packed : bool, default=False
-            Advance 64 trajectories at once, in the bits of words: about ten times faster, for
-            periodic square lattices. Rows 64 k ... 64 k + 63 share one stream, and with it the
-            times and the sites of the attempts, but no random bit that decides an attempt. Each
-            path has the exact law; the paths of one block are not independent of each other, so
-            that their mean is less certain than that of as many independent ones. Blocks are
-            independent.
-        random_state : None, int, RandomState or Generator
-            Seed; each trajectory, or each block, has its own stream.
-        n_jobs : int, default=None
-            Workers over the trajectories or blocks; the result does not depend on it.
-        verbose : bool, default=False
-            Show progress with the time left.
-        checkpoint_dir : str or Path, default=None
-            As for `Simulator.simulate`.
-
-        Returns
-        -------
-        paths : ndarray of shape (n_samples, n_times, *site_shape), or with `observe` \
-                (n_samples, n_times, 2)
-        """
-        if not packed:
-            return super().simulate(
-                X, times, observe=observe, random_state=random_state, n_jobs=n_jobs,
-                verbose=verbose, checkpoint_dir=checkpoint_dir,
-            )  # fmt: skip
-        if self.kind != "square" or not self._periodic:
-            raise ValueError(
-                "Expected a periodic square lattice for packed=True, but got "
-                f"kind={self.kind!r} with boundary={self.boundary!r}; leave packed at False."
-            )
-        X, grid = self.check_snapshots(X), check_times(times)
-        self.check_parameters()
-        lattice = self.lattice(X.shape[1:])
-        _, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
-
-        def begin(x: np.ndarray, rng: np.random.Generator) -> Trajectory:
-            return Replicas(self, x, lattice, rng, up)
-
-        return simulate_rows(
-            self, begin, X, grid, observe=observe, together=N_REPLICAS, random_state=random_state,
-            checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose,
-        )  # fmt: skip
+    def packed_trajectory(
+        self, X: np.ndarray, lattice: Lattice, rng: np.random.Generator
+    ) -> Trajectory:
+        return Replicas(self._tables()[1], self, X, lattice, rng)
 
     def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw independent spins whose magnetisation is uniform on its possible values."""
@@ -229,19 +171,14 @@ class Ising(Simulator):
 
     def rates(self) -> np.ndarray:
         """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z."""
-        return rate_tables(self.kind, self.temperature, self.field, self.coupling)[0]
+        return self._tables()[0]
 
-    def _evolve(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        rng: np.random.Generator,
-    ) -> float:
+    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
+        return rate_tables(self.kind, self.temperature, self.field, self.coupling)
+
+    def _evolve(self, x: np.ndarray, lattice: Lattice, evolutions: Evolutions) -> float:
         """Evolve windows one after the other, in place; return the time that the last one took."""
-        rates, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
+        (origins, extent, span, rng), (rates, up) = evolutions, self._tables()
         source, square, periodic = word_source(rng), self.kind == "square", self._periodic
         n_windows, n_sites = len(origins), math.prod(extent) * (1 if square else lattice.n_basis)
         probe = rest = np.zeros(n_windows, np.int64)
@@ -250,7 +187,8 @@ class Ising(Simulator):
             goal = span.number
         else:
             n_attempts = span.time * n_sites
-            if self._in_bits(lattice, extent, span.time):
+            large = square and periodic and extent == lattice.cells and n_sites >= LEAST_SITES
+            if large and span.time >= 1.0:  # the lattice has to be packed and unpacked
                 evolve_bits(x, up, rng.poisson(n_attempts), source)
                 return span.time
             if n_attempts > 2 * PROBE:
@@ -271,8 +209,9 @@ class Ising(Simulator):
                 first += done
             else:
                 sites = window_sites(lattice, tuple(origins[first]), extent)
-                plan = probe[first], rest[first], goal
-                ready, flips, attempts = evolve_tables(flat, sites, table, up, plan, source)
+                box, plan = (flat, sites, table, up), (probe[first], rest[first], goal)
+                words = np.empty(BLOCK, np.uint64)
+                ready, flips, attempts = evolve_tables(box, n_sites, plan, source, words)
                 first += ready
             if goal >= 0:
                 elapsed = rng.standard_gamma(attempts) / n_sites
@@ -297,49 +236,24 @@ class Ising(Simulator):
     def _periodic(self) -> bool:
         return self.boundary == "periodic"
 
-    def _in_bits(self, lattice: Lattice, extent: tuple[int, ...], duration: float) -> bool:
-        """Say whether a large lattice is better held in bits; see `glauber.bits`."""
-        return (
-            duration >= 1.0  # the lattice has to be packed and unpacked
-            and self.kind == "square"
-            and self._periodic
-            and extent == lattice.cells
-            and lattice.n_sites >= LEAST_SITES
-        )
-
     def advance_window(self, x: np.ndarray, lattice: Lattice, evolution: Evolution) -> float:
         (origin, extent), span, rng = evolution
-        return self._evolve(x, lattice, np.array([origin]), extent, span, rng)
+        return self._evolve(x, lattice, Evolutions(np.array([origin]), extent, span, rng))
 
-    def advance_windows(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        rng: np.random.Generator,
-    ) -> None:
-        self._evolve(x, lattice, origins, extent, span, rng)
+    def advance_windows(self, x: np.ndarray, lattice: Lattice, evolutions: Evolutions) -> None:
+        self._evolve(x, lattice, evolutions)
 
     def advance_apart(
-        self,
-        X: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        streams: Streams,
+        self, X: np.ndarray, lattice: Lattice, evolutions: Evolutions
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Evolve patches; the usual ones, small and for a short time, in one call."""
+        origins, extent, span, streams = evolutions
         n_attempts = np.inf if span.time is None else span.time * math.prod(extent)
         narrow = all(e < n for e, n in zip(extent, lattice.cells, strict=True))
         if self.kind != "square" or not narrow or n_attempts > 2 * PROBE:
-            return super().advance_apart(X, lattice, origins, extent, span, streams)
-        _, up = rate_tables(self.kind, self.temperature, self.field, self.coupling)
-        shape = origins.shape[:2]
+            return super().advance_apart(X, lattice, evolutions)
+        shape, law = origins.shape[:2], (self._tables()[1], n_attempts)
         patches, changes = np.empty((*shape, *extent), self.state_dtype), np.empty((*shape, 2))
-        law = up, n_attempts
         evolve_patches(X, origins, self._periodic, law, streams.states, patches, changes)
         changes[..., 1] *= 0.5  # 2 of the 4 neighbours of a site: both see their bond
         return patches, np.full(shape, span.time), changes

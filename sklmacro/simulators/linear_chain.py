@@ -49,10 +49,7 @@ def _affine_step(
 def _transition(
     n: int, at_start: bool, at_end: bool, gamma: float, kappa: float, sigma: float, duration: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return exp(A t), its integral over [0, t], and a factor of the noise covariance.
-
-    A is the symmetric matrix of the drift within a window of n sites whose outside is frozen.
-    """
+    """Return what `LinearChain.propagator` does."""
     A = np.diag(np.full(n, -gamma - 2 * kappa)) + kappa * (np.eye(n, k=1) + np.eye(n, k=-1))
     A[0, 0] += kappa * at_start
     A[-1, -1] += kappa * at_end
@@ -146,8 +143,8 @@ class LinearChain(Simulator):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return exp(A t), its integral over [0, t], and a factor of the noise covariance.
 
-        A (n, n) is the matrix of the drift within a window of n sites, whose outside is frozen
-        unless the window is `at_start` or `at_end` of the chain.
+        A (n, n) is the symmetric matrix of the drift within a window of n sites, whose outside is
+        frozen unless the window is `at_start` or `at_end` of the chain.
         """
         return _transition(n, at_start, at_end, self.gamma, self.kappa, self.sigma, float(duration))
 

@@ -19,7 +19,6 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklmacro._base.checks import check_finite, check_integer, check_real, pieces
-from sklmacro._base.streams import Streams
 from sklmacro.lattice.enlarge import enlarge
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window
@@ -32,9 +31,9 @@ FORMER_HOOKS = {
     "_events": "events(x, lattice, window)",
     "_one_step": "one_step(x, lattice, window)",
     "_validate_parameters": "check_parameters()",
-    "_advance_windows": "advance_windows(x, lattice, origins, extent, span, rng)",
+    "_advance_windows": "advance_windows(x, lattice, evolutions)",
     "_advance_observed": "advance_observed(x, lattice, evolution)",
-    "_advance_apart": "advance_apart(X, lattice, origins, extent, span, streams)",
+    "_advance_apart": "advance_apart(X, lattice, evolutions)",
     "_moments_apart": "moments_apart(X, lattice, origins, extent)",
     "_site_sums": "site_sums(x, lattice, window)",
     "_trajectory": "trajectory(x, lattice, rng)",
@@ -77,6 +76,26 @@ class Evolution(NamedTuple):
     rng: np.random.Generator
 
 
+class Evolutions(NamedTuple):
+    """Evolutions of windows of one extent, for one span.
+
+    Attributes
+    ----------
+    origins : ndarray of int, shape (p, ndim) or (n_samples, p, ndim)
+        First cells of p windows of one snapshot, or of each of several.
+    extent : tuple of int, (ndim,)
+        Cells of a window.
+    span : Duration or EventCount
+    rng : numpy.random.Generator, or Streams
+        Generator of the snapshot, or one for each.
+    """
+
+    origins: np.ndarray
+    extent: tuple[int, ...]
+    span: Span
+    rng: Any
+
+
 class SimulatorProtocol(BaseEstimator):
     """Attributes and hooks of `Simulator`."""
 
@@ -93,6 +112,7 @@ class SimulatorProtocol(BaseEstimator):
     has_events: ClassVar[bool] = False
     isotropic: ClassVar[bool] = False
     upsample_method: ClassVar[str] = "replicate"
+    n_packed: ClassVar[int] = 1
     relax_time: ClassVar[float] = 0.0
     pair_time: ClassVar[float] = 0.1
 
@@ -165,16 +185,9 @@ class SimulatorProtocol(BaseEstimator):
 
     # Replaced where a kernel is faster ------------------------------------------------------------
 
-    def advance_windows(
-        self,
-        x: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        rng: np.random.Generator,
-    ) -> None:
-        """Evolve windows of one extent in place, one after the other."""
+    def advance_windows(self, x: np.ndarray, lattice: Lattice, evolutions: Evolutions) -> None:
+        """Evolve p windows in place, one after the other."""
+        origins, extent, span, rng = evolutions
         for origin in origins.tolist():
             self.advance_window(x, lattice, Evolution(Window(tuple(origin), extent), span, rng))
 
@@ -192,20 +205,14 @@ class SimulatorProtocol(BaseEstimator):
         return elapsed, self.site_sums(x, lattice, halo) - before
 
     def advance_apart(
-        self,
-        X: np.ndarray,
-        lattice: Lattice,
-        origins: np.ndarray,
-        extent: tuple[int, ...],
-        span: Span,
-        streams: Streams,
+        self, X: np.ndarray, lattice: Lattice, evolutions: Evolutions
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Evolve windows of snapshots X, each by itself; X is not changed.
+        """Evolve p windows of each snapshot of X, each by itself; X is not changed.
 
-        `origins` (n_samples, p, ndim) are those of p windows of each snapshot. Returns the evolved
-        windows (n_samples, p, ...), their times (n_samples, p), and the changes
+        Returns the evolved windows (n_samples, p, ...), their times (n_samples, p), and the changes
         (n_samples, p, n_observables) of the densities' sums over the whole lattice.
         """
+        origins, extent, span, streams = evolutions
         evolved, times, changes = [], [], []
         for x, own, rng in zip(X, origins.tolist(), streams, strict=True):
             y = x.copy()
@@ -233,25 +240,21 @@ class SimulatorProtocol(BaseEstimator):
         (n_samples, p, n_observables) and A (n_samples, p, n_observables, n_observables), mean and
         covariance of the change of the densities' sums over the whole lattice; see `Events`.
         """
-        moments = [
-            self._window_moments(x, lattice, Window(tuple(origin), extent))
-            for x, own in zip(X, origins.tolist(), strict=True)
-            for origin in own
-        ]
+        moments = []
+        for x, own in zip(X, origins.tolist(), strict=True):
+            for origin in own:
+                window = Window(tuple(origin), extent)
+                if self.process == "jump":
+                    moments.append(self.events(x, lattice, window).moments())
+                    continue
+                drift, noise = (
+                    np.reshape(part, (-1, self.n_fields))
+                    for part in self.one_step(x, lattice, window)
+                )
+                moments.append((drift.sum(axis=0), np.diag((noise**2).sum(axis=0))))
         b, A = (np.array(part) for part in zip(*moments, strict=True))
         shape = origins.shape[:2]
         return b.reshape(*shape, *b.shape[1:]), A.reshape(*shape, *A.shape[1:])
-
-    def _window_moments(
-        self, x: np.ndarray, lattice: Lattice, window: Window
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return b (n_observables,) and A (n_observables, n_observables) of one window."""
-        if self.process == "jump":
-            return self.events(x, lattice, window).moments()
-        drift, noise = (
-            np.reshape(part, (-1, self.n_fields)) for part in self.one_step(x, lattice, window)
-        )
-        return drift.sum(axis=0), np.diag((noise**2).sum(axis=0))
 
     def site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,).

@@ -12,13 +12,12 @@ import numpy as np
 
 from sklmacro._base.checks import check_cells, check_integer, check_times
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro._base.workers import numbered_rows
-from sklmacro.checkpoint.checkpoint import checkpoint_of, resumable
-from sklmacro.checkpoint.rows import fill_rows
+from sklmacro._base.workers import fill_rows, numbered_rows
+from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.protocol import Evolution, SimulatorProtocol
-from sklmacro.simulators.trajectories import Trajectory, simulate_rows
+from sklmacro.simulators.trajectories import Trajectory, follow
 
 
 class Simulator(SimulatorProtocol):
@@ -56,6 +55,8 @@ class Simulator(SimulatorProtocol):
         True if the dynamics are the same after turns and reflections of the lattice.
     upsample_method : str
         How `upsample` enlarges a snapshot: "replicate", "linear", "tile" or "shuffle".
+    n_packed : int
+        Trajectories that `simulate` advances together with packed=True; 1 if it cannot.
     relax_time, pair_time : float
         Suggested duration of one LocalRelax visit and of one partial evolution.
     """
@@ -119,8 +120,8 @@ class Simulator(SimulatorProtocol):
         n_jobs : int, default=None
             Workers over the snapshots; the result does not depend on it.
         checkpoint_dir : str or Path, default=None
-            Folder in which finished snapshots are saved; an interrupted call resumes there when it
-            is made again, with the same result.
+            Folder in which finished snapshots are saved; after an interrupt, the same call resumes
+            from there, with the same result.
 
         Returns
         -------
@@ -135,8 +136,7 @@ class Simulator(SimulatorProtocol):
             "simulator": self, "X": X, "duration": duration, "n_events": n_events, "window": window,
         }  # fmt: skip
         name = f"advance {type(self).__name__}"
-        with resumable(checkpoint_dir):
-            checkpoint, entropy = checkpoint_of(checkpoint_dir, name, settings, random_state)
+        with resume(checkpoint_dir, name, settings, random_state) as (checkpoint, entropy):
 
             def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
                 batch = batch.copy()
@@ -156,6 +156,7 @@ class Simulator(SimulatorProtocol):
         times: Any,
         *,
         observe: bool = False,
+        packed: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -171,10 +172,17 @@ class Simulator(SimulatorProtocol):
             Increasing times at which to record, 0 or later.
         observe : bool, default=False
             Record the observables instead of the snapshots.
+        packed : bool, default=False
+            Advance 64 trajectories at once, in the bits of words: about ten times faster, for an
+            `Ising` model on a periodic square lattice. Rows 64 k ... 64 k + 63 share one stream,
+            and with it the times and the sites of the attempts, but no random bit that decides an
+            attempt. Each path has the exact law; the paths of one block are not independent of
+            each other, so that their mean is less certain than that of as many independent ones.
+            Blocks are independent.
         random_state : None, int, RandomState or Generator
-            Seed; trajectory k has its own stream.
+            Seed; each trajectory, or each block, has its own stream.
         n_jobs : int, default=None
-            Workers over the trajectories; the result does not depend on it.
+            Workers over the trajectories or blocks; the result does not depend on it.
         verbose : bool, default=False
             Show progress with the time left.
         checkpoint_dir : str or Path, default=None
@@ -186,17 +194,37 @@ class Simulator(SimulatorProtocol):
         paths : ndarray of shape (n_samples, n_times, *snapshot shape), or with `observe` \
                 (n_samples, n_times, n_observables)
         """
-        X, grid = self.check_snapshots(X), check_times(times)
+        X, times = self.check_snapshots(X), check_times(times)
         self.check_parameters()
-        lattice = self.lattice(X.shape[1:])
+        if packed and self.n_packed == 1:
+            raise ValueError(
+                "Expected an Ising model on a periodic square lattice for packed=True, but got "
+                f"{self!r}; leave packed at False."
+            )
+        lattice, steps = self.lattice(X.shape[1:]), np.diff(times, prepend=0.0)
+        together = self.n_packed if packed else 1
+        begin = self.packed_trajectory if packed else self.trajectory
+        shape = (self.n_observables,) if observe else X.shape[1:]
+        dtype = np.float64 if observe else self.state_dtype
+        settings = {"simulator": self, "X": X, "times": times, "observe": observe, "packed": packed}
+        name = f"simulate {type(self).__name__}"
+        with resume(checkpoint_dir, name, settings, random_state) as (checkpoint, entropy):
 
-        def begin(x: np.ndarray, rng: np.random.Generator) -> Trajectory:
-            return self.trajectory(x[0].copy(), lattice, rng)
+            def work(starts: np.ndarray, first: int) -> dict[str, np.ndarray]:
+                batch = np.empty((len(starts), len(steps), *shape), dtype)
+                for i in range(0, len(starts), together):
+                    own, k = slice(i, i + together), first + i
+                    x, rng = starts[own].copy(), stream(entropy, Stage.ADVANCE, k // together)
+                    trajectory = begin(x if packed else x[0], lattice, rng)
+                    records = batch[own].swapaxes(0, 1)
+                    follow(trajectory, steps, observe, records, checkpoint, f"row-{k}")
+                return {"paths": batch}
 
-        return simulate_rows(
-            self, begin, X, grid, observe=observe, random_state=random_state,
-            checkpoint_dir=checkpoint_dir, n_jobs=n_jobs, verbose=verbose,
-        )  # fmt: skip
+            rows = fill_rows(
+                work, numbered_rows(X), len(X), checkpoint, together=together, desc=name,
+                n_jobs=n_jobs, verbose=verbose,
+            )  # fmt: skip
+        return rows["paths"]
 
     def trajectory(self, x: np.ndarray, lattice: Lattice, rng: np.random.Generator) -> Trajectory:
         """Return a trajectory of x, which changes in place.
@@ -204,6 +232,12 @@ class Simulator(SimulatorProtocol):
         Replaced where a simulator keeps more between two times than the snapshot and `rng`.
         """
         return Trajectory(self, x, lattice, rng)
+
+    def packed_trajectory(
+        self, X: np.ndarray, lattice: Lattice, rng: np.random.Generator
+    ) -> Trajectory:
+        """Return one trajectory of up to `n_packed` snapshots X, for packed=True."""
+        raise NotImplementedError(f"{type(self).__name__} does not pack trajectories.")
 
     def observe(self, X: Any) -> np.ndarray:
         """Return the observables z* (n_samples, n_observables) of snapshots."""

@@ -116,8 +116,7 @@ class SavedState(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Resume from a saved state."""
         self.saved_ = time.monotonic()
-        self.checkpoint.tidy()
-        state = self.checkpoint.part(PART)
+        state = self.checkpoint.load(PART)
         if state is not None:
             self._restore(net, *state)
 
@@ -146,7 +145,7 @@ class SavedState(Callback):
             "lr": [group["lr"] for group in optimizer["param_groups"]],
             "schedule": self.schedule.lr_scheduler_.state_dict(),
         }
-        self.checkpoint.keep(PART, arrays, state)
+        self.checkpoint.save(PART, (arrays, state))
         self.saved_ = time.monotonic()
 
     def _restore(self, net: Any, arrays: Mapping[str, np.ndarray], state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from torch.utils.data import TensorDataset
 from sklmacro._base.estimators import FitTask
 from sklmacro._base.streams import Stage, resolve_entropy, stream_seed
 from sklmacro._base.workers import single_threaded
-from sklmacro.checkpoint.checkpoint import Checkpoint, resumable
+from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.training.epochs import BestEpoch, EpochTasks, Progress, SavedState
 from sklmacro.training.training import Training
 
@@ -160,8 +160,7 @@ def train(
         callbacks.append(EpochTasks(run.task, run.fitted or (lambda module: {})))
     if run.verbose:
         callbacks.append(Progress(run.desc))
-    folder = run.checkpoint.folder if run.checkpoint else None
-    with resumable(folder), single_threaded(), torch.random.fork_rng(devices=[]):
+    with single_threaded(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = _Net(
             build().to(device=device, dtype=dtype),

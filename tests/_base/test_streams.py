@@ -14,7 +14,7 @@ from tests.naive import FAIL, PASS
 
 
 @pytest.mark.parametrize("entropy", [0, 5, 2**32, 2**40 + 3, 2**128 + 17, 2**200 + 1])
-def test_words_are_those_of_the_seed_sequence(entropy):
+def test_states_are_those_of_the_seed_sequence(entropy):
     streams = Streams(entropy, Stage.EVOLVE, range(3, 9))
     for k, rng in enumerate(streams):
         sequence = np.random.SeedSequence(entropy, spawn_key=(int(Stage.EVOLVE), 3 + k))

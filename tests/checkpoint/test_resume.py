@@ -1,16 +1,21 @@
-"""Interrupted simulations and samplings are taken up with the same bits, or refused by name.
+"""Interrupted simulations and samplings are resumed with the same bits, or refused by name.
 
-Killed processes: tests/test_killed_sampling.py.
+Killed processes: test_killed.py.
 """
 
-import logging
 import os
 
 import numpy as np
 import pytest
 from joblib import parallel_config
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler
+from sklmacro import (
+    Convergence,
+    HierarchicalUpsampler,
+    LocalRelax,
+    PartialEvolutionSampler,
+    Patches,
+)
 from sklmacro.checkpoint import rows as _rows
 from sklmacro.simulators import (
     Alloy,
@@ -19,29 +24,13 @@ from sklmacro.simulators import (
     CurieWeiss,
     Ising,
     LinearChain,
-    PredatorPrey,
     pairwise_barriers,
 )
+from tests.killed_works import IN_PYTHON, JUMP, python_barriers
 from tests.simulators.test_simulator import Walkers
 
-
-def python_barriers(environments, basis):
-    """Return barriers in eV that depend on what is around."""
-    around = np.cos(environments @ np.arange(1.0, 9.0))[:, np.newaxis]
-    return 0.9 + 0.05 * around * np.ones(8)
-
-
-JUMP = Alloy(2000.0).jump_time()
-IN_PYTHON = Alloy(2000.0, barriers=CallableBarriers(python_barriers), vacancy_fraction=0.02)
-SIMULATIONS = {
-    "Ising": (Ising(2.3), 6, 1.0, {}),
-    "BCC": (Ising(6.0, kind="bcc"), 3, 1.0, {"observe": True}),
-    "packed": (Ising(2.3), 6, 1.0, {"packed": True}),
+SIMULATIONS = {  # all others are killed
     "packed, observed": (Ising(2.3), 6, 1.0, {"packed": True, "observe": True}),
-    "CurieWeiss": (CurieWeiss(), 6, 1.0, {}),
-    "LinearChain": (LinearChain(), 9, 0.1, {"observe": True}),
-    "PredatorPrey": (PredatorPrey(), 12, 0.1, {}),
-    "Alloy": (Alloy(2000.0, vacancy_fraction=0.02), 4, 20 * JUMP, {"observe": True}),
     "barriers in Python": (IN_PYTHON, 4, 2 * JUMP, {}),
     "Walkers": (Walkers(), 7, 0.1, {}),
 }
@@ -97,19 +86,6 @@ def test_interrupted_trajectories_go_on(name, tmp_path, interrupt):
     np.testing.assert_array_equal(run(), expected)
 
 
-@pytest.mark.parametrize("how", [{"duration": 0.5}, {"n_events": 30}])
-def test_interrupted_snapshots_go_on(how, tmp_path, interrupt):
-    ising = Ising(2.3)
-    X = ising.sample_initial(9, 8, random_state=0)
-
-    def run(folder=tmp_path):
-        return ising.advance(X, random_state=1, checkpoint_dir=folder, **how)
-
-    interrupt(run, 4)
-    for found, expected in zip(run(), run(None), strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
 def test_without_a_seed_the_first_entropy_goes_on(tmp_path, interrupt):
     chain, X = LinearChain(), np.zeros((6, 5))
 
@@ -135,19 +111,10 @@ def test_threads_begin_and_processes_end(tmp_path, interrupt):
     np.testing.assert_array_equal(found, run(None))
 
 
-def test_an_interrupt_says_where_to_go_on(tmp_path, interrupt, caplog):
-    caplog.set_level(logging.WARNING)
-    X = Ising().sample_initial(3, 4, random_state=0)
-    raised = interrupt(lambda: Ising().advance(X, duration=1.0, checkpoint_dir=tmp_path), 2)
-    said = f"the same call with checkpoint_dir={str(tmp_path)!r} takes it up"
-    assert said in caplog.text
-    assert any(said in note for note in raised.__notes__)
-
-
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"simulator": Ising(2.4)}, "simulator.temperature='2.3', not '2.4'"),
+        ({"simulator": Ising(2.4)}, "simulator.temperature=2.3, not 2.4"),
         ({"simulator": CurieWeiss()}, "work='simulate Ising', not 'simulate CurieWeiss'"),
         ({"X": np.ones((2, 4, 4))}, "X="),
         ({"times": [0.5, 2.0]}, "times="),
@@ -174,11 +141,15 @@ def test_other_evolutions_are_refused_and_named(tmp_path):
         Ising().advance(X, n_events=4, window=window, random_state=0, checkpoint_dir=tmp_path)
 
 
-class Unknown(BarrierModel):
-    """Barriers of all jumps alike, which do not say so."""
+class Own(BarrierModel):
+    """Barriers of all jumps alike, which keep one of their arguments."""
+
+    def __init__(self, height, depth=0.0):
+        super().__init__("bcc", 1.0, 2)
+        self.height = height
 
     def evaluate(self, environments, basis):
-        return np.ones((len(environments), 8))
+        return np.full((len(environments), 8), self.height)
 
 
 def test_barriers_are_told_apart(tmp_path):
@@ -196,7 +167,7 @@ def test_barriers_are_told_apart(tmp_path):
 
     run(weak, tmp_path / "pairs")
     run(weak, tmp_path / "pairs")
-    with pytest.raises(ValueError, match=r"simulator\.barriers\.rows="):
+    with pytest.raises(ValueError, match=r"simulator\.barriers\.points="):
         run(strong, tmp_path / "pairs")
     named = CallableBarriers(python_barriers, n_species=2)
     run(named, tmp_path / "named")
@@ -204,34 +175,33 @@ def test_barriers_are_told_apart(tmp_path):
         run(weak, tmp_path / "named")
     with pytest.raises(ValueError, match="a function; leave checkpoint_dir at None"):
         run(CallableBarriers(lambda e, b: python_barriers(e, b), n_species=2), tmp_path / "x")
-    with pytest.raises(ValueError, match=r"can be told apart .* Unknown; write its method descr"):
-        run(Unknown("bcc", 1.0, 2), tmp_path / "x")
+    with pytest.raises(ValueError, match=r"Expected Own to keep the arguments .* got no depth"):
+        run(Own(1.0), tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
 # --- samplers ------------------------------------------------------------------------------------
 
 SMALL = Ising().sample_initial(24, 8, random_state=0)
-UPSAMPLER = {"relax_duration": 0.2, "relax_passes": "converged", "n_pilot": 20, "random_state": 0}
-SAMPLER = {"patch": 4, "n_joint": 8, "random_state": 0}
+RELAXATION = LocalRelax(duration=0.2, n_passes=Convergence(n_pilot=20))
+UPSAMPLER = {"relaxation": RELAXATION, "random_state": 0}
+SAMPLER = {"patch": Patches(4, n_joint=8), "random_state": 0}
 
 
 @pytest.mark.parametrize(
     ("estimator", "options"),
     [(HierarchicalUpsampler, UPSAMPLER), (PartialEvolutionSampler, SAMPLER)],
 )
-@pytest.mark.parametrize("n_files", [5, -3])
-def test_interrupted_samplers_go_on(estimator, options, n_files, tmp_path, interrupt):
+def test_interrupted_samplers_go_on(estimator, options, tmp_path, interrupt):
     def run(folder=tmp_path, n_jobs=1):
         one = estimator(Ising(), **options, checkpoint_dir=folder, n_jobs=n_jobs)
         return one.fit_transform(SMALL)
 
     expected = run(None)
-    run(tmp_path / "all")
-    n_all = sum(1 for path in (tmp_path / "all").rglob("*") if path.is_file())
-    interrupt(run, n_files % n_all)  # in fit, and in transform
+    interrupt(run, 5)  # in fit
+    interrupt(run, 7)  # in transform, or nearly
     assert run(n_jobs=2).tobytes() == expected.tobytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"all", "fit", "transform"}
+    assert {path.name for path in tmp_path.iterdir()} == {"fit", "transform"}
 
 
 def test_samplers_refuse_other_settings_by_name(tmp_path):
@@ -241,8 +211,8 @@ def test_samplers_refuse_other_settings_by_name(tmp_path):
 
     run()
     run(n_jobs=2, verbose=False)
-    with pytest.raises(ValueError, match=r"fit'.*patch=4, not 2"):
-        run(patch=2)
+    with pytest.raises(ValueError, match=r"fit'.*patch.cells=4, not 2"):
+        run(patch=Patches(2, n_joint=8))
     with pytest.raises(ValueError, match=r"fit'.*X="):
         run(SMALL[:20])
     with pytest.raises(ValueError, match=r"transform'.*groups="):
@@ -254,7 +224,7 @@ def test_samplers_refuse_other_settings_by_name(tmp_path):
 def test_a_wrong_call_makes_no_folder(tmp_path):
     folder = tmp_path / "new"
     with pytest.raises(ValueError, match="Expected n_joint of 0"):
-        PartialEvolutionSampler(Ising(), n_joint=2, checkpoint_dir=folder).fit(SMALL)
+        PartialEvolutionSampler(Ising(), patch=Patches(n_joint=2), checkpoint_dir=folder).fit(SMALL)
     with pytest.raises(ValueError, match="Expected times"):
         Ising().simulate(SMALL, [1.0, 0.5], checkpoint_dir=folder)
     assert not folder.exists()

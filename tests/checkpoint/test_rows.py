@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 from joblib import parallel_config
 
-from sklmacro import HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, StreamedPairs
+from sklmacro import (
+    HierarchicalUpsampler,
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    Patches,
+    StreamedPairs,
+)
 from sklmacro._base import workers as _parallel
-from sklmacro._base.workers import LARGEST_BATCH, map_batches
+from sklmacro._base.workers import LARGEST_BATCH, fill_rows, map_batches
 from sklmacro.checkpoint import rows as _rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
-from sklmacro.checkpoint.rows import Pace, fill_rows
+from sklmacro.checkpoint.rows import Saver
 from sklmacro.scoring import dt_plateau, mmd2_paths
 from sklmacro.simulators import LinearChain
 
@@ -75,7 +81,7 @@ def test_a_single_row_is_not_copied():
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("together", [1, 4])
-def test_what_is_done_before_an_error_is_kept(tmp_path, error, together):
+def test_what_is_finished_before_an_error_is_saved(tmp_path, error, together):
     broken = Work(fails_at=30, error=error)
     with pytest.raises(error):
         fill_rows(broken, numbers, 50, checkpoint(tmp_path), together=together)
@@ -89,13 +95,13 @@ def test_what_is_done_before_an_error_is_kept(tmp_path, error, together):
 
 
 @pytest.mark.usefixtures("always")
-def test_rows_on_the_way_are_forgotten_when_they_are_kept(tmp_path):
-    kept = checkpoint(tmp_path)
+def test_rows_under_way_are_deleted_when_they_are_saved(tmp_path):
+    saved = checkpoint(tmp_path)
     for k in (0, 3, 70):
-        kept.keep(f"row-{k}", {"x": np.zeros(1)})
+        saved.save(f"row-{k}", {"x": np.zeros(1)})
     with pytest.raises(RuntimeError):
-        fill_rows(Work(fails_at=60), numbers, 80, kept)
-    assert [kept.part(f"row-{k}") is None for k in (0, 3, 70)] == [True, True, False]
+        fill_rows(Work(fails_at=60), numbers, 80, saved)
+    assert [saved.load(f"row-{k}") is None for k in (0, 3, 70)] == [True, True, False]
 
 
 def test_thousands_of_rows_are_few_files(tmp_path):
@@ -103,12 +109,12 @@ def test_thousands_of_rows_are_few_files(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2  # the head, and all rows together
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path):
-    kept = checkpoint(tmp_path)
-    left = tmp_path / ".rows-0.safetensors-0123.partial"
-    left.write_bytes(b"half")
-    check(fill_rows(Work(), numbers, 5, kept), 5)
-    assert not left.exists()
+@pytest.mark.parametrize("n", [0, 6])
+def test_a_part_without_rows_or_with_too_many_is_refused(tmp_path, n):
+    saved = checkpoint(tmp_path)
+    saved.save("rows-0", {"square": np.zeros(n)})
+    with pytest.raises(ValueError, match=f"Expected 1 to 5 rows in part rows-0 .* but got {n}"):
+        fill_rows(Work(), numbers, 5, saved)
 
 
 def test_writing_takes_a_small_part_of_the_time(tmp_path, monkeypatch):
@@ -116,19 +122,18 @@ def test_writing_takes_a_small_part_of_the_time(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     class Slow(Checkpoint):
-        def keep(self, *part):
+        def save(self, *part):
             now[0] += 6.0
 
-    pace = Pace(Slow(tmp_path, "test", {}, 0))
-    assert not pace.due()
+    saver = Saver(Slow(tmp_path, "test", {}, 0))
+    assert not saver.is_due()
     now[0] = _rows.INTERVAL
-    assert pace.due()
-    pace.keep("part", {})
+    assert saver.is_due()
+    saver.save("part", {})
     now[0] += 119.0
-    assert not pace.due()  # 6 seconds are 5 % of 120
+    assert not saver.is_due()  # 6 seconds are 5 % of 120
     now[0] += 1.0
-    assert pace.due()
-    assert not Pace(None).due()
+    assert saver.is_due()
 
 
 # --- batches -------------------------------------------------------------------------------------
@@ -182,12 +187,12 @@ def travelled(monkeypatch):
         yield sizes
 
 
-def sampler(**options):
-    return PartialEvolutionSampler(CHAIN, patch=5, random_state=0, **options)
+def sampler(n_joint=0):
+    return PartialEvolutionSampler(CHAIN, patch=Patches(5, n_joint=n_joint), random_state=0)
 
 
 def streamed(X):
-    upsampler = HierarchicalUpsampler(CHAIN, relax_duration=None, random_state=0)
+    upsampler = HierarchicalUpsampler(CHAIN, relaxation=None, random_state=0)
     steps = upsampler, sampler(), PatchAutoencoder(CHAIN, n_closure=0)
     return StreamedPairs(*steps, batch_size=50).fit(X[:2]).transform(X)
 
@@ -197,7 +202,7 @@ WORKS = {
     "simulate": lambda X: CHAIN.simulate(X, [0.1], observe=True),
     "moments": CHAIN.moments,
     "plateau": lambda X: dt_plateau(CHAIN, X, [0.1, 0.2], patch=5, n_replicas=2),
-    "upsample": lambda X: HierarchicalUpsampler(CHAIN, relax_duration=None).fit_transform(X),
+    "upsample": lambda X: HierarchicalUpsampler(CHAIN, relaxation=None).fit_transform(X),
     "evolve": lambda X: sampler().fit_transform(X),
     "evolve jointly": lambda X: sampler(n_joint=len(X)).fit(X),
     "stream": streamed,

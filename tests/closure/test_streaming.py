@@ -59,8 +59,8 @@ def one_after_the_other(closure, X=X, upsampler=UPSAMPLER):
 @pytest.mark.parametrize("batch_size", [1, 3, None])
 @pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
 def test_pairs_are_those_of_the_three_steps(closure, batch_size):
-    found = streamed(closure, batch_size=batch_size).fit_transform(X, groups=GROUPS)
-    assert same(found, one_after_the_other(clone(closure) if closure is CLOSURE else closure))
+    pairs = streamed(closure, batch_size=batch_size).fit_transform(X, groups=GROUPS)
+    assert same(pairs, one_after_the_other(clone(closure) if closure is CLOSURE else closure))
 
 
 def test_lam_is_the_one_of_the_sampler():
@@ -72,9 +72,9 @@ def test_lam_is_the_one_of_the_sampler():
 
 def test_other_pairs_are_found():
     """Negative control."""
-    found = streamed(FITTED).fit_transform(X, groups=GROUPS)
-    assert not same(found, one_after_the_other(learned(OTHERS[:15])))
-    assert not same(found, streamed().fit_transform(X, groups=GROUPS))
+    pairs = streamed(FITTED).fit_transform(X, groups=GROUPS)
+    assert not same(pairs, one_after_the_other(learned(OTHERS[:15])))
+    assert not same(pairs, streamed().fit_transform(X, groups=GROUPS))
 
 
 # --- a frozen closure ----------------------------------------------------------------------------
@@ -92,9 +92,9 @@ def test_a_frozen_closure_is_not_trained(monkeypatch):
 def test_only_one_pair_is_made_to_fit_a_frozen_closure(monkeypatch):
     made, pairs = [], StreamedPairs._pairs
 
-    def counting(self, X, numbers, *rest):
-        made.extend(numbers)
-        return pairs(self, X, numbers, *rest)
+    def counting(self, starts, *rest):
+        made.extend(starts)
+        return pairs(self, starts, *rest)
 
     monkeypatch.setattr(StreamedPairs, "_pairs", counting)
     streamed(FITTED).fit(X)
@@ -145,16 +145,16 @@ def test_macrostates_are_those_of_the_closure():
 def test_an_interrupted_transform_with_a_frozen_closure_goes_on(tmp_path, monkeypatch):
     expected = streamed(FITTED).fit_transform(X)
     model = streamed(FITTED, checkpoint_dir=tmp_path).fit(X)
-    transform, encoded, last = FITTED.transform, [], [3]
+    transform, encoded, last = PatchAutoencoder.transform, [], [3]
 
-    def interrupted(pairs):
+    def interrupted(self, pairs):
         last[0] -= 1
         if last[0] == 0:
             raise KeyboardInterrupt
         encoded.extend(pairs["group"].tolist())
-        return transform(pairs)
+        return transform(self, pairs)
 
-    monkeypatch.setattr(FITTED, "transform", interrupted, raising=False)
+    monkeypatch.setattr(PatchAutoencoder, "transform", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.transform(X)
     assert 0 < len(encoded) < len(X)
@@ -233,7 +233,7 @@ def test_maps_are_not_copied(mapped, monkeypatch):
     seen, pairs = [], StreamedPairs._pairs
 
     def spying(self, starts, *rest):
-        seen.extend(np.shares_memory(x, mapped) for x, _ in starts)
+        seen.extend(np.shares_memory(start.x, mapped) for start in starts)
         return pairs(self, starts, *rest)
 
     monkeypatch.setattr(StreamedPairs, "_pairs", spying)
@@ -247,17 +247,17 @@ def test_maps_are_not_copied(mapped, monkeypatch):
 
 def test_the_file_of_an_upsampler_within_is_not_written(tmp_path):
     upsampler = clone(UPSAMPLER).set_params(out=tmp_path / "large.npy")
-    found = streamed(FITTED, upsampler=upsampler).fit_transform(X)
-    assert same(found, streamed(FITTED).fit_transform(X))
+    pairs = streamed(FITTED, upsampler=upsampler).fit_transform(X)
+    assert same(pairs, streamed(FITTED).fit_transform(X))
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_batch_fills_no_more_than_its_bytes(monkeypatch):
     sizes, large = [], StreamedPairs._large
 
-    def counting(self, X, numbers, entropy):
-        sizes.append(len(numbers))
-        return large(self, X, numbers, entropy)
+    def counting(self, starts, entropy):
+        sizes.append(len(starts))
+        return large(self, starts, entropy)
 
     monkeypatch.setattr(StreamedPairs, "_large", counting)
     monkeypatch.setattr(streaming, "BATCH_BYTES", 4 * 16 * 16)

@@ -23,6 +23,14 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def blank(*args):
+    """Draw nothing, where a test does not look at the figure."""
+    return Figure()
+
+
+CHAIN = replace(EXPERIMENTS["linear-chain"], draw=blank)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_smoke_preset_leaves_a_whole_result(name, tmp_path, capsys, monkeypatch):
     seeded = np.random.SeedSequence
@@ -35,7 +43,7 @@ def test_smoke_preset_leaves_a_whole_result(name, tmp_path, capsys, monkeypatch)
     out, pieces = tmp_path / "result", tmp_path / "pieces"
     command = ["run", name, "--preset", "smoke", "--seed", "3", "--out", str(out)]
     command += ["--checkpoint-dir", str(pieces)]
-    assert main(command) == 0
+    assert main([*command, "--n-jobs", "1"]) == 0
     assert sorted(p.name for p in out.iterdir()) == ["arrays.npz", "figure.png", "result.json"]
     result = json.loads((out / "result.json").read_text())
     assert result["experiment"] == name
@@ -53,6 +61,8 @@ def test_smoke_preset_leaves_a_whole_result(name, tmp_path, capsys, monkeypatch)
 
     kept = {path.name: path.stat().st_mtime_ns for path in pieces.iterdir()}
     assert len(kept) > 2
+    drawn_once = {name: replace(EXPERIMENTS[name], draw=blank)}
+    monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", drawn_once)
     assert main(command) == 0  # from its pieces
     again = json.loads((out / "result.json").read_text())
     assert json.dumps(again["numbers"]) == json.dumps(result["numbers"])  # NaN is NaN
@@ -66,9 +76,8 @@ def test_smoke_preset_leaves_a_whole_result(name, tmp_path, capsys, monkeypatch)
 
 
 def test_numbers_do_not_depend_on_workers(tmp_path):
-    experiment = EXPERIMENTS["linear-chain"]
     results = [
-        run_experiment(experiment, n_jobs=n_jobs, out=tmp_path / str(n_jobs)) for n_jobs in (1, 2)
+        run_experiment(CHAIN, n_jobs=n_jobs, out=tmp_path / str(n_jobs)) for n_jobs in (1, 2)
     ]
     assert results[0]["numbers"] == results[1]["numbers"]
 
@@ -81,9 +90,8 @@ def test_list_names_every_experiment(capsys):
 
 def test_an_earlier_result_is_replaced(tmp_path):
     out = tmp_path / "result"
-    experiment = EXPERIMENTS["linear-chain"]
-    run_experiment(experiment, seed=0, out=out)
-    run_experiment(experiment, seed=1, out=out)
+    run_experiment(CHAIN, seed=0, out=out)
+    run_experiment(CHAIN, seed=1, out=out)
     assert json.loads((out / "result.json").read_text())["seed"] == 1
 
 
@@ -99,7 +107,7 @@ def test_a_failure_leaves_nothing(failing, tmp_path):
     def fail(*args):
         raise KeyboardInterrupt
 
-    experiment = replace(EXPERIMENTS["linear-chain"], **{failing: fail})
+    experiment = replace(CHAIN, **{failing: fail})
     with pytest.raises(KeyboardInterrupt):
         run_experiment(experiment, out=tmp_path / "result")
     assert list(tmp_path.iterdir()) == []
@@ -109,11 +117,11 @@ def test_a_failure_keeps_the_earlier_result(tmp_path):
     def fail(*args):
         raise RuntimeError("no figure")
 
-    experiment, out = EXPERIMENTS["linear-chain"], tmp_path / "result"
-    run_experiment(experiment, out=out)
+    out = tmp_path / "result"
+    run_experiment(CHAIN, out=out)
     before = (out / "result.json").read_bytes()
     with pytest.raises(RuntimeError, match="no figure"):
-        run_experiment(replace(experiment, draw=fail), out=out)
+        run_experiment(replace(CHAIN, draw=fail), out=out)
     assert (out / "result.json").read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]
 
@@ -142,18 +150,15 @@ def interrupted(*args):
     raise KeyboardInterrupt
 
 
-def test_ctrl_c_names_the_command_that_goes_on(tmp_path, capsys, monkeypatch):
-    chain = EXPERIMENTS["linear-chain"]
-    broken = {"linear-chain": replace(chain, compute=interrupted)}
+def test_ctrl_c_names_the_command_that_resumes(tmp_path, capsys, monkeypatch):
+    broken = {"linear-chain": replace(CHAIN, compute=interrupted)}
     monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", broken)
     out, pieces = str(tmp_path / "result"), str(tmp_path / "my pieces")
     command = ["run", "linear-chain", "--out", out, "--checkpoint-dir", pieces]
     assert main(command) == 130
-    said = (
-        f"interrupted; go on by: sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
-    )
-    assert said in capsys.readouterr().err
-    monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", {"linear-chain": chain})
+    again = f"sklmacro run linear-chain --out {out} --checkpoint-dir '{pieces}'"
+    assert f"interrupted; resume with: {again}" in capsys.readouterr().err
+    monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", {"linear-chain": CHAIN})
     assert main(command) == 0
 
 
@@ -166,11 +171,11 @@ def test_ctrl_c_names_the_command_that_goes_on(tmp_path, capsys, monkeypatch):
     ],
 )
 def test_pieces_of_other_settings_are_refused_and_named(options, named, tmp_path):
-    experiment, pieces = EXPERIMENTS["linear-chain"], tmp_path / "pieces"
-    run_experiment(experiment, out=tmp_path / "result", checkpoint_dir=pieces)
+    pieces = tmp_path / "pieces"
+    run_experiment(CHAIN, out=tmp_path / "result", checkpoint_dir=pieces)
     before = (tmp_path / "result" / "result.json").read_bytes()
     with pytest.raises(ValueError, match="Expected a checkpoint of the same work") as error:
-        run_experiment(experiment, out=tmp_path / "result", checkpoint_dir=pieces, **options)
+        run_experiment(CHAIN, out=tmp_path / "result", checkpoint_dir=pieces, **options)
     assert named in str(error.value)
     assert (tmp_path / "result" / "result.json").read_bytes() == before
 
@@ -207,7 +212,7 @@ def test_settings_within_settings_can_be_changed(as_mapping, tmp_path):
     experiment = EXPERIMENTS["ising-critical"]
     learning = experiment.presets["smoke"].learning
     changed = {"degree": 5} if as_mapping else replace(learning, degree=5)
-    experiment = replace(experiment, compute=compute, draw=lambda *args: Figure())
+    experiment = replace(experiment, compute=compute, draw=blank)
     result = run_experiment(experiment, changes={"learning": changed}, out=tmp_path / "result")
     assert found["settings"].learning == replace(learning, degree=5)
     assert result["changed settings"]["learning"]["degree"] == 5
@@ -223,8 +228,7 @@ def test_run_all_runs_every_experiment_and_names_those_without_a_result(
     def refuse(*args):
         raise ValueError("Expected more.")
 
-    chain = EXPERIMENTS["linear-chain"]
-    several = {"chain": chain, "refused": replace(chain, compute=refuse), "again": chain}
+    several = {"chain": CHAIN, "refused": replace(CHAIN, compute=refuse), "again": CHAIN}
     monkeypatch.setattr("sklmacro.__main__.EXPERIMENTS", several)
     assert main(["run", "all", "--quiet", "--out", str(tmp_path)]) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again-smoke", "chain-smoke"]

@@ -56,20 +56,22 @@ def test_curves_of_a_chain_are_the_exact_ones():
     gamma, n, dts = 0.5, 12, np.array([0.05, 0.2, 1.0, 4.0])
     chain = LinearChain(force=3.0, gamma=gamma, sigma=0.7)
     X = chain.sample_initial(300, n, random_state=0)
-    found = dt_plateau(chain, X, dts, random_state=2)
-    assert found.dts.tolist() == [0, *dts]  # first the exact moments, without an error
-    assert (found.rate[0, 0], found.diffusion[0, 0]) == pytest.approx((gamma, 0.7**2 / n))
-    assert (found.rate_error[0, 0], found.diffusion_error[0, 0]) == pytest.approx((0, 0), abs=1e-9)
+    plateau = dt_plateau(chain, X, dts, random_state=2)
+    assert plateau.dts.tolist() == [0, *dts]  # first the exact moments, without an error
+    assert (plateau.rate[0, 0], plateau.diffusion[0, 0]) == pytest.approx((gamma, 0.7**2 / n))
+    assert (plateau.rate_error[0, 0], plateau.diffusion_error[0, 0]) == pytest.approx(
+        (0, 0), abs=1e-9
+    )
     rate = -np.expm1(-gamma * dts) / dts
     diffusion = 0.7**2 * -np.expm1(-2 * gamma * dts) / (2 * gamma * dts * n)
     for values, errors, truth, precision in [
-        (found.rate[1:, 0], found.rate_error[1:, 0], rate, 0.02),
-        (found.diffusion[1:, 0], found.diffusion_error[1:, 0], diffusion, 0.05),
+        (plateau.rate[1:, 0], plateau.rate_error[1:, 0], rate, 0.02),
+        (plateau.diffusion[1:, 0], plateau.diffusion_error[1:, 0], diffusion, 0.05),
     ]:
         assert (np.abs(values - truth) < 7 * errors).all()
         assert (errors < precision * truth).all()
         assert np.abs(values[-1] - truth[0]) > 20 * errors[-1]  # negative control
-    assert found.names == ("mean displacement",)
+    assert plateau.names == ("mean displacement",)
 
 
 @pytest.mark.statistical
@@ -92,12 +94,14 @@ def test_standard_errors_are_of_the_right_size():
 @pytest.mark.statistical
 @pytest.mark.parametrize("patch", [None, 2])
 def test_the_plateau_lies_between_two_time_scales(two_scales, patch):
-    found = two_scales[patch]  # independent sites: a patch has the lattice's Sigma
+    plateau = two_scales[patch]  # independent sites: a patch has the lattice's Sigma
     exact = TwoScales().diffusion(DTS, 8)
-    assert (np.abs(found.diffusion[:, 0] - exact) < 5 * found.diffusion_error[:, 0]).all()
-    assert found.interval == (0.5, 1.5)
-    assert (np.abs(found.rate[2:4, 0] - 0.05) < 5 * found.rate_error[2:4, 0]).all()
-    assert abs(found.rate[5, 0] - 0.05) > 5 * found.rate_error[5, 0]  # negative control: dt = 30
+    assert (np.abs(plateau.diffusion[:, 0] - exact) < 5 * plateau.diffusion_error[:, 0]).all()
+    assert plateau.interval == (0.5, 1.5)
+    assert (np.abs(plateau.rate[2:4, 0] - 0.05) < 5 * plateau.rate_error[2:4, 0]).all()
+    assert (
+        abs(plateau.rate[5, 0] - 0.05) > 5 * plateau.rate_error[5, 0]
+    )  # negative control: dt = 30
 
 
 @pytest.mark.statistical
@@ -178,12 +182,12 @@ def test_a_vacancy_that_jumps_back_has_no_plateau_at_few_jumps():
     X = alloy.sample_initial(100, 5, random_state=0)
     X = alloy.advance(X, n_events=4000, random_state=1)[0]
     dts = alloy.jump_time() * np.array([1.0, 10.0, 100.0])
-    found = dt_plateau(alloy, X, dts, random_state=0)
+    plateau = dt_plateau(alloy, X, dts, random_state=0)
     alike = [0, 2, 5]
-    short, long = found.diffusion[0, alike].sum(), found.diffusion[3, alike].sum()
+    short, long = plateau.diffusion[0, alike].sum(), plateau.diffusion[3, alike].sum()
     assert short > 2 * long
-    assert short - long > 3 * np.linalg.norm(found.diffusion_error[[0, 3]][:, alike])
-    assert found.interval is None or found.interval[0] >= dts[0]
+    assert short - long > 3 * np.linalg.norm(plateau.diffusion_error[[0, 3]][:, alike])
+    assert plateau.interval is None or plateau.interval[0] >= dts[0]
     patches = dt_plateau(alloy, np.tile(X[:60], (1, 2, 1, 1, 1)), dts, patch=5, random_state=0)
     assert np.isfinite(patches.rate).all()
 

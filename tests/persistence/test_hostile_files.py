@@ -67,6 +67,7 @@ def as_npy(data):
 
 
 UNREADABLE = "cannot be read as safetensors"
+# fmt: off
 BYTES = {
     "empty": (lambda d: b"", UNREADABLE),
     "one byte": (lambda d: d[:1], UNREADABLE),
@@ -79,22 +80,16 @@ BYTES = {
     "a byte too many": (lambda d: d + b"\0", UNREADABLE),
     "a flipped bit in the arrays": (lambda d: flipped(d, len(d) - 9), "its checksum differs"),
     "a flipped bit in the first array": (lambda d: flipped(d, header(d)), "its checksum differs"),
-    "a changed parameter": (
-        lambda d: d.replace(b'\\"dt\\": 1.0', b'\\"dt\\": 2.0'),
-        "its checksum differs",
-    ),
+    "a changed parameter": (lambda d: d.replace(b'\\"dt\\": 1.0', b'\\"dt\\": 2.0'),
+        "its checksum differs"),
     "random bytes": (lambda d: np.random.default_rng(0).bytes(len(d)), "its header would be of"),
     "a header of 2^63 bytes": (lambda d: b"\xff" * 8 + d[8:], "its header would be of"),
     "a header of 90 MB": (lambda d: (90_000_000).to_bytes(8, "little") + d[8:], "of 90 MB"),
-    "a header longer than the file": (
-        lambda d: (len(d) + 100).to_bytes(8, "little") + d[8:],
-        UNREADABLE,
-    ),
+    "a header longer than the file": (lambda d: (len(d) + 100).to_bytes(8, "little") + d[8:],
+        UNREADABLE),
     "no header": (lambda d: bytes(8) + d[8:], UNREADABLE),
-    "an array of 2^50 bytes": (
-        lambda d: with_tensor(d, shape=[2**47], data_offsets=[0, 2**50]),
-        UNREADABLE,
-    ),
+    "an array of 2^50 bytes": (lambda d: with_tensor(d, shape=[2**47], data_offsets=[0, 2**50]),
+        UNREADABLE),
     "an array larger than its bytes": (lambda d: with_tensor(d, shape=[2**40]), UNREADABLE),
     "an array of more than 2^64 bytes": (lambda d: with_tensor(d, shape=[2**40] * 3), UNREADABLE),
     "a negative shape": (lambda d: with_tensor(d, shape=[-1]), UNREADABLE),
@@ -107,18 +102,12 @@ BYTES = {
     "no UTF-8": (lambda d: with_header(d, lambda text: text.encode("utf-16")), UNREADABLE),
     "a list for a header": (lambda d: with_header(d, lambda text: f"[{text}]"), UNREADABLE),
     "NaN in the header": (lambda d: with_tensor(d, shape=[float("nan")]), UNREADABLE),
-    "deep nesting in the header": (
-        lambda d: with_header(d, lambda text: "[" * 100_000),
-        UNREADABLE,
-    ),
-    "two headers of texts": (
-        lambda d: with_header(d, lambda text: '{"__metadata__": {"format": "other"},' + text[1:]),
-        UNREADABLE,
-    ),
-    "metadata that are no texts": (
-        lambda d: with_header(d, lambda text: '{"__metadata__": {"format": 1}}'),
-        UNREADABLE,
-    ),
+    "deep nesting in the header": (lambda d: with_header(d, lambda text: "[" * 100_000),
+        UNREADABLE),
+    "two headers of texts": (lambda d: with_header(d,
+        lambda text: '{"__metadata__": {"format": "other"},' + text[1:]), UNREADABLE),
+    "metadata that are no texts": (lambda d: with_header(d,
+        lambda text: '{"__metadata__": {"format": 1}}'), UNREADABLE),
     "a pickle": (lambda d: pickle.dumps(Trap()), "its header would be of|" + UNREADABLE),
     "an old pickle": (lambda d: pickle.dumps(Trap(), 0), "its header would be of"),
     "a zip file": (zipped, "its header would be of"),
@@ -126,11 +115,10 @@ BYTES = {
     "an npy file": (as_npy, "its header would be of"),
     "JSON": (lambda d: json.dumps({"class": "Trap"}).encode(), "its header would be of"),
     "other arrays": (lambda d: serialized({"B": np.zeros(3)}), "its header is not of this format"),
-    "other arrays with texts": (
-        lambda d: serialized({"B": np.zeros(3)}, {"format": "pt"}),
-        "its header is not of this format",
-    ),
+    "other arrays with texts": (lambda d: serialized({"B": np.zeros(3)}, {"format": "pt"}),
+        "its header is not of this format"),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", BYTES)
@@ -162,6 +150,7 @@ def test_what_is_no_file(tmp_path):
 # --- signed files: texts of the header ------------------------------------------------------------
 
 FORMAT = "its header is not of this format"
+# fmt: off
 TEXTS = {
     "another format": ({"format": "pickle"}, FORMAT),
     "no format": ({"format": None}, FORMAT),
@@ -188,6 +177,7 @@ TEXTS = {
     "versions of no packages": ({"packages": "[1]"}, "versions of packages"),
     "packages that are no JSON": ({"packages": "{"}, "strict JSON"),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -18,11 +18,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 import sklmacro as skm
+from sklmacro.checkpoint import container as _container
+from sklmacro.checkpoint.schema import argument_hints, attribute_hints
+from sklmacro.checkpoint.writing import SESSION
 from sklmacro.persistence import VersionWarning
-from sklmacro.persistence import container as _container
 from sklmacro.persistence import save_load as _files
 from sklmacro.persistence.classes import CLASSES
-from sklmacro.persistence.schema import argument_hints, attribute_hints
 from sklmacro.simulators import Alloy, BarrierModel, Ising, LinearChain, PredatorPrey
 from tests.fitted import (
     DZ,
@@ -147,8 +148,8 @@ def test_all_fitted_attributes_are_declared_and_documented():
             cls = type(estimator)
             if not cls.__module__.startswith("sklmacro."):
                 continue
-            kept = set(vars(estimator)) - set(argument_hints(cls))
-            assert kept <= set(attribute_hints(cls)), cls.__name__
+            saved = set(vars(estimator)) - set(argument_hints(cls)) - SESSION
+            assert saved <= set(attribute_hints(cls)), cls.__name__
     for name in ("HierarchicalUpsampler", "PartialEvolutionSampler", "PatchAutoencoder",
                  "PatchSDERegressor", "SDEEnsemble", "StreamedPairs", "Checkpointed"):  # fmt: skip
         cls = getattr(skm, name)
@@ -215,8 +216,8 @@ def test_allow_takes_classes_of_other_names(allow, message, tmp_path):
 
 # --- versions -------------------------------------------------------------------------------------
 
-# `python -c "from tests.persistence.test_save_load import write_fixtures; write_fixtures()"` wrote the files,
-# with the sklmacro of that time. They stay as they are; a new format version gets files of its own.
+# `write_fixtures` wrote the files, with the sklmacro of that time. They stay as they are; a new
+# format version gets files of its own.
 FIXTURES = {
     "polynomial": lambda: pipeline(PredatorPrey(), FIELDS),
     "nets": lambda: fitted("ensemble"),

@@ -1,7 +1,6 @@
 """Searches that were interrupted or killed, and are taken up: Checkpointed."""
 
 import logging
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, GroupKFold, HalvingGridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
@@ -31,12 +30,19 @@ from sklmacro import (
     StreamedPairs,
     Training,
 )
-from sklmacro.persistence import search as checkpointed
+from sklmacro.persistence import search as _search
 from sklmacro.sde.base import PatchSDE
-from tests import killed_search
-from tests.fitted import DZ, PAIRS, SPINS, Flips, Z, sde
-from tests.killed import reported
-from tests.killed_search import CLOSED, GROUPS, MLP_NET, NET, SMALL, steps, streamed
+from tests.fitted import DZ, PAIRS, SHORT_RELAX, SPINS, Flips, Z, sde
+from tests.killed_works import (
+    CLOSED,
+    GROUPS,
+    MLP_SHORT,
+    SHORT,
+    SMALL,
+    path_scorer,
+    steps,
+    streamed,
+)
 
 LINEAR = PatchSDERegressor(**CLOSED)
 
@@ -61,30 +67,14 @@ def n_fits(monkeypatch):
 # --- searches ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", killed_search.WORKS)
-def test_a_search_finds_the_same_with_a_folder_and_taken_up(name, tmp_path, n_fits):
-    search = killed_search.WORKS[name]
-    expected = search(None)
-    assert search(tmp_path) == expected
-    done, kept = n_fits(), files(tmp_path)
-    assert search(tmp_path) == expected
-    assert n_fits() == done
-    (tmp_path / kept[1]).unlink()
-    assert search(tmp_path) == expected
-    assert n_fits() == done + (2 if name == "ensemble" else 1)
-    assert files(tmp_path) == kept
-
-
-@pytest.mark.parametrize("search", [GridSearchCV, HalvingGridSearchCV])
-def test_processes_share_a_folder(search, tmp_path):
+def test_processes_share_a_folder(tmp_path):
     grid = {"estimator__drift_model__training__lr": [0.01, 0.03, 0.1]}
-    halving = {"min_resources": 20, "random_state": 0} if search is HalvingGridSearchCV else {}
-    net = PatchSDERegressor(**MLP_NET)
+    net = PatchSDERegressor(**MLP_SHORT)
 
     def found(folder, n_jobs):
         kept = Checkpointed(net, folder)
         options = {"cv": GroupKFold(2), "n_jobs": n_jobs, "error_score": "raise"}
-        fitted = search(kept, grid, **options, **halving).fit(PAIRS, groups=PAIRS["group"])
+        fitted = GridSearchCV(kept, grid, **options).fit(PAIRS, groups=PAIRS["group"])
         results = {k: v for k, v in fitted.cv_results_.items() if not k.endswith("_time")}
         return results, fitted.predict(PAIRS).tobytes()
 
@@ -101,47 +91,10 @@ def test_processes_share_a_folder(search, tmp_path):
 
 
 def test_processes_may_do_the_same_fit_at_once(tmp_path):
-    kept = Checkpointed(PatchSDERegressor(**MLP_NET), tmp_path)
+    kept = Checkpointed(PatchSDERegressor(**MLP_SHORT), tmp_path)
     found = Parallel(n_jobs=2)(delayed(clone(kept).fit)(PAIRS) for _ in range(4))
     assert len({one.drift(Z).tobytes() for one in found}) == 1
     assert len(files(tmp_path)) == len([*tmp_path.iterdir()]) == 1
-
-
-def test_a_loop_of_ones_own_is_taken_up(tmp_path, n_fits):
-    def loop():
-        return [
-            cross_val_score(Checkpointed(clone(LINEAR).set_params(lam=lam), tmp_path), PAIRS, cv=3)
-            for lam in (1.0, 2.0)
-        ]
-
-    once = loop()
-    assert n_fits() == 6
-    np.testing.assert_array_equal(loop(), once)
-    assert n_fits() == 6
-
-
-# --- searches that are killed --------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    if not hasattr(os, "fork"):
-        pytest.skip("forks and kills processes")
-    return reported("tests.killed_search", tmp_path_factory.mktemp("killed"))
-
-
-@pytest.mark.parametrize("name", killed_search.WORKS)
-def test_killed_five_times_and_taken_up(killed, name):
-    one = killed[name]
-    assert one["killed"] == 5
-    assert one["resumed"] == one["again"] == one["plain"]
-    assert one["files again"] == 0 < one["files"]
-
-
-@pytest.mark.parametrize("name", killed_search.WORKS)
-def test_a_search_that_confuses_data_is_found(killed, name):
-    """Negative control: with one fit for all folds the result is another one."""
-    assert killed[name]["forgetful"] != killed[name]["plain"]
 
 
 # --- what is told apart --------------------------------------------------------------------------
@@ -172,7 +125,11 @@ def test_other_settings_and_data_are_fitted(changes, X, y, tmp_path, n_fits):
 
 def test_other_classes_are_fitted(tmp_path):
     net = {"random_state": 0, "training": Training(max_epochs=2)}
-    for one in (PatchSDERegressor(**MLP_NET), OnsagerSDE(**net), make_pipeline(OnsagerSDE(**net))):
+    for one in (
+        PatchSDERegressor(**MLP_SHORT),
+        OnsagerSDE(**net),
+        make_pipeline(OnsagerSDE(**net)),
+    ):
         Checkpointed(one, tmp_path).fit(PAIRS)
     assert [name.partition("-")[0] for name in files(tmp_path)] == [
         "OnsagerSDE", "PatchSDERegressor", "Pipeline",
@@ -202,9 +159,9 @@ def test_names_of_columns_count(tmp_path):
 
 def test_fitted_parts_count(tmp_path):
     """Parameters of two frozen estimators are the same, and what they have learned is not."""
-    one, two = (PatchAutoencoder(Flips(), patch=4, **NET).fit(X) for X in (SPINS, SPINS[:12]))
+    one, two = (PatchAutoencoder(Flips(), patch=4, **SHORT).fit(X) for X in (SPINS, SPINS[:12]))
     upsampler, sampler = (
-        HierarchicalUpsampler(Flips(), relax_duration=0.1, random_state=0),
+        HierarchicalUpsampler(Flips(), relaxation=SHORT_RELAX, random_state=0),
         PartialEvolutionSampler(Flips(), patch=4, random_state=0),
     )
     for closure in (one, two, one):
@@ -217,7 +174,7 @@ def test_fitted_parts_count(tmp_path):
 
 def test_settings_without_effect_are_shared_and_in_force(tmp_path, n_fits):
     def kept(**changes):
-        inner = SDEEnsemble(PatchSDERegressor(**MLP_NET), n_members=2, random_state=0)
+        inner = SDEEnsemble(PatchSDERegressor(**MLP_SHORT), n_members=2, random_state=0)
         pipe = make_pipeline(FunctionTransformer(), inner)
         return Checkpointed(pipe.set_params(**changes), tmp_path).fit(PAIRS).estimator_
 
@@ -328,7 +285,6 @@ def test_a_fit_that_fails_leaves_nothing(tmp_path):
     "estimator",
     [
         PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=2)), random_state=0),
-        PatchAutoencoder(training=Training(max_epochs=2), random_state=0),
         HierarchicalUpsampler(random_state=0),
     ],
 )
@@ -360,7 +316,7 @@ def test_it_has_the_methods_of_its_estimator(tmp_path):
 def test_it_stands_as_a_step_that_is_not_fitted_for_every_candidate(tmp_path, n_fits):
     pipe = Pipeline([("pairs", Checkpointed(streamed()[0], tmp_path)), ("sde", LINEAR)])
     grid = {"sde__lam": [1.0, 2.0, 3.0]}
-    options = {"scoring": killed_search.path_scorer(), "cv": GroupKFold(2), "refit": False}
+    options = {"scoring": path_scorer(), "cv": GroupKFold(2), "refit": False}
     found, expected = (
         GridSearchCV(one, grid, **options, error_score="raise").fit(SMALL, groups=GROUPS)
         for one in (pipe, streamed())
@@ -428,7 +384,7 @@ def test_what_is_read_is_logged(tmp_path, caplog):
 
 def test_without_data_in_the_name_fits_are_confused(tmp_path, monkeypatch):
     """Negative control of all that is told apart."""
-    monkeypatch.setattr(checkpointed, "_described", lambda name, data: name)
+    monkeypatch.setattr(_search, "_data_identity", lambda name, data: name)
     one, two = (clone(Checkpointed(LINEAR, tmp_path)).fit(Z, dz) for dz in (DZ, 2 * DZ))
     assert one.drift(Z).tobytes() == two.drift(Z).tobytes()
     assert sde(2 * DZ, DZ).drift(Z).tobytes() != one.drift(Z).tobytes()

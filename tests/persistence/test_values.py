@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 
 import sklmacro as skm
-from sklmacro.persistence import container as _container
+from sklmacro.checkpoint import container as _container
 from sklmacro.simulators import Alloy, CallableBarriers, Ising, LinearChain
 from tests.fitted import DZ, Flips, Z, fitted
 from tests.round_trips import round_trip, same
@@ -143,6 +143,7 @@ def containing_itself():
 
 
 MEMORY = Pipeline([("closure", skm.PatchAutoencoder())], memory="cache")
+# fmt: off
 REFUSED = {
     "no estimator": (lambda: np.zeros(3), "an estimator or a simulator, but got a ndarray"),
     "a class": (lambda: Ising, "an estimator or a simulator, but got a type"),
@@ -150,20 +151,16 @@ REFUSED = {
         lambda: skm.PartialEvolutionSampler(Alloy(barriers=CallableBarriers(max))),
         r"for PartialEvolutionSampler.simulator.barriers.function; leave it out",
     ),
-    "an open file": (
-        lambda: Holder(sys.stdout),
-        "texts, arrays, .*, but got a .* for Holder.value; leave it out",
-    ),
+    "an open file": (lambda: Holder(sys.stdout),
+        "texts, arrays, .*, but got a .* for Holder.value; leave it out"),
     "a set": (lambda: Holder([{1}]), r"for Holder.value\[0\]"),
     "a net of one's own": (lambda: Holder(nn.Identity()), "Identity.* for Holder.value"),
     "complex numbers": (lambda: Holder(np.ones(1, complex)), "complex128 for Holder.value"),
     "dates": (lambda: Holder(np.zeros(1, "M8[s]")), r"datetime64\[s\] for Holder.value"),
     "objects in an array": (lambda: Holder(np.array([None])), "object for Holder.value"),
     "a masked array": (lambda: Holder(np.ma.ones(2)), "MaskedArray.* for Holder.value"),
-    "long texts in an array": (
-        lambda: Holder(np.zeros(11, "U1000000")),
-        "at most 10000000 letters, but got an array of 11000000 for Holder.value; convert it",
-    ),
+    "long texts in an array": (lambda: Holder(np.zeros(11, "U1000000")),
+        "at most 10000000 letters, but got an array of 11000000 for Holder.value; convert it"),
     "itself": (containing_itself, "do not contain themselves"),
     "a cache": (lambda: MEMORY, "Expected memory of Pipeline to be None, but got 'cache'"),
     "a name that is taken": (own_ising, "names of classes other than this package's"),
@@ -173,31 +170,24 @@ REFUSED = {
         lambda: skm.PatchSDERegressor(drift_model=skm.MLP(hidden="64")),
         "hidden of MLP to be Sequence.int., but got '64'; change it by set_params",
     ),
-    "a simulator that is none": (
-        lambda: skm.PatchAutoencoder(simulator=skm.PatchSDERegressor()),
-        r"simulator of PatchAutoencoder to be Simulator \| None",
-    ),
-    "half a fit": (
-        lambda: with_attribute(n_features_in_=2),
-        "all that a fit leaves, but 'PatchSDERegressor' object has no attribute 'n_state_'; fit",
-    ),
+    "a simulator that is none": (lambda: skm.PatchAutoencoder(simulator=skm.PatchSDERegressor()),
+        r"simulator of PatchAutoencoder to be Simulator \| None"),
+    "half a fit": (lambda: with_attribute(n_features_in_=2),
+        "all that a fit leaves, but 'PatchSDERegressor' object has no attribute 'n_state_'; fit"),
     "parameters changed behind a fit": (
         lambda: copy.deepcopy(fitted("closure, conv")).set_params(n_closure=5),
         "n_latent_ to be 6, but got 3; fit and save it anew",
     ),
-    "an attribute that is not declared": (
-        lambda: with_attribute(guess_=1.0),
-        "what PatchSDERegressor declares .*, but got 'guess_'",
-    ),
-    "an attribute of another type": (
-        lambda: with_attribute(n_state_="2"),
-        "n_state_ of PatchSDERegressor to be int, but got '2'",
-    ),
+    "an attribute that is not declared": (lambda: with_attribute(guess_=1.0),
+        "what PatchSDERegressor declares .*, but got 'guess_'"),
+    "an attribute of another type": (lambda: with_attribute(n_state_="2"),
+        "n_state_ of PatchSDERegressor to be int, but got '2'"),
     "what the class says otherwise": (
         lambda: vars(simulator := Flips()).update(n_fields=2) or simulator,
         "what Flips declares .*, but got 'n_fields'; in a class of your own, take names that",
     ),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -13,12 +13,13 @@ from sklmacro._base.streams import Stage, Streams
 from sklmacro.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Buffer, Ghost, Periodic, as_boundary
-from sklmacro.sampling.evolver import PatchEvolver
+from sklmacro.sampling.patches import PatchEvolver
 from sklmacro.simulators import (
     Alloy,
     CurieWeiss,
     Duration,
     Evolution,
+    Evolutions,
     Ising,
     LinearChain,
     PredatorPrey,
@@ -379,7 +380,8 @@ def test_patches_of_a_batch_have_the_law_of_a_window():
     n, window = 20_000, ((2, 5), (3, 3))
     X, origins = np.repeat(x[np.newaxis], n, axis=0), np.tile(window[0], (n, 1, 1))
     streams = Streams(0, Stage.EVOLVE, range(n))
-    patches, _, _ = simulator.advance_apart(X, lattice, origins, extent, Duration(0.6), streams)
+    evolutions = Evolutions(origins, extent, Duration(0.6), streams)
+    patches, _, _ = simulator.advance_apart(X, lattice, evolutions)
     one_by_one, _ = simulator.advance(X, duration=0.6, window=window, random_state=1)
     longer, _ = simulator.advance(X, duration=0.75, window=window, random_state=2)
 

@@ -83,12 +83,12 @@ def test_pairs_carry_it():
 def test_standard_errors_are_of_the_right_size():
     """The truth lies within two errors in 92 % of 500 runs measured; bounds at 4.5 sigma of 150."""
     truth = exact_lam(6)
-    found = []
+    estimates = []
     for seed in range(150):
         evolve, X = sampler(6, 20, seed)
         evolve.fit(X)
-        found.append((evolve.lam_ - truth, evolve.lam_error_))
-    off, error = np.transpose(found)
+        estimates.append((evolve.lam_ - truth, evolve.lam_error_))
+    off, error = np.transpose(estimates)
     assert 0.82 < np.mean(np.abs(off) < 2 * error) < 0.99
     assert np.mean(np.abs(off) < error) < 0.85  # negative control: errors half as large
     assert abs(off.mean()) < 4.5 * off.std() / np.sqrt(len(off))
@@ -185,10 +185,10 @@ def test_auto_finds_the_diffusion_of_a_chain():
     pairs = PatchAutoencoder(CHAIN, n_closure=0).fit_transform(evolve.fit_transform(X))
     options = {"drift_model": "linear", "diffusion_model": "constant"}
     truth = chain_increment(0, 24, 24)[1] / DT
-    found = {
+    diffusion = {
         lam: PatchSDERegressor(lam=lam, **options).fit(pairs).diffusion([[0.0]])[0, 0, 0]
         for lam in ("auto", "K")
     }
     spread = truth * np.hypot(np.sqrt(2 / 12_000), evolve.lam_error_ / evolve.lam_)
-    assert abs(found["auto"] - truth) < 4.5 * spread
-    assert abs(found["K"] - truth) > 4.5 * spread  # negative control
+    assert abs(diffusion["auto"] - truth) < 4.5 * spread
+    assert abs(diffusion["K"] - truth) > 4.5 * spread  # negative control

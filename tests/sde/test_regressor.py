@@ -148,6 +148,7 @@ def context_pairs(n=600):
 
 
 def test_context_is_recovered():
+    """Eq. 31: one SDE for all values of a context, such as the temperature."""
     model = clone(POLYNOMIAL).set_params(diffusion_model="constant").fit(context_pairs())
     assert model.n_features_in_ == 2
     assert model.n_state_ == 1

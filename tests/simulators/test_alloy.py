@@ -290,6 +290,7 @@ def test_only_what_changed_is_evaluated_again():
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_observables_are_the_order_parameters(kind):
+    """Eq. 30."""
     alloy = two_species(kind)
     X = alloy.sample_initial(3, CELLS[kind], random_state=0)
     lattice = alloy.lattice(X.shape[1:])

@@ -19,7 +19,7 @@ from sklmacro.simulators import (
     pairwise_barriers,
 )
 from sklmacro.simulators.machine.vectors import CHAINS, rectified_layer, sum_rows
-from sklmacro.simulators.vacancies.addresses import address_map, gather, locate, shell
+from sklmacro.simulators.vacancies.addresses import address_map, locate, read, shell
 from sklmacro.simulators.vacancies.nbmota import nbmota_barriers, orbits
 from sklmacro.simulators.vacancies.network import BOX, KEPT, TURNS
 from tests import naive
@@ -243,7 +243,7 @@ def test_gathered_sites_are_those_at_the_offsets(kind, boundary):
     for site in range(lattice.n_sites):
         *c, b = np.unravel_index(site, full.shape)
         locate(site, where.shape, cell)
-        gather(x.ravel(), site, cell, where, around, out)
+        read(x.ravel(), site, cell, where, around, cell[3], out)
         for e, (*step, other) in enumerate(offsets[b]):
             place = np.array(c) + step
             beyond = ((place < 0) | (place >= lattice.cells)).any() and boundary == "open"

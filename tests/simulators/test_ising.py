@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sklmacro.simulators import Duration, Ising
+from sklmacro.simulators import Duration, Evolutions, Ising
 from tests import naive
 from tests.naive import FAIL, PASS
 from tests.problems import start_spins
@@ -77,6 +77,7 @@ def boltzmann():
 
 @pytest.mark.statistical
 def test_4x4_has_the_boltzmann_law(boltzmann):
+    """The law exp(-H / T) of the energies of Eq. 23."""
     # The magnetisation relaxes within 40 sweeps (second eigenvalue of the generator: -0.0252), so
     # that 200 leave an error far below that of the sample; 30 would not.
     model, n = Ising(temperature=2.5, field=0.05), 100_000
@@ -178,7 +179,7 @@ def test_windows_one_after_the_other():
     rng = np.random.default_rng(6)
     X = many(x, n).copy()
     for sample in X:
-        model.advance_windows(sample, lattice, origins, (2, 2), Duration(0.8), rng)
+        model.advance_windows(sample, lattice, Evolutions(origins, (2, 2), Duration(0.8), rng))
     counts = np.bincount(naive.spin_numbers(X), minlength=2**8)
     states = naive.spin_states(x.shape)
     energies = energy_of(model)(states)
@@ -289,7 +290,8 @@ def test_n_events_flip_n_spins_of_odd_parity():
 
 @pytest.mark.parametrize("boundary", ["periodic", "open"])
 @pytest.mark.parametrize("shape", [(2, 2), (3, 5), (7, 4), (2, 9)])
-def test_observables_are_equation_24(shape, boundary):
+def test_observables_are_the_magnetisation_and_the_walls(shape, boundary):
+    """Eq. 24."""
     model, X = Ising(boundary=boundary), start_spins((5, *shape))
     expected = [[x.mean(), naive.ising_walls(x, boundary == "periodic")] for x in X]
     np.testing.assert_allclose(model.observe(X), expected, rtol=1e-14)

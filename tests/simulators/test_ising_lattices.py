@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklmacro._base.streams import Stage, stream
 from sklmacro.lattice.lattice import KINDS, Lattice
 from sklmacro.simulators import Ising, ising
+from sklmacro.simulators.glauber.attempts import BLOCK
 from sklmacro.simulators.glauber.bits import evolve_bits
 from sklmacro.simulators.glauber.rejection_free import evolve_classes
 from sklmacro.simulators.glauber.tables import (
@@ -110,7 +111,8 @@ def run_tables(model, lattice, x, window, duration, n_events, rng):
     source = word_source(rng)
     probe, rest = (0, 0) if duration is None else rng.poisson(m * duration / 2, 2)
     goal = -1 if n_events is None else n_events
-    ready, _, attempts = evolve_tables(spins, sites, table, up, (probe, rest, goal), source)
+    box, words = (spins, sites, table, up), np.empty(BLOCK, np.uint64)
+    ready, _, attempts = evolve_tables(box, m, (probe, rest, goal), source, words)
     assert ready
     return spins[:-1].reshape(x.shape), rng.standard_gamma(attempts) / m
 

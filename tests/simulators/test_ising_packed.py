@@ -8,7 +8,7 @@ import pytest
 from numba import njit
 from scipy import stats
 
-from sklmacro.simulators import Ising
+from sklmacro.simulators import Ising, LinearChain
 from sklmacro.simulators.glauber.replicas import count, evolve_replicas, pack, unpack
 from sklmacro.simulators.machine.instructions import bytes_below, bytes_equal, count_ones
 from sklmacro.simulators.machine.random_words import probability_words
@@ -146,8 +146,8 @@ def test_the_result_does_not_depend_on_the_workers():
     assert not np.array_equal(block, MODEL.simulate(X[:64], times, random_state=3))
 
 
-@pytest.mark.parametrize("model", [Ising(boundary="open"), Ising(kind="cubic")])
-def test_other_lattices_are_refused(model):
+@pytest.mark.parametrize("model", [Ising(boundary="open"), Ising(kind="cubic"), LinearChain()])
+def test_others_are_refused(model):
     X = model.sample_initial(2, 4, random_state=0)
-    with pytest.raises(ValueError, match="Expected a periodic square lattice for packed=True, but"):
+    with pytest.raises(ValueError, match=f"for packed=True, but got {type(model).__name__}"):
         model.simulate(X, [1.0], packed=True)

@@ -42,6 +42,7 @@ MODEL = {"a": 2.5, "b": 0.3, "c": 0.7, "sigma_u": 0.05, "sigma_v": 0.08, "spacin
 
 @pytest.mark.parametrize("n", [1, 2, 9])
 def test_kernel_is_the_plain_step(n):
+    """Eq. 20."""
     model = PredatorPrey(**MODEL, step=0.02)
     x, noise = state(n), np.random.default_rng(1).normal(size=(25, n, 2))
     expected = x.copy()
@@ -115,6 +116,7 @@ def test_mean_noise_does_not_depend_on_the_spacing():
 
 
 def test_zero_flux_keeps_the_mean():
+    """Eq. 21."""
     model = PredatorPrey(a=0.0, sigma_u=0.0, sigma_v=0.0)
     X = state(12)[np.newaxis]
     X_next, _ = model.advance(X, duration=20.0, random_state=0)
@@ -205,6 +207,10 @@ def test_a_step_above_the_limit_grows():
 
 @pytest.mark.statistical
 def test_observables_and_initial_snapshots():
+    """Eq. 22: a cosine of five periods, and v = 1 - u."""
+    x = (np.arange(40) + 0.5) / 40
+    expected = 0.5 + 0.1 * np.cos(10 * np.pi * x), 0.5 - 0.1 * np.cos(10 * np.pi * x)
+    np.testing.assert_allclose(PredatorPrey.initial_state(40, 0.1, 0.5).T, expected, atol=1e-14)
     model = PredatorPrey(amplitude_range=(0.1, 0.2), mean_range=(0.4, 0.5))
     X = model.sample_initial(500, 40, random_state=0)
     np.testing.assert_allclose(X.sum(axis=2), 1.0, rtol=1e-14)

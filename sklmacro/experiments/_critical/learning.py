@@ -2,10 +2,10 @@
 
 One setting for all sizes and temperatures, with no lam, no number of epochs and no regulariser:
 
-1. Equilibrium snapshots of the small system are upsampled, and LocalRelax goes on until the domain
+1. Equilibrium snapshots of the small system are upsampled and relaxed until the domain
    walls are at rest; where that is not enough, for a burn-in. To replicate blocks of 2x2 is to
    double the correlation length, which waves as long as the lattice forget last.
-2. LocalRelax goes on for more passes of short visits, with the exact moments of the increments of
+2. LocalRelax continues for more passes of short visits, with the exact moments of the increments of
    all patches taken after each. The drift of M is so weak here, next to its fluctuations from
    snapshot to snapshot, that it takes many states; those along a relaxation cost the least.
 3. Drift and diffusion are polynomials with the symmetry M -> -M, fitted to bootstrap samples of the
@@ -152,7 +152,7 @@ def moments_along_relaxation(
     Memory does not grow with the number of states: only their macrostates are kept. `once` is
     `Run.once`, for pieces of `STATES_OF_A_PIECE` states.
     """
-    found, state = [], stream(seed, Stage.UPSAMPLE).bit_generator.state
+    results, state = [], stream(seed, Stage.UPSAMPLE).bit_generator.state
     updates = X.size * VISITS * learning.state_duration * learning.n_states
     for first in range(0, learning.n_states, STATES_OF_A_PIECE):
         n_states = min(STATES_OF_A_PIECE, learning.n_states - first)
@@ -160,8 +160,8 @@ def moments_along_relaxation(
             f"L = {X.shape[1]}, states from {first}", _moments_of_states, ising, X,
             replace(learning, n_states=n_states), seed, state, n_jobs,
         )  # fmt: skip
-        found.append(pairs)
-    return np.concatenate(found), updates
+        results.append(pairs)
+    return np.concatenate(results), updates
 
 
 def _moments_of_states(
@@ -178,10 +178,10 @@ def _moments_of_states(
         random_state=seed,
         n_jobs=n_jobs,
     )
-    closure, groups, found = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
+    closure, groups, results = PatchAutoencoder(ising, n_closure=0), np.arange(len(X)), []
     for states in states_along_relaxation(ising, X, learning, rng, n_jobs):
-        found.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))
-    return np.concatenate(found), states, dict(rng.bit_generator.state)
+        results.append(closure.fit_transform(sampler.fit_transform(states, groups=groups)))
+    return np.concatenate(results), states, dict(rng.bit_generator.state)
 
 
 def magnetisation(pairs: np.ndarray) -> np.ndarray:

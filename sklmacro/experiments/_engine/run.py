@@ -1,14 +1,12 @@
-"""Run an experiment and keep its result: settings, numbers, arrays and a figure, or nothing.
+"""Run an experiment and write its result: settings, numbers, arrays and a figure, or nothing.
 
 A result is a folder with `result.json` (every setting, seed, version and time, and the numbers),
-`arrays.npz` and `figure.png`. It is written beside its place and moved there when whole.
+`arrays.npz` and `figure.png`. It appears when it is whole.
 """
 
 import json
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from importlib.metadata import version
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro._base.checks import check_choice, check_integer
-from sklmacro.checkpoint.checkpoint import Checkpoint, resumable
+from sklmacro.checkpoint.atomic import atomic_folder
+from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.experiments._engine.stages import Run
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def run_experiment(
         Settings other than those of the preset; of settings within settings, a mapping of those
         that change.
     checkpoint_dir : str or Path, default=None
-        Folder in which every piece is kept when it is computed. The same call computes those that
+        Folder in which every piece is saved when it is computed. The same call computes those that
         are missing, with the same result to the last bit.
 
     Returns
@@ -102,15 +101,11 @@ def run_experiment(
     settings = _changed(experiment.presets[preset], changes or {}, experiment.name)
     plain = _plain(asdict(settings))
     versions = {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
-    checkpoint = None
-    if checkpoint_dir is not None:
-        of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
-        checkpoint = Checkpoint(checkpoint_dir, f"run {experiment.name}", of, seed)
-        checkpoint.tidy()
+    of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
     out.parent.mkdir(parents=True, exist_ok=True)
-    run = Run(seed, n_jobs, verbose, checkpoint)
-    start = run.clock()
-    with resumable(checkpoint_dir):
+    with resume(checkpoint_dir, f"run {experiment.name}", of, seed) as (checkpoint, _):
+        run = Run(seed, n_jobs, verbose, checkpoint)
+        start = run.clock()
         numbers, arrays = experiment.compute(settings, run)
     result = {
         "experiment": experiment.name,
@@ -124,18 +119,11 @@ def run_experiment(
         "seconds": {**run.seconds, "total": run.clock() - start},
         "versions": versions,
     }
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        (beside / "result.json").write_text(json.dumps(result, indent=2, default=_as_python) + "\n")
-        np.savez_compressed(beside / "arrays.npz", allow_pickle=False, **arrays)
+    with atomic_folder(out) as draft:
+        (draft / "result.json").write_text(json.dumps(result, indent=2, default=_as_python) + "\n")
+        np.savez_compressed(draft / "arrays.npz", allow_pickle=False, **arrays)
         figure = experiment.draw(settings, numbers, arrays)
-        figure.savefig(beside / "figure.png", dpi=150)
-        if out.exists():
-            shutil.rmtree(out)
-        beside.chmod(0o755)
-        beside.replace(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        figure.savefig(draft / "figure.png", dpi=150)
     return result
 
 

@@ -1,8 +1,11 @@
 """Stages and pieces of an experiment: a stage is a part of its time, a piece a part of its result.
 
-A piece is computed once. With a checkpoint it is kept as soon as it is there, and whoever takes up
-the experiment takes it from there, with the time that it took: stages and total are those of a run
-in one go. Of pieces that n workers compute side by side, each counts one n-th of its time.
+A piece is computed once. With a checkpoint it is saved as soon as it is there; an experiment that
+is resumed reads it, with the time that it took: stages and total are those of a run without a
+break. Of pieces that n workers compute side by side, each counts one n-th of its time.
+
+A piece returns arrays, numbers, texts, lists, tuples and dictionaries. It is encoded and decoded
+whether it has just been computed or was saved: what follows from it is the same to the last bit.
 """
 
 import logging
@@ -12,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm.auto import tqdm
 
 from sklmacro.checkpoint.checkpoint import Checkpoint
-from sklmacro.experiments._engine.pieces import pack, unpack
+from sklmacro.checkpoint.reading import decode
+from sklmacro.checkpoint.writing import encode
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ class Run:
     verbose : bool
         Show progress.
     checkpoint : Checkpoint or None
-        Where pieces are kept.
+        Where pieces are saved.
     seconds : dict of str to float
         Of the stages that are over.
     """
@@ -43,11 +46,11 @@ class Run:
     checkpoint: Checkpoint | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
-    _taken: float = 0.0  # seconds of pieces that were taken from the checkpoint
+    _read: float = 0.0  # seconds that pieces took which were read from the checkpoint
 
     def clock(self) -> float:
         """Return the time in seconds; it has gone on while pieces were computed earlier."""
-        return time.perf_counter() + self._taken
+        return time.perf_counter() + self._read
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -58,31 +61,30 @@ class Run:
         self._add(name, self.clock() - start)
 
     def once(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
-        """Return `function(*args)`, computed or taken from the checkpoint.
+        """Return `function(*args)`, computed or read from the checkpoint.
 
         Parameters
         ----------
         name : str
             Of the piece, unlike all others of the experiment.
         function : callable
-            What it returns follows from settings and seed; see `_pieces`. It may have stages.
+            What it returns follows from settings and seed. It may have stages.
         """
         self._claim(name)
-        found = self._find(name)
-        if found is None:
+        piece = self._load(name)
+        if piece is None:
             before = dict(self.seconds)
-            arrays, state = _compute(function, args, self.clock)
-            state["stages"] = {
+            piece = _compute(function, args, self.clock)
+            piece["stages"] = {
                 stage: seconds - before.get(stage, 0.0)
                 for stage, seconds in self.seconds.items()
                 if seconds != before.get(stage)
             }
-            _keep(self.checkpoint, name, arrays, state)
+            _save(self.checkpoint, name, piece)
         else:
-            arrays, state = found
-            for stage, seconds in state["stages"].items():
+            for stage, seconds in piece["stages"].items():
                 self._add(stage, seconds)
-        return unpack(arrays, state["value"])
+        return piece["value"]
 
     def each(self, function: Callable[..., Any], pieces: Mapping[str, tuple]) -> list[Any]:
         """Return `function(*args)` of every piece, side by side in `n_jobs` processes.
@@ -94,24 +96,24 @@ class Run:
         pieces : mapping of str to tuple
             Names and arguments.
         """
-        found = {}
+        done = {}
         for name in pieces:
             self._claim(name)
-            if (kept := self._find(name)) is not None:
-                found[name] = kept
-        missing = [name for name in pieces if name not in found]
+            if (piece := self._load(name)) is not None:
+                done[name] = piece
+        missing = [name for name in pieces if name not in done]
         jobs = Parallel(n_jobs=self.n_jobs, return_as="generator")
         share = 1 / effective_n_jobs(self.n_jobs)
         results = jobs(
-            delayed(_compute_and_keep)(self.checkpoint, name, function, pieces[name], share)
+            delayed(_compute_and_save)(self.checkpoint, name, function, pieces[name], share)
             for name in missing
         )
         hidden = not self.verbose
-        with tqdm(total=len(pieces), initial=len(found), disable=hidden, leave=False) as bar:
+        with tqdm(total=len(pieces), initial=len(done), disable=hidden, leave=False) as bar:
             for name, result in zip(missing, results, strict=True):
-                found[name] = result
+                done[name] = result
                 bar.update()
-        return [unpack(found[name][0], found[name][1]["value"]) for name in pieces]
+        return [done[name]["value"] for name in pieces]
 
     def _add(self, stage: str, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -124,39 +126,37 @@ class Run:
             )
         self._names.add(name)
 
-    def _find(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Take a piece from the checkpoint, and have the clock go on by its time."""
-        found = None if self.checkpoint is None else self.checkpoint.part(name)
-        if found is not None:
+    def _load(self, name: str) -> dict[str, Any] | None:
+        """Read a piece from the checkpoint, and add its time to the clock."""
+        piece = None if self.checkpoint is None else self.checkpoint.load(name)
+        if piece is not None:
             logger.info("    %s: from the checkpoint", name)
-            self._taken += found[1]["seconds"]
-        return found
+            self._read += piece["seconds"]
+        return piece
 
 
 def _compute(
     function: Callable[..., Any], args: tuple, clock: Callable[[], float], share: float = 1.0
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return arrays and state of a piece; `share` of its time is its own."""
+) -> dict[str, Any]:
+    """Return the value of a piece and its seconds; `share` of the time is its own."""
     start = clock()
-    arrays, value = pack(function(*args))
-    return arrays, {"value": value, "seconds": share * (clock() - start)}
+    value = decode(*encode(function(*args)))
+    return {"value": value, "seconds": share * (clock() - start)}
 
 
-def _keep(
-    checkpoint: Checkpoint | None, name: str, arrays: dict[str, np.ndarray], state: dict[str, Any]
-) -> None:
+def _save(checkpoint: Checkpoint | None, name: str, piece: dict[str, Any]) -> None:
     if checkpoint is not None:
-        checkpoint.keep(name, arrays, state)
+        checkpoint.save(name, piece)
 
 
-def _compute_and_keep(
+def _compute_and_save(
     checkpoint: Checkpoint | None,
     name: str,
     function: Callable[..., Any],
     args: tuple,
     share: float,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> dict[str, Any]:
     """Do in a worker what `Run.once` does."""
-    arrays, state = _compute(function, args, time.perf_counter, share)
-    _keep(checkpoint, name, arrays, state)
-    return arrays, state
+    piece = _compute(function, args, time.perf_counter, share)
+    _save(checkpoint, name, piece)
+    return piece

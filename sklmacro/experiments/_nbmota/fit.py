@@ -101,12 +101,12 @@ def predict(
     """
     starts = np.resize(z0 @ COORDINATES.T, (settings.n_paths, 6))[:, :3]
     context = None if temperature is None else [1e3 / temperature]
-    found = []
+    results = []
     for model in fits.models:
         paths = model.simulate(starts, n_steps, 1.0, context=context, random_state=seed)
         sums = np.broadcast_to(fits.sums, paths.shape)
-        found.append(np.concatenate([paths, sums], axis=2) @ np.linalg.inv(COORDINATES).T)
-    return found
+        results.append(np.concatenate([paths, sums], axis=2) @ np.linalg.inv(COORDINATES).T)
+    return results
 
 
 def late_summary(predicted: list[np.ndarray], first: int) -> dict[str, list[float]]:

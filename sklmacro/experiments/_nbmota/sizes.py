@@ -79,13 +79,18 @@ def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str,
         p = max(1, round(settings.n_pairs / n))
         rows = np.sort(rng.choice(len(X), n, replace=False))
         with run.stage(f"snapshots and pairs of {n_sites} sites"):
-            found = run.once(
+            result = run.once(
                 f"{n_sites} sites, pairs", pairs, alloy, clock, small, X[rows], groups[rows],
                 factor, p, run, run.seed + 1_000_000 + 10_000 * factor,
             )  # fmt: skip
         with run.stage(f"fit and predict {n_sites} sites"):
             paths = run.once(
-                f"{n_sites} sites, paths", _learned, reduce_pairs(found, dt), n_steps, settings, run
+                f"{n_sites} sites, paths",
+                _learned,
+                reduce_pairs(result, dt),
+                n_steps,
+                settings,
+                run,
             )
         arrays[f"predicted_{n_sites}"] = paths[0]
         entry: dict[str, Any] = late_summary(paths, late)

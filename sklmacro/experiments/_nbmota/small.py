@@ -130,7 +130,7 @@ def pairs(
     """
     common: dict[str, Any] = {"n_jobs": run.n_jobs}
     at_a_time = max(run.n_jobs, 2**26 // (X[0].size * factor**3))
-    found = []
+    results = []
     for first in range(0, len(X), at_a_time):
         rows = slice(first, first + at_a_time)
         upsample = HierarchicalUpsampler(
@@ -154,5 +154,5 @@ def pairs(
                 **common,
             )
             evolved = evolve.fit_transform(large, groups=groups[rows])
-            found.append(latent_pairs(z, evolved["d_obs"], **common_fields(evolved)))
-    return np.concatenate(found)
+            results.append(latent_pairs(z, evolved["d_obs"], **common_fields(evolved)))
+    return np.concatenate(results)

@@ -93,12 +93,12 @@ def compute(
                 n_pairs // settings.n_runs, run,
             )  # fmt: skip
         with run.stage("pairs of all temperatures"):
-            found = run.once(
+            result = run.once(
                 f"{temperature:g} K, pairs", pairs, alloy, clock, small, X, groups + 1000 * k,
                 settings.factor, 1, run, run.seed + 10_000 * (k + 1),
             )  # fmt: skip
-        everything.append(reduce_pairs(found, dt))
-        jumps["pairs"] += len(found) * region * dt / clock.jump
+        everything.append(reduce_pairs(result, dt))
+        jumps["pairs"] += len(result) * region * dt / clock.jump
         times = np.arange(round(clock.end / dt) + 1) * dt
         with run.stage("direct simulation of all temperatures (truth)"):
             truths.append(
@@ -109,7 +109,7 @@ def compute(
         clocks.append(clock)
         numbers["clocks"].append({
             "relaxation time [s]": clock.tau, "duration [s]": times[-1],
-            "time of a jump [s]": clock.jump, "settled": clock.settled, "n_pairs": len(found),
+            "time of a jump [s]": clock.jump, "settled": clock.settled, "n_pairs": len(result),
         })  # fmt: skip
     direct = [summary(truth[:, _late(truth) :]) for truth in truths]
     predicted = run.once(
@@ -131,20 +131,20 @@ def compare(
 ) -> dict[str, Any]:
     """Return the largest differences of means, and where Mo-Mo, Mo-Ta and Ta-Ta are extreme."""
     temperatures = np.array(settings.temperatures)
-    true, found = (np.array([one["mean"] for one in rows]) for rows in (direct, predicted))
+    true, results = (np.array([one["mean"] for one in rows]) for rows in (direct, predicted))
     names = pair_names(alloy_of(temperatures[0], settings.barriers))
     warm = temperatures >= settings.ordered_above
     extremes = {
         name: {
             "direct": float(temperatures[np.abs(true[:, names.index(name)]).argmax()]),
-            "predicted": float(temperatures[np.abs(found[:, names.index(name)]).argmax()]),
+            "predicted": float(temperatures[np.abs(results[:, names.index(name)]).argmax()]),
         }
         for name in ("Mo-Mo", "Mo-Ta", "Ta-Ta")
     }
     return {
         f"largest difference of means from {settings.ordered_above:g} K on": (
-            np.abs(found - true)[warm].max(axis=0).tolist() if warm.any() else None
+            np.abs(results - true)[warm].max(axis=0).tolist() if warm.any() else None
         ),
-        "largest difference of means": np.abs(found - true).max(axis=0).tolist(),
+        "largest difference of means": np.abs(results - true).max(axis=0).tolist(),
         "temperatures of the extremes": extremes,
     }

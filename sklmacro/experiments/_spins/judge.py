@@ -136,11 +136,11 @@ class Judge:
         """Return both errors of the observables of predicted paths."""
         few = [truth.paths[: self.n_few, 0] for truth in self.truths]
         many = [truth.many for truth in self.truths]
-        found = (
+        results = (
             mean_error([P[: self.n_few] for P in predicted], few, *self._range),
             mean_error(predicted, many, *self._range),
         )
-        return dict(zip(self.names, found, strict=True))
+        return dict(zip(self.names, results, strict=True))
 
     def errors_with_closures(
         self,

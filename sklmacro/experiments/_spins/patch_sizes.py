@@ -95,14 +95,15 @@ def compute(
         arrays[f"truth_{i}"] = truth.many[:: -(-len(truth.many) // SHOWN)]
     for s, side in enumerate(settings.sides):
         seeds = range(run.seed, run.seed + learning.n_seeds)
-        found = [
+        results = [
             run.once(f"{side}, seed {seed}", _of_seed, simulator, settings, side, seed, judge, run)
             for seed in seeds
         ]
         row: dict[str, Any] = {
-            name: _over_seeds([one["errors"][name] for one in found]) for name in found[0]["errors"]
+            name: _over_seeds([one["errors"][name] for one in results])
+            for name in results[0]["errors"]
         }
-        row["site updates of one seed"] = found[-1]["site updates"]
+        row["site updates of one seed"] = results[-1]["site updates"]
         row |= {f"published, {name}": settings.published[name][s] for name in names}
         if s < len(settings.aims):
             row["aim"] = {"error": settings.aims[s]} | {
@@ -110,8 +111,8 @@ def compute(
                 for name in judge.names
             }
         if side == settings.side_shown:
-            arrays |= found[0]["paths"]
-            row |= found[-1]["with closures"]
+            arrays |= results[0]["paths"]
+            row |= results[-1]["with closures"]
         numbers[f"n_s = {side}^2"] = row
     return numbers, arrays
 
@@ -149,12 +150,12 @@ def _of_seed(
         if shown and seed == run.seed:
             paths |= {f"{name}_{i}": P[:SHOWN] for i, P in enumerate(predicted)}
     spent["sampled pairs"] = len(X) * _n_evolved(settings, side) * side**2 * learning.dt
-    found = {"errors": errors, "paths": paths, "site updates": spent, "with closures": {}}
+    results = {"errors": errors, "paths": paths, "site updates": spent, "with closures": {}}
     if shown and seed == run.seed + learning.n_seeds - 1 and learning.n_closure:
-        found["with closures"] = {
+        results["with closures"] = {
             "method with closures": _with_closures(simulator, settings, side, X, seed, judge, run)
         }
-    return found
+    return results
 
 
 # Data ---------------------------------------------------------------------------------------------
@@ -267,17 +268,17 @@ def _with_closures(
 
 def _over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return mean, standard error and values of every error over the seeds."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
         if name == "degree":
-            found[name] = values.tolist()
+            results[name] = values.tolist()
             continue
         error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-        found[name] = {
+        results[name] = {
             "mean": values.mean(), "standard error": error, "seed by seed": values.tolist()
         }  # fmt: skip
-    return found
+    return results
 
 
 def draw_errors(ax: Any, settings: Settings, numbers: dict[str, Any]) -> None:

@@ -203,8 +203,8 @@ def _of_seed(
         closure.set_params(increments="patch")
         sdes["baseline"] = clone(steps["sde"]).set_params(lam=1.0).fit(naive)
     with run.stage("predict and compare"):
-        found = _compare(tests, closure, sdes, settings, n_obs, seed)
-    return {**found, "n_pairs": len(latent), "lam": sdes["method"].lam_}
+        result = _compare(tests, closure, sdes, settings, n_obs, seed)
+    return {**result, "n_pairs": len(latent), "lam": sdes["method"].lam_}
 
 
 def _first(pairs: np.ndarray, d: int) -> np.ndarray:

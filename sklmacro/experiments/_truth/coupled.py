@@ -56,15 +56,15 @@ def evolve_coupled(
         for k in range(first, last):
             i = sites[k]
             own = patch_of[i]
-            around, frozen = 0, 0
+            neighbours, frozen = 0, 0
             for q in range(z):
                 j = table[i, q]
-                around += full[j]
+                neighbours += full[j]
                 frozen += ghost[j] if patch_of[j] == own else x[j]
-            s = 1 if u[k] < up[around + z] else -1
+            s = 1 if u[k] < up[neighbours + z] else -1
             if s != full[i]:
                 joint[r, 0] += 2 * s
-                joint[r, 1] -= 2.0 * s * around / z  # unequal bonds, seen from both ends
+                joint[r, 1] -= 2.0 * s * neighbours / z  # unequal bonds, seen from both ends
                 full[i] = s
             s = 1 if u[k] < up[frozen + z] else -1
             if s != ghost[i]:
@@ -120,9 +120,9 @@ def first_order(ising: Ising, x: np.ndarray, grid: PatchGrid) -> np.ndarray:
         patch_of[lattice.mesh(tuple(origin), grid.cells)] = k
     patch_of, sums, rates = patch_of.ravel(), s[table].sum(axis=1), ising.rates()
 
-    def drift(i: np.ndarray, around: np.ndarray) -> np.ndarray:
-        rate = rates[around + z, (s[i] + 1) // 2]
-        return np.stack([-2 * s[i] * rate, 2 / z * s[i] * around * rate])
+    def drift(i: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+        rate = rates[neighbours + z, (s[i] + 1) // 2]
+        return np.stack([-2 * s[i] * rate, 2 / z * s[i] * neighbours * rate])
 
     j = np.repeat(np.arange(s.size), z)
     i = table.ravel()

@@ -43,12 +43,12 @@ def laws(rates: np.ndarray, start: int, times: np.ndarray) -> np.ndarray:
     mean = most * max(times)
     n_steps = int(mean + DEVIATIONS * np.sqrt(mean) + MORE)
     weights = stats.poisson.pmf(np.arange(n_steps + 1), most * np.asarray(times)[:, np.newaxis])
-    now, found = np.zeros(S), np.zeros((len(times), S))
+    now, result = np.zeros(S), np.zeros((len(times), S))
     now[start] = 1.0
     for weight in weights.T:
-        found += weight[:, np.newaxis] * now
+        result += weight[:, np.newaxis] * now
         now = P @ now
-    return found
+    return result
 
 
 def distance(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ def chain_differences(
         """Of row x + offset, row (..., n), over the stationary law."""
         return np.sqrt((row @ rest + offset) ** 2 + np.einsum("...i,ij,...j", row, spread, row))
 
-    found: dict[str, list[float]] = {}
+    results: dict[str, list[float]] = {}
     for t in times:
         M, offset, C = chain.transition(n, t)
         G, g, variance = np.zeros((n, n)), np.zeros(n), 0.0
@@ -159,5 +159,5 @@ def chain_differences(
             "Sigma difference, unlike patches": np.mean(unlike**2) / (K * t),
         }
         for name, value in values.items():
-            found.setdefault(name, []).append(float(value))
-    return {name: np.array(values) for name, values in found.items()}
+            results.setdefault(name, []).append(float(value))
+    return {name: np.array(values) for name, values in results.items()}

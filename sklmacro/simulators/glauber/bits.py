@@ -15,6 +15,7 @@ Shape vocabulary::
 import numpy as np
 from numba import njit, uint64
 
+from sklmacro.simulators.glauber.attempts import row_and_column
 from sklmacro.simulators.machine.instructions import bytes_below, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32
 from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
@@ -61,17 +62,12 @@ def _store(tiles: np.ndarray, x: np.ndarray) -> None:
 
 @njit(nogil=True)
 def _place(words: np.ndarray, beside: np.ndarray, n0: int, n1: int) -> None:
-    """Put (word, bit) into the upper part of every word, the words above and below in `beside`.
-
-    See `square._place_in_ring` for the products in the place of divisions.
-    """
+    """Put (word, bit) into the upper part of every word, the words above and below in `beside`."""
     rows, columns = uint64(n0) & LOW32, uint64(n1) & LOW32
     t1, last = uint64(-(-n1 // WIDTH)), rows - _ONE
     for k in range(words.shape[0]):
         word = words[k]
-        m0 = (word >> uint64(32)) * rows
-        m1 = (m0 & LOW32) * columns
-        i, j = m0 >> uint64(32), m1 >> uint64(32)
+        i, j = row_and_column(word, rows, columns)
         t = (j * _MAGIC) >> uint64(32)
         bit = j - uint64(WIDTH) * t + _ONE
         above = (last if i == _ZERO else i - _ONE) & LOW32

@@ -7,7 +7,8 @@ held with its frozen surroundings in a ring.
 import numpy as np
 from numba import njit
 
-from sklmacro.simulators.glauber.square import BLOCK, attempts_in, load_ring
+from sklmacro.simulators.glauber.attempts import BLOCK, do_attempts
+from sklmacro.simulators.glauber.square import Box, load_ring, place_in_ring, update_ring
 from sklmacro.simulators.machine.random_words import next_word, poisson
 from sklmacro.simulators.machine.word_blocks import N_LANES, WordSource
 
@@ -45,7 +46,7 @@ def evolve_patches(
     lattice: the sum of spins, and the number of unequal bonds.
     """
     (e0, e1), (up, mean) = patches.shape[2:], law
-    scratch = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
+    words = np.empty(BLOCK, np.uint64)
     lanes = np.empty((4, N_LANES), np.uint64)
     for k in range(X.shape[0]):
         side = states[k]
@@ -57,8 +58,8 @@ def evolve_patches(
             ring = load_ring(X[k], o0, o1, e0, e1, periodic)
             spins, unequal = _ring_sums(ring)
             source, n_attempts = WordSource(lanes, side), poisson(mean, side)
-            box = (e0, e1, (False, False), False)
-            attempts_in(ring.ravel(), box, up, n_attempts, False, source, scratch)
+            box = Box(ring.ravel(), up, e0, e1, (False, False), words)
+            do_attempts(box, e0 * e1, place_in_ring, update_ring, n_attempts, source, words)
             spins_after, unequal_after = _ring_sums(ring)
             changes[k, q, 0], changes[k, q, 1] = spins_after - spins, unequal_after - unequal
             for i in range(e0):

@@ -19,23 +19,27 @@ LARGE = 4_000_000.0  # sites whose lists and tables of neighbours take some 500 
 CALL = 20_000.0  # leaving the kernel and entering another
 
 
-@lru_cache(maxsize=64)
-def rate_tables(
-    kind: str, temperature: float, field: float, coupling: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates (2 z + 1, 2) of a down and an up spin for neighbour sums -z ... z.
+def heat_bath(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates (n, 2) of a down and an up spin, given what the flip of an up spin costs over T.
 
     The first column is the heat-bath probability of an up spin, the second one minus it, not taken
     as a difference, which would lose the rare flips of low temperatures. With them come the words
-    (2 z + 1,) of the first column.
+    (n,) of the first column. Both are read-only.
     """
-    z = Lattice(kind, (1,) * n_axes(kind)).coordination
-    cost = 2.0 * (coupling * np.arange(-z, z + 1.0) + field) / temperature
     rates = np.column_stack([expit(cost), expit(-cost)])
     up = probability_words(rates[:, 0])
     for table in (rates, up):
         table.flags.writeable = False
     return rates, up
+
+
+@lru_cache(maxsize=64)
+def rate_tables(
+    kind: str, temperature: float, field: float, coupling: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `heat_bath` for the neighbour sums -z ... z of a lattice, 2 z + 1 rows."""
+    z = Lattice(kind, (1,) * n_axes(kind)).coordination
+    return heat_bath(2.0 * (coupling * np.arange(-z, z + 1.0) + field) / temperature)
 
 
 @njit(nogil=True)

@@ -133,10 +133,11 @@ def evolve_classes(
             return duration
         if count[drawn] == 0:  # round-off at the border of two lists
             drawn = _busiest(count, pace)
-        product = (words[2 * at + 1] >> uint64(32)) * count[drawn]
-        member = product >> uint64(32)
-        if (product & LOW32) < count[drawn]:  # perhaps rejected (Lemire 2019)
-            member = _again(product, count[drawn], source.side)
+        n = count[drawn]
+        product = (words[2 * at + 1] >> uint64(32)) * n
+        member, rest = product >> uint64(32), product & LOW32
+        if rest < n and rest < (_ONE << uint64(32)) % n:  # rejected (Lemire 2019)
+            member = uint64(below(n, source.side))
         k = uint64(members[drawn, member])
         up = np.int64(drawn & _ONE)
         spins[uint64(sites[k])] = 1 - 2 * up
@@ -148,14 +149,6 @@ def evolve_classes(
                 _move(j, change, kinds, members, place, count)
         done += 1
     return elapsed
-
-
-@njit(nogil=True)
-def _again(product: np.uint64, n: np.uint64, side: np.ndarray) -> np.uint64:
-    """Return the number drawn on 0 ... n - 1, or another where that would not be uniform."""
-    if (product & LOW32) >= (_ONE << uint64(32)) % n:
-        return product >> uint64(32)
-    return uint64(below(n, side))
 
 
 @njit(nogil=True)

@@ -16,10 +16,12 @@ that are up. The first 8 bits of the number settle that for 255 replicas of 256;
 equals that of the threshold draw the other 24 bits, so that probabilities are kept to 2**-32.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit, uint64
 
-from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators.glauber.attempts import row_and_column, torus_neighbours
 from sklmacro.simulators.machine.instructions import bytes_below, bytes_equal, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32, next_word
 from sklmacro.simulators.machine.word_blocks import (
@@ -29,7 +31,6 @@ from sklmacro.simulators.machine.word_blocks import (
     round_to_lanes,
     word_source,
 )
-from sklmacro.simulators.protocol import SimulatorProtocol
 from sklmacro.simulators.trajectories import Trajectory
 
 N_REPLICAS = 64
@@ -104,21 +105,11 @@ def count(spins: np.ndarray, n0: int, n1: int) -> tuple[np.ndarray, np.ndarray]:
 def _place(
     words: np.ndarray, beside: np.ndarray, above_below: np.ndarray, n0: int, n1: int
 ) -> None:
-    """Put the site into every word and its neighbours into the others, each half a word.
-
-    See `square._place_in_ring` for the products in the place of divisions.
-    """
+    """Put the site into every word and its neighbours into the others, each half a word."""
     rows, columns = uint64(n0) & LOW32, uint64(n1) & LOW32
-    n, last = rows * columns, columns - _ONE
     for k in range(words.shape[0]):
-        m0 = (words[k] >> uint64(32)) * rows
-        m1 = (m0 & LOW32) * columns
-        i, j = m0 >> uint64(32), m1 >> uint64(32)
-        site = i * columns + j
-        left = site - _ONE + (columns if j == _ZERO else _ZERO)
-        right = site + _ONE - (columns if j == last else _ZERO)
-        above = site - columns + (n if i == _ZERO else _ZERO)
-        below = site + columns - (n if site + columns >= n else _ZERO)
+        i, j = row_and_column(words[k], rows, columns)
+        site, left, right, above, below = torus_neighbours(i, j, rows, columns)
         beside[k] = left | (right << uint64(32))
         above_below[k] = above | (below << uint64(32))
         words[k] = site
@@ -212,34 +203,22 @@ class Replicas(Trajectory):
 
     Parameters
     ----------
-    simulator : Ising
-    X : ndarray of shape (n_replicas, n0, n1)
-        Snapshots at the start; not changed.
-    lattice : Lattice
-    rng : numpy.random.Generator
     up : ndarray of shape (9,)
         Words of the probability of an up spin, as in `square`.
+    *start
+        Parameters of `Trajectory`, x of shape (n_replicas, n0, n1).
     """
 
-    def __init__(
-        self,
-        simulator: SimulatorProtocol,
-        X: np.ndarray,
-        lattice: Lattice,
-        rng: np.random.Generator,
-        up: np.ndarray,
-    ):
-        super().__init__(simulator, X, lattice, rng)
-        self._source, self._up = word_source(rng), up
-        self._spins = pack(np.ascontiguousarray(X).reshape(len(X), -1))
+    def __init__(self, up: np.ndarray, *start: Any):
+        super().__init__(*start)
+        self._source, self._up = word_source(self.rng), up
+        self._spins = pack(np.ascontiguousarray(self.x).reshape(len(self.x), -1))
 
     def advance(self, duration: float) -> None:
-        """Evolve all replicas."""
         n_attempts = self.rng.poisson(duration * self.lattice.n_sites)
         evolve_replicas(self._spins, *self.lattice.cells, self._up, n_attempts, self._source)
 
     def record(self, observe: bool) -> np.ndarray:
-        """Return the snapshots, or their observables (n_replicas, 2)."""
         n, n_sites = len(self.x), self.lattice.n_sites
         if observe:
             ups, unequal = count(self._spins, *self.lattice.cells)
@@ -249,5 +228,4 @@ class Replicas(Trajectory):
         return X.reshape(self.x.shape)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the spins and the states of the random streams."""
         return {"spins": self._spins, **self._source._asdict()}

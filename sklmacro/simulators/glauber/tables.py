@@ -17,12 +17,8 @@ import numpy as np
 from numba import njit, uint64
 
 from sklmacro.lattice.lattice import Lattice
-from sklmacro.simulators.glauber.rates import attempts_cost_more
+from sklmacro.simulators.glauber.attempts import evolution_by
 from sklmacro.simulators.machine.random_words import LOW32
-from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
-
-BLOCK = 512
-_ONE = np.uint64(1)
 
 
 @lru_cache(maxsize=8)
@@ -72,13 +68,22 @@ def table_sums(spins: np.ndarray, sites: np.ndarray, table: np.ndarray) -> tuple
 
 
 @njit(nogil=True)
-def _update(
-    spins: np.ndarray, sites: np.ndarray, table: np.ndarray, up: np.ndarray, words: np.ndarray
-) -> int:
-    """Do one attempt a word; return the number of flips."""
-    m, z, flips = uint64(sites.shape[0]), table.shape[1], 0
+def _place(box: tuple, words: np.ndarray) -> None:
+    """Put the site into the upper half of every word."""
+    sites = box[1]
+    m = uint64(sites.shape[0])
     for k in range(words.shape[0]):
         site = uint64(sites[((words[k] >> uint64(32)) * m) >> uint64(32)])
+        words[k] = (site << uint64(32)) | (words[k] & LOW32)
+
+
+@njit(nogil=True)
+def _update(box: tuple, words: np.ndarray, at: int) -> int:
+    """Do one attempt a word; return the number of flips."""
+    spins, _, table, up = box
+    z, flips = table.shape[1], 0
+    for k in range(words.shape[0]):
+        site = words[k] >> uint64(32)
         total = z
         for q in range(z):
             total += spins[uint64(table[site, uint64(q)])]
@@ -88,74 +93,5 @@ def _update(
     return flips
 
 
-@njit(nogil=True)
-def _attempts(
-    spins: np.ndarray,
-    sites: np.ndarray,
-    table: np.ndarray,
-    up: np.ndarray,
-    n_attempts: int,
-    source: WordSource,
-    words: np.ndarray,
-) -> int:
-    """Do `n_attempts` attempts; return the number of flips."""
-    flips, left = 0, n_attempts
-    while left > 0:
-        size = min(left, words.shape[0])
-        draw_words(source, words[: round_to_lanes(size)], sites.shape[0])
-        flips += _update(spins, sites, table, up, words[:size])
-        left -= size
-    return flips
-
-
-@njit(nogil=True)
-def _events(
-    spins: np.ndarray,
-    sites: np.ndarray,
-    table: np.ndarray,
-    up: np.ndarray,
-    n_events: int,
-    source: WordSource,
-    words: np.ndarray,
-) -> tuple[int, int]:
-    """Flip up to `n_events` spins, as `square._events`; return flips and attempts."""
-    flips, attempts, at, size = 0, 0, 0, 0
-    while flips < n_events:
-        missing = n_events - flips
-        if at == size:
-            tries = missing * (attempts + 1) / (flips + 1)
-            if attempts_cost_more(sites.shape[0], tries, missing):
-                break
-            at, size = 0, min(round_to_lanes(8 * missing), words.shape[0])
-            draw_words(source, words[:size], sites.shape[0])
-        end = min(at + missing, size)
-        flips += _update(spins, sites, table, up, words[at:end])
-        attempts += end - at
-        at = end
-    return flips, attempts
-
-
-@njit(nogil=True)
-def evolve_tables(
-    spins: np.ndarray,
-    sites: np.ndarray,
-    table: np.ndarray,
-    up: np.ndarray,
-    plan: tuple,
-    source: WordSource,
-) -> tuple[bool, int, int]:
-    """Evolve a window in place, as `evolve_square` does; return if it is ready, flips, attempts.
-
-    `plan` is (probe, rest, n_events), of this window.
-    """
-    probe, rest, n_events = plan
-    words = np.empty(BLOCK, np.uint64)
-    if n_events >= 0:
-        flips, attempts = _events(spins, sites, table, up, n_events, source, words)
-        return flips == n_events, flips, attempts
-    flips = _attempts(spins, sites, table, up, probe, source, words)
-    expected = rest * (flips + 1) / (probe + 1)
-    if rest > 0 and attempts_cost_more(sites.shape[0], rest, expected):
-        return False, flips, probe
-    _attempts(spins, sites, table, up, rest, source, words)
-    return True, flips, probe
+# The window is (spins, sites, table, up).
+evolve_tables = evolution_by(_place, _update, _update)

@@ -14,6 +14,14 @@ from numba.extending import intrinsic
 N_BYTES = 64  # that are compared at once
 
 
+def broadcast(builder: Any, value: Any, vector: ir.VectorType) -> Any:
+    """Return a vector all of whose lanes are a value."""
+    index, nothing = ir.IntType(32), ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(nothing, value, index(0))
+    lanes = ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, nothing, lanes)
+
+
 @intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of `array[index]`, to be written soon."""
@@ -57,12 +65,7 @@ def _compare_bytes(order: str) -> Callable:
             place = builder.gep(data, [arguments[1]])
             seen = builder.load(builder.bitcast(place, vector.as_pointer()), align=1)
             small = builder.trunc(arguments[2], ir.IntType(8))
-            one = builder.insert_element(
-                ir.Constant(vector, ir.Undefined), small, ir.IntType(32)(0)
-            )
-            lanes = ir.Constant(ir.VectorType(ir.IntType(32), N_BYTES), [0] * N_BYTES)
-            every = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), lanes)
-            bits = builder.icmp_unsigned(order, seen, every)
+            bits = builder.icmp_unsigned(order, seen, broadcast(builder, small, vector))
             return builder.bitcast(bits, ir.IntType(64))
 
         return types.uint64(array, types.uint64, types.uint64), generate

@@ -1,9 +1,7 @@
-"""Shared pieces of the kinetic Monte Carlo kernels: random words and classes of equal rate.
+"""Random words one by one, for kernels.
 
-Kernels take arrays and return arrays. Random words come from xoshiro256++ (Blackman and Vigna,
-ACM Trans. Math. Softw. 47, 36 (2021)); a stream is its four words of state, kept in locals while
-a loop runs. Rejection-free steps draw from lists of sites of equal rate (Bortz, Kalos and
-Lebowitz, J. Comput. Phys. 17, 10 (1975)), so that an event costs O(1) whatever the lattice.
+They come from xoshiro256++ (Blackman and Vigna, ACM Trans. Math. Softw. 47, 36 (2021)); a stream is
+its four words of state.
 """
 
 import math
@@ -99,24 +97,3 @@ def poisson(mean: float, state: np.ndarray) -> int:
         density = k * math.log(mean) - mean - math.lgamma(k + 1.0)
         if math.log(v * inverse_alpha / (a / us**2 + b)) <= density:
             return k
-
-
-@njit(nogil=True)
-def class_insert(
-    site: int, kind: int, members: np.ndarray, place: np.ndarray, count: np.ndarray
-) -> None:
-    """Put a site at the end of the list `members[kind, :count[kind]]`."""
-    members[kind, count[kind]] = site
-    place[site] = count[kind]
-    count[kind] += 1
-
-
-@njit(nogil=True)
-def class_remove(
-    site: int, kind: int, members: np.ndarray, place: np.ndarray, count: np.ndarray
-) -> None:
-    """Take a site out of its list; the last member takes its place."""
-    count[kind] -= 1
-    last = members[kind, count[kind]]
-    members[kind, place[site]] = last
-    place[last] = place[site]

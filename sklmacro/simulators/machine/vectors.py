@@ -14,18 +14,13 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from sklmacro.simulators.machine.instructions import broadcast
+
 ROWS = 8
 LANES = 16  # floats in a vector of 512 bits; on other machines the compiler splits it
 SHORT = 8  # floats in the vectors of a sum of rows
 CHAINS = 4  # sums of rows that run side by side, since each has to wait for its last addition
 TILE = 2 * LANES  # columns of a tile: with 8 rows 16 sums, which leaves registers for the factors
-
-
-def _load(builder: Any, pointer: Any) -> Any:
-    """Load a vector that may start at any float."""
-    value = builder.load(pointer)
-    value.align = 4
-    return value
 
 
 @intrinsic
@@ -50,25 +45,18 @@ def _tile(typing_context: Any, a: Any, w: Any, bias: Any, out: Any, column: Any)
             offset = builder.add(builder.mul(row, m), builder.add(first, index(part * LANES)))
             return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
 
-        def load(pointer: Any) -> Any:
-            return _load(builder, pointer)
-
         parts = range(TILE // LANES)
         sums = [[cgutils.alloca_once(builder, vector) for _ in parts] for _ in range(ROWS)]
         for part in parts:
-            start = load(place(bias.data, index(0), part))
+            start = builder.load(place(bias.data, index(0), part), align=4)
             for row in sums:
                 builder.store(start, row[part])
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         with cgutils.for_range(builder, n) as loop:
-            weights = [load(place(w.data, loop.index, part)) for part in parts]
+            weights = [builder.load(place(w.data, loop.index, part), align=4) for part in parts]
             for r, row in enumerate(sums):
                 offset = builder.add(builder.mul(index(r), n), loop.index)
                 factor = builder.load(builder.gep(a.data, [offset]))
-                lane = builder.insert_element(
-                    ir.Constant(vector, ir.Undefined), factor, ir.IntType(32)(0)
-                )
-                spread = builder.shuffle_vector(lane, lane, everywhere)
+                spread = broadcast(builder, factor, vector)
                 for part in parts:
                     product = builder.fmul(spread, weights[part], flags=["contract"])
                     total = builder.fadd(product, builder.load(row[part]), flags=["contract"])
@@ -118,7 +106,7 @@ def _row_sum(typing_context: Any, table: Any, rows: Any, out: Any, column: Any) 
                 k = builder.add(builder.mul(loop.index, index(CHAINS)), index(q))
                 row = builder.load(builder.gep(rows.data, [k]))
                 start = builder.gep(table.data, [builder.add(builder.mul(row, m), first)])
-                part = _load(builder, builder.bitcast(start, vector.as_pointer()))
+                part = builder.load(builder.bitcast(start, vector.as_pointer()), align=4)
                 builder.store(builder.fadd(builder.load(chain), part), chain)
         total = builder.load(sums[0])
         for chain in sums[1:]:

@@ -143,13 +143,6 @@ def fill_times(lanes: np.ndarray, words: np.ndarray, times: np.ndarray) -> None:
         f = (m - 1.0) / (m + 1.0)
         q = f * f
         p = 1.0 / 21.0
-        p = p * q + 1.0 / 19.0
-        p = p * q + 1.0 / 17.0
-        p = p * q + 1.0 / 15.0
-        p = p * q + 1.0 / 13.0
-        p = p * q + 1.0 / 11.0
-        p = p * q + 1.0 / 9.0
-        p = p * q + 1.0 / 7.0
-        p = p * q + 1.0 / 5.0
-        p = p * q + 1.0 / 3.0
+        for divisor in range(19, 1, -2):
+            p = p * q + 1.0 / divisor
         times[k] = -(e * _LN2 + 2.0 * (f + f * q * p))

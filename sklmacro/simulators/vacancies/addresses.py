@@ -42,6 +42,24 @@ class Shell(NamedTuple):
     flat: np.ndarray
 
 
+class Geometry(NamedTuple):
+    """What vacancies look at: a map, and shells around a site.
+
+    where : Map
+    halo : Shell
+        Sites within the radius of the barriers.
+    nearest : Shell
+        Nearest neighbours.
+    behind : Shell
+        Those of the halo that are too far away after jump d from basis site b, in row b z + d.
+    """
+
+    where: Map
+    halo: Shell
+    nearest: Shell
+    behind: Shell
+
+
 @lru_cache(maxsize=64)
 def address_map(lattice: Lattice, radius: float) -> Map:
     """Return the addresses of a lattice for offsets of at most `radius` lattice constants."""
@@ -122,18 +140,13 @@ def move(cell: np.ndarray, steps: np.ndarray, e: int, where: Map) -> None:
 
 @njit(nogil=True, inline="always")
 def read(
-    x: np.ndarray,
-    site: int,
-    cell: np.ndarray,
-    where: Map,
-    steps: np.ndarray,
-    flat: np.ndarray,
-    out: np.ndarray,
+    x: np.ndarray, site: int, cell: np.ndarray, where: Map, sites: Shell, row: int, out: np.ndarray
 ) -> None:
-    """Read sites around a site of the flat snapshot x, given their steps (4, m) and `flat` (m,).
+    """Read the sites in one row of a shell around a site of the flat snapshot x.
 
     Beyond an open edge there is 0.
     """
+    steps, flat = sites.steps[row], sites.flat[row]
     reach, n, wrap = where.reach, where.shape, where.wrap
     inside = True
     for axis in range(3):
@@ -150,11 +163,3 @@ def read(
         s0, s1, s2, s3 = steps[0], steps[1], steps[2], steps[3]
         for e in range(out.shape[0]):
             out[e] = x[uint64(w0[s0[e]] + w1[s1[e]] + w2[s2[e]]) + s3[e]]
-
-
-@njit(nogil=True, inline="always")
-def gather(
-    x: np.ndarray, site: int, cell: np.ndarray, where: Map, halo: Shell, out: np.ndarray
-) -> None:
-    """Read all sites of a shell around a site of the flat snapshot x."""
-    read(x, site, cell, where, halo.steps[cell[3]], halo.flat[cell[3]], out)

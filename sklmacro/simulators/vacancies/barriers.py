@@ -35,7 +35,7 @@ LARGEST_RADIUS = 10.0  # lattice constants: thousands of sites
 
 
 class BarrierModel:
-    """Base of the barrier models; a subclass for Python code writes `evaluate` only.
+    """Base of the barrier models; a subclass writes `evaluate`, or `compiled` for a fast kernel.
 
     A model that is to be saved keeps the arguments of its constructor under their own names.
 
@@ -49,6 +49,8 @@ class BarrierModel:
         Number of species that it knows.
     """
 
+    storable = True  # in files, by the arguments of its constructor
+
     def __init__(self, kind: str, radius: float, n_species: int):
         self.kind = check_choice(kind, "kind", KINDS)
         self.radius = check_real(radius, "radius", low=nearest_distance(kind), high=LARGEST_RADIUS)
@@ -56,7 +58,14 @@ class BarrierModel:
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the barriers (m, z) in eV of environments (m, n_sites)."""
-        raise NotImplementedError(f"{type(self).__name__} does not evaluate barriers.")
+        kernel, params = self.compiled()
+        if kernel is _ask:
+            raise NotImplementedError(f"{type(self).__name__} does not evaluate barriers.")
+        environments = np.asarray(environments, np.int8)
+        out = np.empty((len(environments), self.jumps.shape[1]))
+        for environment, b, row in zip(environments, basis, out, strict=True):
+            kernel(environment, b, row, params)
+        return out
 
     def compiled(self) -> tuple[Callable, Any]:
         """Return a numba function and the arrays that it works with.
@@ -66,13 +75,6 @@ class BarrierModel:
         False, upon which `evaluate` is asked.
         """
         return _ask, None
-
-    def described(self) -> dict[str, Any]:
-        """Return all that the barriers depend on, for checkpoints; see `checkpoint.described`."""
-        raise ValueError(
-            f"Expected barriers that can be told apart with checkpoint_dir, but got "
-            f"{type(self).__name__}; write its method described, or leave checkpoint_dir at None."
-        )
 
     @property
     def offsets(self) -> np.ndarray:
@@ -227,18 +229,6 @@ class ClusterBarriers(BarrierModel):
         jumps = self.jumps.astype(np.uint64)
         return _sum_clusters, Tables(self._rows, self._pairs, jumps, chosen, total, n_species)
 
-    def described(self) -> dict[str, Any]:
-        """Return all that the barriers depend on."""
-        return {"kind": self.kind, "radius": self.radius, "rows": self._rows, "pairs": self._pairs}
-
-    def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
-        """Return the barriers (m, z) in eV of environments (m, n_sites)."""
-        kernel, params = self.compiled()
-        out = np.empty((len(environments), self.jumps.shape[1]))
-        for environment, b, row in zip(environments, basis, out, strict=True):
-            kernel(environment, b, row, params)
-        return out
-
 
 def pairwise_barriers(kind: str, energies: Any, saddle: Any) -> ClusterBarriers:
     """Return barriers that follow from energies of nearest-neighbour pairs.
@@ -326,10 +316,6 @@ class CallableBarriers(BarrierModel):
         reach = nearest_distance(check_choice(kind, "kind", KINDS)) if radius is None else radius
         super().__init__(kind, reach, n_species)
         self.function = function
-
-    def described(self) -> dict[str, Any]:
-        """Return all that the barriers depend on: of the function, which a module has, its name."""
-        return {"kind": self.kind, "radius": self.radius, "function": self.function}
 
     def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return what the function returns, checked.

@@ -9,21 +9,13 @@ import numpy as np
 
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.glauber.tables import neighbour_table, pad_spins
-from sklmacro.simulators.vacancies.barriers import BarrierModel
-from sklmacro.simulators.vacancies.kernel import Scale
+from sklmacro.simulators.vacancies.walk import VacancyWalk
 
 
 def vacancy_jumps(
-    x: np.ndarray,
-    lattice: Lattice,
-    sites: np.ndarray,
-    environments: np.ndarray,
-    basis: np.ndarray,
-    model: BarrierModel,
-    scale: Scale,
-    n_species: int,
+    x: np.ndarray, lattice: Lattice, walk: VacancyWalk
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the possible jumps of the vacancies on `sites` (m,), in their environments.
+    """Return the possible jumps of the vacancies of x that are in the window of their walk.
 
     Returns
     -------
@@ -35,11 +27,14 @@ def vacancy_jumps(
     pairs : ndarray of shape (n, n_species + 1, n_species + 1)
         Changes of the numbers of ordered nearest-neighbour pairs.
     """
+    sites, environments, basis = walk.environments()
     flat, table = pad_spins(x), neighbour_table(lattice)
-    barriers = model.evaluate(environments, basis) if len(sites) else np.empty((0, table.shape[1]))
+    none = np.empty((0, table.shape[1]))
+    barriers = walk.model.evaluate(environments, basis) if len(sites) else none
     v, d = np.nonzero(flat[table[sites]])  # a jump needs an atom to jump
-    rates = scale.attempt * np.exp(-scale.beta * barriers[v, d])
+    rates = walk.scale.attempt * np.exp(-walk.scale.beta * barriers[v, d])
     here, there = sites[v], table[sites[v], d].astype(np.int64)
+    n_species = walk.n_species
     gains = _beside(flat, table[here], there, n_species)
     gains -= _beside(flat, table[there], there, n_species)
     atoms, pairs = flat[there], np.zeros((len(v), n_species + 1, n_species + 1), np.int64)

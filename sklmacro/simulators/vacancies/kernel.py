@@ -8,7 +8,7 @@ that moved are evaluated again, and those of vacancies that saw one of the two s
 sum tree over the vacancies finds the next event, so that its cost does not grow with the lattice,
 and with the number of vacancies as a logarithm.
 
-Shape vocabulary, with that of `_sites`::
+Shape vocabulary, with that of `addresses`::
 
     x           (n_sites,) int8          0 a vacancy, 1 ... n_species an atom
     sites       (n_vacancies,)           where the vacancies of the snapshot are
@@ -37,7 +37,14 @@ from numba import njit, uint64
 
 from sklmacro.simulators.machine.instructions import borrow
 from sklmacro.simulators.machine.random_words import uniform
-from sklmacro.simulators.vacancies.addresses import Map, Shell, address, gather, move, read
+from sklmacro.simulators.vacancies.addresses import (
+    Geometry,
+    Map,
+    Shell,
+    address,
+    move,
+    read,
+)
 from sklmacro.simulators.vacancies.hash_table import enter, find, leave
 
 DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
@@ -68,7 +75,6 @@ class Walk(NamedTuple):
     environment_words: np.ndarray  # (w,) the same memory
     left: np.ndarray  # (4,) the cell that a vacancy has left
     departed: np.ndarray  # (q,) int8, what was around there and is not around the new place
-    behind: Shell  # as `halo`, of those too far away after jump d from b: row b z + d
 
 
 class Scale(NamedTuple):
@@ -174,34 +180,29 @@ def _mark_pending(
 def _any_zero(words: np.ndarray) -> bool:
     """Say whether a byte of some words is 0."""
     ones, tops = uint64(0x0101010101010101), uint64(0x8080808080808080)
-    found = uint64(0)
+    borrows = uint64(0)
     for e in range(words.shape[0]):
-        found |= (words[e] - ones) & ~words[e] & tops  # the first borrow is at a byte that is 0
-    return found != 0
+        borrows |= (words[e] - ones) & ~words[e] & tops  # the first is at a byte that is 0
+    return borrows != 0
 
 
 @njit(nogil=True, inline="always")
 def _mark_all_pending(
-    v: int,
-    d: int,
-    here: int,
-    x: np.ndarray,
-    where: Map,
-    halo: Shell,
-    walk: Walk,
+    v: int, d: int, here: int, x: np.ndarray, geometry: Geometry, walk: Walk
 ) -> None:
     """Make pending what sees one of the two sites of a jump: mostly nothing but the one that moved.
 
     What is around the old place, `here`, and not around the new one has been left behind.
     """
-    left, behind = walk.left, walk.departed
+    where, halo, _, behind = geometry
+    left, departed = walk.left, walk.departed
     if _any_zero(walk.environment_words):
         _mark_pending(v, walk.cells[v], x, where, halo, walk)
     row = left[3] * walk.rates.shape[1] + d
-    read(x, here, left, where, walk.behind.steps[row], walk.behind.flat[row], behind)
+    read(x, here, left, where, behind, row, departed)
     vacant = False
-    for e in range(behind.shape[0]):
-        vacant |= behind[e] == 0
+    for e in range(departed.shape[0]):
+        vacant |= departed[e] == 0
     if vacant:
         _mark_pending(v, left, x, where, halo, walk)
 
@@ -233,34 +234,31 @@ def _jump(x: np.ndarray, v: int, d: int, where: Map, nearest: Shell, walk: Walk)
 @njit(nogil=True)
 def run(
     x: np.ndarray,
-    where: Map,
-    halo: Shell,
-    nearest: Shell,
+    geometry: Geometry,
     evaluate: Callable,
-    params: Any,
-    scale: Scale,
+    law: tuple[Any, Scale],
     walk: Walk,
-    known: bool,
-    duration: float,
-    n_events: int,
+    limits: tuple[float, int],
     state: np.ndarray,
 ) -> int:
-    """Let vacancies jump until `duration` has passed or `n_events` are done; x changes in place.
+    """Let vacancies jump until `limits`, a duration and a number of events; x changes in place.
 
     `evaluate(environment, b, out, params)` fills barriers and returns True; where it returns False
-    the kernel returns ASK, and is called again with `known` once the barriers of the vacancies
-    asked about stand in `walk.kept`. The clock is infinite if nothing can happen and events are
-    counted.
+    the kernel returns ASK, and is called again once the barriers of the vacancies asked about stand
+    in `walk.kept`. `law` is (params, scale). The clock is infinite if nothing can happen and events
+    are counted.
     """
-    x, where, halo, nearest = borrow((x, where, halo, nearest))
-    params, walk, state = borrow((params, walk, state))
+    x, geometry, walk, state = borrow((x, geometry, walk, state))
+    (params, scale), (duration, n_events) = borrow(law), limits
+    where, halo, nearest, _ = geometry
+    known = walk.counters[1] > 0  # those asked about before
     environment, words = walk.environment[: halo.steps.shape[2]], walk.environment_words
     gathered = False  # whether `environment` holds what is around the first pending vacancy
     while True:
         for p in range(0 if known else walk.counters[0]):
             v = walk.pending[p]
             if not gathered:
-                gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
+                read(x, walk.sites[v], walk.cells[v], where, halo, walk.cells[v, 3], environment)
             gathered = False
             if not _recall(v, words, walk):
                 if evaluate(environment, walk.cells[v, 3], walk.kept[v, walk.now[v]], params):
@@ -291,7 +289,7 @@ def run(
         here, before = walk.sites[v], walk.seen[v, walk.now[v]]
         atom = before[walk.jumps[walk.cells[v, 3], d]]
         _jump(x, v, d, where, nearest, walk)
-        gather(x, walk.sites[v], walk.cells[v], where, halo, environment)
+        read(x, walk.sites[v], walk.cells[v], where, halo, walk.cells[v, 3], environment)
         gathered = True
         # Each counts the pair of the two sites as one of two such atoms: that cancels.
         _count_pairs(atom, 1, before, walk.left[3], walk)
@@ -299,52 +297,57 @@ def run(
         walk.counters[2] += 1
         walk.pending[0], walk.counters[0] = v, 1
         if walk.counters[3] > 1:
-            _mark_all_pending(v, d, here, x, where, halo, walk)
+            _mark_all_pending(v, d, here, x, geometry, walk)
 
 
 @njit(nogil=True)
-def gather_all(
-    x: np.ndarray, where: Map, halo: Shell, walk: Walk, environments: np.ndarray
-) -> None:
-    """Read the surroundings (n_vacancies, m) of all vacancies."""
+def gather_all(x: np.ndarray, where: Map, halo: Shell, walk: Walk) -> np.ndarray:
+    """Return the surroundings (n_vacancies, m) of all vacancies."""
+    environments = np.empty((walk.sites.shape[0], halo.steps.shape[2]), np.int8)
     for v in range(walk.sites.shape[0]):
-        gather(x, walk.sites[v], walk.cells[v], where, halo, environments[v])
+        read(x, walk.sites[v], walk.cells[v], where, halo, walk.cells[v, 3], environments[v])
+    return environments
 
 
 @njit(nogil=True)
-def count_species(x: np.ndarray, counts: np.ndarray) -> None:
-    """Count the sites in states 0, 1, ... of a flat snapshot, without a copy of it.
+def species_counts(x: np.ndarray, n_species: int) -> np.ndarray:
+    """Return the number of vacancies and of atoms of each species, (n_species + 1,).
 
-    One pass for each state: such loops are vectorised, and a single one over all is not.
+    One pass for each over the flat snapshot, without a copy of it: such loops are vectorised, and a
+    single one over all is not.
     """
-    for state in range(counts.shape[0]):
+    counts = np.empty(n_species + 1, np.int64)
+    for state in range(n_species + 1):
         n = 0
         for site in range(x.shape[0]):
             n += x[site] == state
         counts[state] = n
+    return counts
 
 
 @njit(nogil=True)
-def vacant_sites(x: np.ndarray, sites: np.ndarray) -> None:
-    """Write the vacant sites of a flat snapshot, as many as there are, to `sites`."""
-    n = 0
+def vacant_sites(x: np.ndarray) -> np.ndarray:
+    """Return the numbers of the vacant sites of a flat snapshot."""
+    sites, n = np.empty(species_counts(x, 0)[0], np.int64), 0
     for site in range(x.shape[0]):
         if x[site] == 0:
             sites[n] = site
             n += 1
+    return sites
 
 
 @njit(nogil=True)
-def count_pairs_in(
+def count_pairs(
     x: np.ndarray,
     where: Map,
     nearest: Shell,
     origin: np.ndarray,
     extent: np.ndarray,
-    pairs: np.ndarray,
-) -> None:
+    n_species: int,
+) -> np.ndarray:
     """Count ordered pairs (site of the window, nearest neighbour) by their species."""
     n, cell = where.shape, np.empty(4, np.int64)
+    pairs = np.zeros((n_species + 1, n_species + 1), np.int64)
     for a0 in range(extent[0]):
         cell[0] = (origin[0] + a0) % n[0]
         for a1 in range(extent[1]):
@@ -358,3 +361,4 @@ def count_pairs_in(
                         other = address(steps, d, cell, where)
                         if other >= 0:
                             pairs[x[site + b], x[other]] += 1
+    return pairs

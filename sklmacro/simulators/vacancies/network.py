@@ -145,32 +145,23 @@ class BarrierNetwork(BarrierModel):
         """
         return cls(read_arrays(path), **options)
 
-    def described(self) -> dict[str, Any]:
-        """Return the weights, all that the barriers depend on."""
-        return self._layers
-
     def compiled(self) -> tuple[Callable, Layers]:
         """Return the kernel and its arrays; working memory belongs to the calling thread."""
         if not hasattr(self._local, "layers"):
-            rows = ROWS
             n_sites, width = self._layers["first"].shape
             self._local.layers = Layers(
                 **self._layers,
-                turned=np.empty((rows, n_sites), np.float32),
-                even=np.empty((rows, width), np.float32),
-                odd=np.empty((rows, width), np.float32),
+                turned=np.empty((ROWS, n_sites), np.float32),
+                even=np.empty((ROWS, width), np.float32),
+                odd=np.empty((ROWS, width), np.float32),
                 keys=np.full((KEPT, 4), 2**64 - 1, np.uint64),
-                kept=np.empty((KEPT, rows)),
+                kept=np.empty((KEPT, ROWS)),
             )
         return _evaluate, self._local.layers
 
-    def evaluate(self, environments: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    def evaluate(self, environments: np.ndarray, basis: np.ndarray | None = None) -> np.ndarray:
         """Return the barriers (m, 8) in eV of environments (m, 112); `basis` does not matter."""
-        evaluate, net = self.compiled()
-        out = np.empty((len(environments), ROWS))
-        for environment, row in zip(np.asarray(environments, np.int8), out, strict=True):
-            evaluate(environment, 0, row, net)
-        return out
+        return super().evaluate(environments, np.zeros(len(environments), np.int64))
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_local"}

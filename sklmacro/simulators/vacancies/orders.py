@@ -13,7 +13,7 @@ cells, 4000 jumps).
 
 import numpy as np
 
-from sklmacro.simulators.vacancies.walk import species_counts
+from sklmacro.simulators.vacancies.kernel import species_counts
 
 
 def normalisation(flat: np.ndarray, n_species: int, z: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,12 +21,6 @@ def normalisation(flat: np.ndarray, n_species: int, z: int) -> tuple[np.ndarray,
     counts = species_counts(flat, n_species)[1:]
     weight = np.divide(flat.size, counts, out=np.zeros(len(counts)), where=counts > 0)
     return weight, z * counts / max(counts.sum(), 1)
-
-
-def order_sums(pairs: np.ndarray, weight: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Return (n / N_a) times the numbers of ordered pairs (a, b), for each row (a, b) of `of`."""
-    a, b = np.transpose(of)
-    return weight[a] * pairs[..., a + 1, b + 1]
 
 
 def centred_sums(

@@ -1,12 +1,12 @@
 """A snapshot whose vacancies are set up once, and jump from time to time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.machine.random_words import random_words
-from sklmacro.simulators.protocol import Duration, SimulatorProtocol
+from sklmacro.simulators.protocol import Duration
 from sklmacro.simulators.trajectories import Trajectory
 from sklmacro.simulators.vacancies.walk import VacancyWalk
 
@@ -16,32 +16,20 @@ class VacancyTrajectory(Trajectory):
 
     Parameters
     ----------
-    simulator : Alloy
-    x : ndarray of int8, shape site_shape, contiguous
-        Snapshot, which changes in place.
-    lattice : Lattice
-    rng : numpy.random.Generator
     walk : VacancyWalk
         The vacancies of x.
     order : callable
         Turns changes of the numbers of pairs into those of the observables' sums (n_observables,).
+    *start
+        Parameters of `Trajectory`; x is int8 and contiguous.
     """
 
-    def __init__(
-        self,
-        simulator: SimulatorProtocol,
-        x: np.ndarray,
-        lattice: Lattice,
-        rng: np.random.Generator,
-        walk: VacancyWalk,
-        order: Callable[[np.ndarray], np.ndarray],
-    ):
-        super().__init__(simulator, x, lattice, rng)
-        self._walk, self._order, self._rng_state = walk, order, random_words(rng)
-        self._first = simulator.site_means(x, lattice)
+    def __init__(self, walk: VacancyWalk, order: Callable[[np.ndarray], np.ndarray], *start: Any):
+        super().__init__(*start)
+        self._walk, self._order, self._rng_state = walk, order, random_words(self.rng)
+        self._first = self.simulator.site_means(self.x, self.lattice)
 
     def advance(self, duration: float) -> None:
-        """Let the vacancies jump."""
         self._walk.run(Duration(duration), self._rng_state)
 
     def record(self, observe: bool) -> np.ndarray:
@@ -51,5 +39,4 @@ class VacancyTrajectory(Trajectory):
         return self._first + self._order(self._walk.pairs) / self.lattice.n_sites
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the snapshot, the vacancies, and the state of their random stream."""
         return {"x": self.x, "rng_state": self._rng_state, **self._walk.arrays()}

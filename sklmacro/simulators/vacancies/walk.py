@@ -9,14 +9,13 @@ import numpy as np
 from sklmacro.lattice.lattice import Lattice, nearest_distance
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.protocol import Span
-from sklmacro.simulators.vacancies.addresses import Map, Shell, address_map, shell
+from sklmacro.simulators.vacancies.addresses import Geometry, Shell, address_map, shell
 from sklmacro.simulators.vacancies.barriers import BarrierModel, sites_out_of_reach
 from sklmacro.simulators.vacancies.kernel import (
     ASK,
     Scale,
     Walk,
-    count_pairs_in,
-    count_species,
+    count_pairs,
     gather_all,
     run,
     vacant_sites,
@@ -32,19 +31,15 @@ CHANGING = (
 
 
 @lru_cache(maxsize=64)
-def _geometry(lattice: Lattice, radius: float) -> tuple[Map, Shell, Shell, Shell]:
-    """Return the addresses of a lattice, the sites within a radius, the nearest, those behind."""
+def _geometry(lattice: Lattice, radius: float) -> Geometry:
+    """Return what vacancies look at on a lattice, with barriers of a radius."""
     halo = shell(lattice, radius, radius)
     nearest = shell(lattice, nearest_distance(lattice.kind), radius)
     chosen = sites_out_of_reach(lattice.kind, radius)  # (n_basis, z, q)
     steps = [s[:, one] for s, rows in zip(halo.steps, chosen, strict=True) for one in rows]
     flat = [f[one] for f, rows in zip(halo.flat, chosen, strict=True) for one in rows]
-    return (
-        address_map(lattice, radius),
-        halo,
-        nearest,
-        Shell(np.ascontiguousarray(steps), np.ascontiguousarray(flat)),
-    )
+    behind = Shell(np.ascontiguousarray(steps), np.ascontiguousarray(flat))
+    return Geometry(address_map(lattice, radius), halo, nearest, behind)
 
 
 class VacancyWalk:
@@ -71,9 +66,10 @@ class VacancyWalk:
         scale: Scale,
         n_species: int,
     ):
-        self._flat, self._model, self._scale = x.reshape(-1), model, scale
-        self._where, self._halo, self._nearest, behind = _geometry(lattice, model.radius)
-        sites = _vacant_sites(self._flat, n_species)
+        self._flat, self.model, self.scale, self.n_species = x.reshape(-1), model, scale, n_species
+        self._geometry = _geometry(lattice, model.radius)
+        where = self._geometry.where
+        sites = vacant_sites(self._flat)
         n, z = len(sites), model.jumps.shape[1]
         leaves = 1 << max(n - 1, 0).bit_length()
         seen = np.full((n, N_KEPT, -(-model.offsets.shape[1] // 8) * 8), -1, np.int8)
@@ -95,32 +91,20 @@ class VacancyWalk:
             asked=np.empty(n, np.int64),
             counters=np.zeros(4, np.int64),
             clock=np.zeros(1),
-            inside=np.zeros(self._where.wrap.shape, bool),
+            inside=np.zeros(where.wrap.shape, bool),
             jumps=model.jumps,
             environment=environment,
             environment_words=environment.view(np.uint64),
             left=np.empty(4, np.int64),
-            departed=np.empty(behind.steps.shape[2], np.int8),
-            behind=behind,
+            departed=np.empty(self._geometry.behind.steps.shape[2], np.int8),
         )
-        settle(self._walk, self._where)
-        open_window(self._walk, self._where, *_three_axes(window))
-
-    @property
-    def n_vacancies(self) -> int:
-        """Number of vacancies in the snapshot."""
-        return len(self._walk.sites)
+        settle(self._walk, where)
+        open_window(self._walk, where, *_three_axes(window))
 
     @property
     def n_active(self) -> int:
         """Number of vacancies in the window."""
         return int(self._walk.counters[3])
-
-    @property
-    def active_sites(self) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the vacancies are in the window (n_vacancies,), and the sites of those."""
-        active = self._walk.active
-        return active, self._walk.sites[active]
 
     @property
     def pairs(self) -> np.ndarray:
@@ -176,36 +160,31 @@ class VacancyWalk:
 
     def _finish(self, kernel: Callable, span: Span, rng_state: np.ndarray, *rest: Any) -> None:
         """Call a kernel until it is done, and evaluate barriers where it asks for them."""
-        if span.time is not None and self._scale.mean_times:
+        if span.time is not None and self.scale.mean_times:
             raise ValueError(
                 f"Expected a number of events with waiting_times='mean', but got a duration of "
                 f"{span.time:g}, which would cut the last waiting time off each time; count events "
                 "(n_events, relax_events), or take waiting_times='random'."
             )
-        walk = self._walk
-        evaluate, params = self._model.compiled()
+        walk, (evaluate, params) = self._walk, self.model.compiled()
         until = np.inf if span.time is None else span.time
         most = np.iinfo(np.int64).max if span.number is None else span.number
-        known = False
-        while (
-            kernel(
-                self._flat, self._where, self._halo, self._nearest, evaluate, params,
-                self._scale, walk, known, until, most, rng_state, *rest,
-            )
-            == ASK
-        ):  # fmt: skip
+        law, limits = (params, self.scale), (until, most)
+        shared = self._flat, self._geometry, evaluate, law, walk, limits, rng_state
+        while kernel(*shared, *rest) == ASK:
             asked = walk.asked[: walk.counters[1]]
             present = asked, walk.now[asked]
-            environments = walk.seen[present][:, : self._halo.steps.shape[2]]
-            walk.kept[present] = self._model.evaluate(environments, walk.cells[asked, 3])
-            known = True
+            environments = walk.seen[present][:, : self._geometry.halo.steps.shape[2]]
+            walk.kept[present] = self.model.evaluate(environments, walk.cells[asked, 3])
 
-    def environments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return surroundings (n_vacancies, m) and basis numbers (n_vacancies,)."""
-        walk = self._walk
-        environments = np.empty((self.n_vacancies, self._halo.steps.shape[2]), np.int8)
-        gather_all(self._flat, self._where, self._halo, walk, environments)
-        return environments, walk.cells[:, 3]
+    def environments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return sites (m,), surroundings (m, n_sites) and basis numbers (m,) of the vacancies.
+
+        They are the m in the window.
+        """
+        walk, (where, halo, _, _) = self._walk, self._geometry
+        environments = gather_all(self._flat, where, halo, walk)
+        return walk.sites[walk.active], environments[walk.active], walk.cells[walk.active, 3]
 
 
 def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: int) -> np.ndarray:
@@ -214,24 +193,8 @@ def window_pairs(flat: np.ndarray, lattice: Lattice, window: Window, n_species: 
     Ordered pairs of a site of the window and a nearest neighbour, which may lie outside.
     """
     reach = nearest_distance(lattice.kind)
-    pairs = np.zeros((n_species + 1,) * 2, np.int64)
     where, nearest = address_map(lattice, reach), shell(lattice, reach, reach)
-    count_pairs_in(flat, where, nearest, *_three_axes(window), pairs)
-    return pairs
-
-
-def species_counts(flat: np.ndarray, n_species: int) -> np.ndarray:
-    """Return the number of vacancies and of atoms of each species, (n_species + 1,)."""
-    counts = np.empty(n_species + 1, np.int64)
-    count_species(flat, counts)
-    return counts
-
-
-def _vacant_sites(flat: np.ndarray, n_species: int) -> np.ndarray:
-    """Return the numbers of the vacant sites of a flat snapshot."""
-    sites = np.empty(species_counts(flat, n_species)[0], np.int64)
-    vacant_sites(flat, sites)
-    return sites
+    return count_pairs(flat, where, nearest, *_three_axes(window), n_species)
 
 
 def _three_axes(window: Window) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from sklmacro.simulators.vacancies.addresses import Map, Shell, locate
+from sklmacro.simulators.vacancies.addresses import Geometry, Map, locate
 from sklmacro.simulators.vacancies.hash_table import enter
 from sklmacro.simulators.vacancies.kernel import ASK, DONE, Scale, Walk, run
 
@@ -86,39 +86,29 @@ def _copy_box(
 @njit(nogil=True)
 def run_windows(
     x: np.ndarray,
-    where: Map,
-    halo: Shell,
-    nearest: Shell,
+    geometry: Geometry,
     evaluate: Callable,
-    params: Any,
-    scale: Scale,
+    law: tuple[Any, Scale],
     walk: Walk,
-    known: bool,
-    duration: float,
-    n_events: int,
+    limits: tuple[float, int],
     state: np.ndarray,
     tour: Tour,
 ) -> int:
-    """Let vacancies jump in the windows that are left; the arguments are those of `run`.
+    """Let vacancies jump in the windows that are left; the other arguments are those of `run`.
 
     It returns ASK where `run` does, and continues in the same window.
     """
-    apart = tour.patches.shape[0] > 0
+    apart, where = tour.patches.shape[0] > 0, geometry.where
     while tour.at[0] < tour.origins.shape[0]:
         w = tour.at[0]
         origin = tour.origins[w]
-        if not known:
+        if walk.counters[1] == 0:  # not in the middle of a window
             open_window(walk, where, origin, tour.extent)
             if apart:
                 _copy_box(x, where, origin, tour.extent, tour.before, False)
                 walk.pairs[:] = 0
-        reason = run(
-            x, where, halo, nearest, evaluate, params, scale, walk, known, duration, n_events,
-            state,
-        )  # fmt: skip
-        if reason == ASK:
+        if run(x, geometry, evaluate, law, walk, limits, state) == ASK:
             return ASK
-        known = False
         tour.elapsed[w] = walk.clock[0]
         if apart:
             _copy_box(x, where, origin, tour.extent, tour.patches[w], False)

@@ -4,7 +4,7 @@ The header's `__metadata__` holds texts::
 
     format, version     "sklmacro", and the version of the format
     packages            JSON, the versions of the packages that wrote the file
-    objects             JSON, see `_writing`
+    objects             JSON, see `writing`
     sha256              checksum of these, and of the names, types, shapes and bytes of all arrays
 """
 
@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save as serialized
 
-from sklmacro.persistence.hints import fits
+from sklmacro.checkpoint.atomic import atomic_write
+from sklmacro.checkpoint.schema import fits
 
-FORMAT, VERSION = "sklmacro", 1
+FORMAT, VERSION = "sklmacro", 1  # older versions are read, too
 PACKAGES = ("sklmacro", "numpy", "scikit-learn", "torch")
 LARGEST_HEADER = 20_000_000  # bytes; as Python objects they are many times as large
 
 
-def pack(objects: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of a file of objects and arrays."""
+def write_container(path: Path, objects: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a file of objects, as JSON, and arrays, in the place of an earlier one."""
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -35,14 +35,33 @@ def pack(objects: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
         "objects": json.dumps(objects, allow_nan=False),
     }
     metadata["sha256"] = checksum(metadata, arrays)
-    data = serialized(dict(arrays), metadata)
-    length = int.from_bytes(data[:8], "little")
-    if length > LARGEST_HEADER:
+    with atomic_write(path) as draft:
+        _write_safetensors(draft, metadata, arrays)
+
+
+def _write_safetensors(
+    path: Path, metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write texts and arrays one by one: what is saved may be large, and is not held twice."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    names, end = sorted(arrays, key=lambda name: -arrays[name].itemsize), 0  # aligned
+    for name in names:
+        array, start, end = arrays[name], end, end + arrays[name].nbytes
+        bits = "OOL" if array.dtype.kind == "b" else str(8 * array.itemsize)
+        dtype = array.dtype.kind.upper() + bits
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > LARGEST_HEADER:
         raise ValueError(
             f"Expected at most {LARGEST_HEADER / 1e6:g} MB of numbers and texts beside the arrays, "
-            f"but got {length / 1e6:g} MB; shorten lists, such as history_, or make arrays of them."
+            f"but got {len(text) / 1e6:g} MB; shorten lists, such as history_, or make arrays of "
+            "them."
         )
-    return data
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(arrays[name].data if arrays[name].size else b"")
 
 
 def checksum(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
@@ -55,14 +74,13 @@ def checksum(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> s
     return sha.hexdigest()
 
 
-def unpack(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarray]]:
+def read_container(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarray]]:
     """Return the versions of the packages that wrote a file, its objects and its arrays."""
     if path.is_dir():
         raise IsADirectoryError(f"Expected a file, but got the folder {str(path)!r}.")
     if path.exists() and not path.is_file():
         raise ValueError(f"Expected a regular file, but got {str(path)!r}, which is none.")
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
+    length = _header_length(path)
     if length > LARGEST_HEADER:
         raise ValueError(
             f"{_expected(path)}, but its header would be of {length / 1e6:g} MB, so that it is "
@@ -91,21 +109,26 @@ def unpack(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarray]]:
     return packages, _parsed(metadata["objects"]), arrays
 
 
+def _header_length(path: Path) -> int:
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(8), "little")
+
+
 def _expected(path: Path) -> str:
-    return f"Expected {path.name!r} to be a whole file that sklmacro.save wrote"
+    return f"Expected {path.name!r} to be a whole file that sklmacro wrote"
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
     """Raise ValueError unless the header is one of this format, and not of a newer version."""
-    found = metadata.get("version", "")
-    number = int(found) if found.isdecimal() and len(found) < 10 else 0
+    text = metadata.get("version", "")
+    number = int(text) if text.isdecimal() and len(text) < 10 else 0
     if metadata.get("format") == FORMAT and number > VERSION:
         raise ValueError(
-            f"Expected format version {VERSION} or older, but {path.name!r} is of version {found}; "
+            f"Expected format version {VERSION} or older, but {path.name!r} is of version {text}; "
             "upgrade sklmacro to read it."
         )
-    texts = {"format": FORMAT, "version": str(VERSION)}
-    if metadata | texts != metadata or not {"packages", "objects", "sha256"} <= set(metadata):
+    whole = {"packages", "objects", "sha256"} <= set(metadata)
+    if metadata.get("format") != FORMAT or number < 1 or not whole:
         raise ValueError(
             f"{_expected(path)}, but its header is not of this format; save the estimator by "
             "sklmacro.save."
@@ -123,10 +146,10 @@ def _parsed(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         raise ValueError(f"duplicate names among {[name for name, _ in pairs][:10]}")
-    return found
+    return result
 
 
 def _no_constant(name: str) -> None:

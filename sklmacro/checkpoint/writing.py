@@ -14,11 +14,11 @@ they refer to those before them, so that what was one object stays one.
 
 Arrays stand in a dictionary beside the JSON, in C order and by their path. Classes are looked up
 among those that are allowed. Arguments and attributes have to be known to their class and of the
-types that it declares (see `_hints`), in writing and in reading.
+types that it declares (see `schema`), in writing and in reading.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -26,14 +26,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from sklmacro.persistence.consistency import check_fitted
-from sklmacro.persistence.foreign import FOREIGN
-from sklmacro.persistence.hints import shown
-from sklmacro.persistence.schema import (
+from sklmacro.checkpoint.foreign import FOREIGN
+from sklmacro.checkpoint.schema import (
     MOST_LETTERS,
     argument_hints,
     check_parts,
     own_tensors,
+    shown,
     storable,
 )
 
@@ -44,6 +43,10 @@ DTYPES = {"bool", "float16", "float32", "float64"} | {
 SESSION = {"_skl_callbacks", "_parent_callback_ctx", "_plan"}
 
 
+def unchecked(value: object, state: Iterable[str]) -> None:
+    """Ask nothing of an object."""
+
+
 class Writer:
     """Write objects.
 
@@ -51,22 +54,36 @@ class Writer:
     ----------
     classes : mapping of str to type
         This package's, by their names.
+    check : callable
+        (object, names of its state) -> None; raises ValueError if they do not go together.
 
     Attributes
     ----------
     objects : list
         JSON, the object written last at the end.
     arrays : dict of str to ndarray
+        As they were given, for the most part views.
     others : set of type
         Classes met that are not this package's.
     """
 
-    def __init__(self, classes: Mapping[str, type]):
+    def __init__(
+        self,
+        classes: Mapping[str, type],
+        check: Callable[[Any, Iterable[str]], None] = unchecked,
+    ):
         self.objects: list[dict[str, Any]] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.others: set[type] = set()
-        self._classes = classes
+        self._classes, self._check = classes, check
         self._numbers: dict[int, tuple[int, Any]] = {}  # by identity; the object lives on with it
+
+    def plain_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays in C order and with this machine's order of bytes."""
+        return {
+            name: np.asarray(array, array.dtype.newbyteorder("="), order="C")
+            for name, array in self.arrays.items()
+        }
 
     def value(self, value: Any, where: str) -> Any:
         """Return a value as JSON; `where` is its path, for errors and for the names of arrays."""
@@ -89,7 +106,7 @@ class Writer:
             return self._array(value, where)
         return self.object(value, where)
 
-    def object(self, value: Any, where: str) -> dict[str, int]:
+    def object(self, value: Any, where: str) -> Any:
         """Return a reference to an object, which is written if it has not been yet."""
         if id(value) not in self._numbers:
             entry = self._entry(value, where)  # after all that it refers to
@@ -99,27 +116,24 @@ class Writer:
 
     def _entry(self, value: Any, where: str) -> dict[str, Any]:
         cls = type(value)
-        state: dict[str, Any] = {}
         if cls.__name__ in FOREIGN and cls is FOREIGN[cls.__name__].kind:
-            arguments = FOREIGN[cls.__name__].take(value)
+            arguments, state = FOREIGN[cls.__name__].take(value), dict[str, Any]()
         else:
-            self._check_class(cls, value, where)
-            hints = argument_hints(cls)
-            missing = [name for name in hints if not hasattr(value, name)]
-            if missing:
-                raise ValueError(
-                    f"Expected {cls.__name__} to keep the arguments of its constructor under their "
-                    f"own names, but got no {', '.join(missing)}; assign them in __init__."
-                )
-            arguments = {name: getattr(value, name) for name in hints}
-            state = _state(value, arguments)
-            check_parts(cls, arguments, state)
-            check_fitted(value, state)
+            arguments, state = self.parts(value, where)
         return {
             "class": cls.__name__,
             "arguments": {name: self.value(v, f"{where}.{name}") for name, v in arguments.items()},
             "state": {name: self.value(v, f"{where}.{name}") for name, v in state.items()},
         }
+
+    def parts(self, value: Any, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the arguments of an object's constructor and its state, checked."""
+        self._check_class(type(value), value, where)
+        arguments = arguments_of(value)
+        state = state_of(value, arguments)
+        check_parts(type(value), arguments, state)
+        self._check(value, state)
+        return arguments, state
 
     def _check_class(self, cls: type, value: Any, where: str) -> None:
         if self._classes.get(cls.__name__) is cls:
@@ -159,14 +173,51 @@ class Writer:
                 f"Expected arrays of real numbers, truth values or texts, but got {array.dtype} "
                 f"for {where}; convert it."
             )
-        self.arrays[where] = array.astype(array.dtype.newbyteorder("="), order="C")
+        self.arrays[where] = array
         return {"array": where}
 
 
-def _state(value: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an object is beside the arguments of its constructor."""
+def arguments_of(value: Any) -> dict[str, Any]:
+    """Return the arguments of an object's constructor."""
+    names = argument_hints(type(value))
+    missing = [name for name in names if not hasattr(value, name)]
+    if missing:
+        raise ValueError(
+            f"Expected {type(value).__name__} to keep the arguments of its constructor under their "
+            f"own names, but got no {', '.join(missing)}; assign them in __init__."
+        )
+    return {name: getattr(value, name) for name in names}
+
+
+def state_of(value: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an object is beyond the arguments of its constructor."""
     if isinstance(value, nn.Module):
         return {k: t.detach().cpu().numpy() for k, t in own_tensors(value, arguments).items()}
     if isinstance(value, BaseEstimator):
         return {k: v for k, v in vars(value).items() if k not in {*arguments, *SESSION}}
     return {}
+
+
+class _PlainWriter(Writer):
+    """A writer of values without objects; named tuples are tuples."""
+
+    def object(self, value: Any, where: str) -> Any:
+        if isinstance(value, tuple):
+            return self.value(tuple(value), where)
+        raise ValueError(
+            f"Expected numbers, texts, arrays, lists, tuples and dictionaries, but got "
+            f"{shown(value)} for {where}; leave it out, or return what is needed of it."
+        )
+
+
+def encode(value: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """Return a value without objects as JSON and arrays; see `reading.decode`.
+
+    Raises
+    ------
+    ValueError
+        If there is anything else in it.
+    """
+    writer = _PlainWriter({})
+    code = writer.value(value, "value")
+    return code, writer.plain_arrays()

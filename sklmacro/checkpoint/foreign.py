@@ -21,7 +21,7 @@ class Foreign(NamedTuple):
 
 
 def _bit_generator(state: Any) -> BitGenerator:
-    """Return a bit generator that goes on from `state`."""
+    """Return a bit generator that continues from `state`."""
     for part in (state, state["state"]):
         for name, largest in LARGEST_PLACES.items():
             if not 0 <= part.get(name, 0) <= largest:
@@ -42,13 +42,13 @@ def _random_state(state: dict[str, Any]) -> np.random.RandomState:
 def _requests_of(request: MetadataRequest) -> dict[str, Any]:
     methods = {k: v.requests for k, v in vars(request).items() if hasattr(v, "requests")}
     owner = request.owner if isinstance(request.owner, str) else type(request.owner).__name__
-    return {"owner": owner, "requests": {k: dict(found) for k, found in methods.items() if found}}
+    return {"owner": owner, "requests": {k: dict(v) for k, v in methods.items() if v}}
 
 
 def _request(owner: str, requests: dict[str, dict[str, Any]]) -> MetadataRequest:
     made = MetadataRequest(owner=owner)
-    for method, found in requests.items():
-        for param, alias in found.items():
+    for method, params in requests.items():
+        for param, alias in params.items():
             getattr(made, method).add_request(param=param, alias=alias)
     return made
 

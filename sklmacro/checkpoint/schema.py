@@ -1,13 +1,21 @@
 """What a class declares of its objects: arguments of its constructor, fitted attributes, weights.
 
-Type hints say it, see `_hints`: those of the constructor, and those of the attributes in the bodies
-of this package's classes. Files are checked against them in writing and in reading.
+Type hints say it: those of the constructor, and those of the attributes in the bodies of this
+package's classes. Files are checked against them in writing and in reading.
+
+A hint stands for all that the estimators take in its place. Numbers of numpy count as those of
+Python, an integer as a float or a truth value, and any list, tuple or array as a sequence.
 """
 
 import inspect
-from collections.abc import Mapping
+import numbers
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from inspect import formatannotation
+from reprlib import Repr
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 import torch
@@ -17,9 +25,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 from torch import nn
 
-from sklmacro.persistence.hints import fits, shown, text
-from sklmacro.simulators import BarrierModel
-
+NUMBERS: dict[Any, Any] = {
+    bool: (bool, np.bool_, numbers.Integral),
+    int: numbers.Integral,
+    float: numbers.Real,
+}
 # What scikit-learn sets in any estimator.
 ATTRIBUTES = {
     "n_features_in_": int,
@@ -35,8 +45,12 @@ ARGUMENTS: dict[type, dict[str, Any]] = {
 
 
 def storable(cls: type) -> bool:
-    """Tell whether objects of a class that is not this package's can be written."""
-    return issubclass(cls, BaseEstimator | BarrierModel) or is_dataclass(cls)
+    """Tell whether objects of a class that is not this package's can be written.
+
+    They keep the arguments of their constructor under their own names. So do estimators and
+    dataclasses; another class says it by the attribute `storable = True`.
+    """
+    return issubclass(cls, BaseEstimator) or is_dataclass(cls) or getattr(cls, "storable", False)
 
 
 def argument_hints(cls: type) -> dict[str, Any]:
@@ -95,3 +109,56 @@ def own_tensors(net: nn.Module, arguments: Mapping[str, Any]) -> dict[str, torch
     """Return weights and buffers, but for those of nets that the net was built from."""
     inner = tuple(f"{k}." for k, argument in arguments.items() if isinstance(argument, nn.Module))
     return {k: tensor for k, tensor in net.state_dict().items() if not k.startswith(inner)}
+
+
+# Values and type hints --------------------------------------------------------------------------
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Tell whether `value` is of the type `hint`.
+
+    Examples
+    --------
+    >>> from sklmacro.checkpoint.schema import fits
+    >>> fits([64, 64], tuple[int, ...]), fits("64", tuple[int, ...] | None), fits(None, int | None)
+    (True, False, True)
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if hint is None or hint is NoneType:
+        return value is None
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin in (list, tuple, Sequence):
+        if not isinstance(value, list | tuple | np.ndarray) or getattr(value, "shape", 1) == ():
+            return False
+        if origin is tuple and Ellipsis not in inner:
+            return len(value) == len(inner) and all(map(fits, value, inner))
+        if get_origin(inner[0]) is None:  # of a million numbers, one of each type will do
+            value = {type(item): item for item in value}.values()
+        return all(fits(item, inner[0]) for item in value)
+    if origin in (dict, Mapping):
+        if not isinstance(value, dict):
+            return False
+        return all(fits(k, inner[0]) and fits(v, inner[1]) for k, v in value.items())
+    if hint in (int, float) and isinstance(value, bool | np.bool_):
+        return False
+    return isinstance(value, NUMBERS.get(hint, origin or hint))
+
+
+class _Shown(Repr):
+    """Texts of values for errors: of objects the type alone, for their own may take forever."""
+
+    def repr_instance(self, x: object, level: int) -> str:
+        """Return the type of an object, and the shape of an array."""
+        shape = f" of shape {x.shape}" if isinstance(x, np.ndarray) else ""
+        return f"{x!r}" if isinstance(x, float | np.number) else f"a {type(x).__name__}{shape}"
+
+
+shown = _Shown().repr
+
+
+def text(hint: Any) -> str:
+    """Return a hint in words, without the modules of its types."""
+    return re.sub(r"[\w.]+\.(?=\w)", "", formatannotation(hint))

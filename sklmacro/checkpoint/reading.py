@@ -1,11 +1,11 @@
-"""Objects from JSON and arrays: the way back of `_writing`, which describes both.
+"""Objects from JSON and arrays: the way back of `writing`, which describes both.
 
 Classes are looked up among those that are allowed; nothing is imported or run by its name. All that
 can be wrong is a ValueError, and nothing is allocated that is larger than the arrays at hand.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklmacro.persistence.consistency import check_fitted
-from sklmacro.persistence.foreign import FOREIGN
-from sklmacro.persistence.hints import fits, shown
-from sklmacro.persistence.schema import MOST_LETTERS, check_parts, own_tensors
+from sklmacro._base.roles import Roles
+from sklmacro.checkpoint.foreign import FOREIGN
+from sklmacro.checkpoint.schema import MOST_LETTERS, check_parts, fits, own_tensors, shown
+from sklmacro.checkpoint.writing import unchecked
 
 
 class Reader:
@@ -27,18 +27,26 @@ class Reader:
     arrays : mapping of str to ndarray
     classes : mapping of str to type
         Those that are allowed, by their names.
+    check : callable
+        As for `Writer`.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], classes: Mapping[str, type]):
-        self._arrays, self._classes, self._done = dict(arrays), classes, list[Any]()
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        classes: Mapping[str, type],
+        check: Callable[[Any, Iterable[str]], None] = unchecked,
+    ):
+        self._arrays, self._classes, self._check = dict(arrays), classes, check
+        self._done: list[Any] = []
         self._values: dict[str, Callable[[Any], Any]] = {
             "float": lambda name: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[name],
-            "tuple": lambda items: tuple(map(self._value, items)),
-            "dict": lambda pairs: {self._value(key): self._value(item) for key, item in pairs},
+            "tuple": lambda items: tuple(map(self.value, items)),
+            "dict": lambda pairs: {self.value(key): self.value(item) for key, item in pairs},
             "path": Path,
             "array": self._array,
-            "transposed": lambda array: self._value(array).T,
-            "scalar": lambda array: self._value(array)[()],
+            "transposed": lambda array: self.value(array).T,
+            "scalar": lambda array: self.value(array)[()],
             "strings": self._strings,
             "fields": self._fields,
             "object": lambda number: self._done[_index(number)],
@@ -68,8 +76,8 @@ class Reader:
         return last
 
     def _object(self, name: str, arguments: Any, state: Any) -> Any:
-        arguments = {key: self._value(value) for key, value in arguments.items()}
-        state = {key: self._value(value) for key, value in state.items()}
+        arguments = {key: self.value(value) for key, value in arguments.items()}
+        state = {key: self.value(value) for key, value in state.items()}
         if name in FOREIGN:
             return FOREIGN[name].make(**arguments)
         if name not in self._classes:
@@ -79,7 +87,7 @@ class Reader:
                 "the file. Nothing of it was run."
             )
         cls = self._classes[name]
-        if hasattr(cls, "translate"):  # arguments as constructors had them before
+        if issubclass(cls, Roles):
             arguments = cls.translate(arguments, strict=False)
         check_parts(cls, arguments, state)
         if issubclass(cls, nn.Module):
@@ -87,12 +95,13 @@ class Reader:
         built = cls(**arguments)
         if state:
             vars(built).update(state)
-        check_fitted(built, state)
+        self._check(built, state)
         return built
 
-    def _value(self, code: Any) -> Any:
+    def value(self, code: Any) -> Any:
+        """Return the value that a code stands for."""
         if isinstance(code, list):
-            return [self._value(item) for item in code]
+            return [self.value(item) for item in code]
         if not isinstance(code, dict):
             return code
         ((tag, content),) = code.items()
@@ -118,7 +127,7 @@ class Reader:
 
     def _fields(self, code: Any) -> np.ndarray:
         shape = tuple(code["shape"])
-        fields = {name: self._value(array) for name, array in code["items"]}
+        fields = {name: self.value(array) for name, array in code["items"]}
         if not fields or any(array.shape[: len(shape)] != shape for array in fields.values()):
             raise ValueError(f"Expected fields of arrays of shape {shape}, but got others.")
         types = [(name, a.dtype, a.shape[len(shape) :]) for name, a in fields.items()]
@@ -126,6 +135,11 @@ class Reader:
         for name, array in fields.items():
             whole[name] = array
         return whole
+
+
+def decode(code: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return the value that `writing.encode` made JSON and arrays of."""
+    return Reader(arrays, {}).value(code)
 
 
 def _index(number: Any) -> int:
@@ -145,11 +159,11 @@ def _net(cls: type[nn.Module], arguments: dict[str, Any], state: dict[str, Any])
         net = cls(**arguments)
     wanted = {k: _form(tensor) for k, tensor in own_tensors(net, arguments).items()}
     given = {k: torch.tensor(array) for k, array in state.items()}  # aligned as torch does
-    found = {k: _form(tensor) for k, tensor in given.items()}
-    if found != wanted:
+    forms = {k: _form(tensor) for k, tensor in given.items()}
+    if forms != wanted:
         raise ValueError(
             f"Expected weights of {cls.__name__} of the shapes {shown(wanted)}, but got "
-            f"{shown(found)}; save it anew."
+            f"{shown(forms)}; save it anew."
         )
     net.load_state_dict(given, strict=False, assign=True)
     return net.eval().requires_grad_(False)
