@@ -22,10 +22,9 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
-from sklmacro.sde.linear import Linear
-from sklmacro.sde.mlp import MLP
+from sklmacro.sde.neural import MLP
 from sklmacro.sde.onsager import OnsagerSDE
-from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.training.training import Training
 

@@ -186,15 +186,10 @@ def check_covariances(cov: np.ndarray) -> np.ndarray:
 def check_times(times: object) -> np.ndarray:
     """Return `times` as an increasing float array of shape (n_times,) that starts at 0 or later."""
     grid = check_numbers(times, "times")
-    if (
-        grid.ndim != 1
-        or grid.size == 0
-        or not np.isfinite(grid).all()
-        or grid[0] < 0
-        or (np.diff(grid) <= 0).any()
-    ):
-        raise ValueError(
-            "Expected times to be an increasing list of finite numbers that starts at 0 or later, "
-            f"but got {times!r}; pass for instance numpy.linspace(0, 10, 101)."
-        )
-    return grid
+    proper = grid.ndim == 1 and grid.size > 0 and np.isfinite(grid).all() and grid[0] >= 0
+    if proper and (np.diff(grid) > 0).all():
+        return grid
+    raise ValueError(
+        "Expected times to be an increasing list of finite numbers that starts at 0 or later, "
+        f"but got {times!r}; pass for instance numpy.linspace(0, 10, 101)."
+    )

@@ -15,17 +15,8 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.callback import with_callbacks
 from sklearn.preprocessing import FunctionTransformer
-
-__all__ = [
-    "CallbackSupportMixin",
-    "FitTask",
-    "SetOutput",
-    "as_one_task",
-    "begin_fit",
-    "with_callbacks",
-]
 
 
 class FitTask:
@@ -36,7 +27,7 @@ class FitTask:
         context.call_on_fit_task_begin(**of)
 
     def end(self, fitted: Callable[[], dict[str, Any]] | None = None) -> bool:
-        """End the task, and return whether a callback wants the fit to stop.
+        """End the task, and return whether a callback asks the fit to stop.
 
         `fitted` returns the attributes that the estimator still lacks to predict. It is called if
         a callback asks for the estimator.
@@ -60,17 +51,9 @@ class FitTask:
 def begin_fit(
     estimator: Any, X: Any, y: Any = None, *, n_tasks: int = 0, in_order: bool = True
 ) -> FitTask:
-    """Begin a fit, in a method decorated by `with_callbacks`.
+    """Begin a fit to X and y, in a method decorated by `with_callbacks`.
 
-    Parameters
-    ----------
-    estimator : estimator with CallbackSupportMixin
-    X, y : object
-        What it is fitted to.
-    n_tasks : int, default=0
-        Largest number of epochs or members.
-    in_order : bool, default=True
-        Whether they follow each other.
+    It has at most `n_tasks` epochs or members, which follow each other if `in_order`.
     """
     begin = estimator._init_callback_context  # noqa: SLF001 - scikit-learn's hook for fits
     context = begin(max_subtasks=n_tasks, sequential_subtasks=in_order)

@@ -7,13 +7,7 @@ import numpy as np
 
 
 def jackknife_error(left_out: np.ndarray) -> np.ndarray:
-    """Return the standard error (...) of an estimate.
-
-    Parameters
-    ----------
-    left_out : ndarray of shape (n_samples, ...)
-        The estimate without sample 0, without sample 1, and so on.
-    """
+    """Return the standard error (...) of an estimate, given (n, ...) without each sample."""
     n = len(left_out)
     deviations = left_out - left_out.mean(axis=0)
     return np.sqrt((n - 1) / n * (deviations**2).sum(axis=0))

@@ -12,31 +12,25 @@ taken there, with a FutureWarning, and from files.
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, clone
 
 
 class Roles(BaseEstimator):
-    """Estimator with parts.
+    """Estimator with parts."""
 
-    Attributes
-    ----------
-    roles : dict of str to callable
-        For each parameter that is a part, the function that turns its value into the object.
-    former : dict of str to str
-        Names that constructors had before, and where they belong now: "role__name", or "name".
-        Those of a part that depends on another come after it.
-    """
-
+    # For each parameter that is a part, the function that turns its value into the object.
     roles: ClassVar[Mapping[str, Callable[[Any], BaseEstimator]]] = {}
+    # Names that constructors had before, and where they belong now: "role__name", or "name". Those
+    # of a part that depends on another come after it.
     former: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in vars(cls) and cls.former:
-            cls.__init__ = _taking_former_names(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _accept_former_names(cls.__init__)  # type: ignore[method-assign]
 
     def part(self, role: str) -> Any:
         """Return the object of a role, whatever stands for it."""
@@ -47,10 +41,8 @@ class Roles(BaseEstimator):
         names = [name for name in params if name in self.former]
         if names:
             _warn_of(type(self), names)
-            for name in names:
-                value = self.converted(name, params.pop(name))
-                if value is not ...:
-                    params[self.former[name]] = value
+            moved = {place: value for _, place, value in self._moves(params)}
+            params = {name: params[name] for name in params if name not in names} | moved
         super().set_params(**{name: v for name, v in params.items() if "__" not in name})
         inner = {name: value for name, value in params.items() if "__" in name}
         for role in {name.partition("__")[0] for name in inner} & set(self.roles):
@@ -58,20 +50,14 @@ class Roles(BaseEstimator):
         return super().set_params(**inner)
 
     @classmethod
-    def translated(cls, arguments: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    def translate(cls, arguments: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
         """Return arguments of the constructor, those of former names put where they belong.
 
-        Raises
-        ------
-        ValueError
-            If a part does not have such a parameter, and `strict`; else it is left out.
+        What no part has is a ValueError if `strict`, and is left out otherwise.
         """
         result = {name: value for name, value in arguments.items() if name not in cls.former}
-        for name in (name for name in cls.former if name in arguments):
-            role, _, inner = cls.former[name].partition("__")
-            value = cls.converted(name, arguments[name])
-            if value is ...:
-                continue
+        for name, place, value in cls._moves(arguments):
+            role, _, inner = place.partition("__")
             if not inner:
                 result[role] = value
                 continue
@@ -87,13 +73,20 @@ class Roles(BaseEstimator):
         return result
 
     @classmethod
-    def converted(cls, name: str, value: Any) -> Any:
+    def _moves(cls, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+        """Yield the name, the present place and the present value of each former parameter."""
+        for name, place in cls.former.items():
+            if name in arguments and (value := cls.convert(name, arguments[name])) is not ...:
+                yield name, place, value
+
+    @classmethod
+    def convert(cls, name: str, value: Any) -> Any:
         """Return what the value of a former parameter is now; ... for nothing to set."""
         return value
 
 
 def _has_parameter(part: Any, name: str) -> bool:
-    """Tell whether a part has a parameter, of its own or, by double underscores, of a part."""
+    """Return whether a part has a parameter, of its own or, by double underscores, of a part."""
     own, _, inner = name.partition("__")
     if not hasattr(part, "get_params") or own not in part.get_params(deep=False):
         return False
@@ -103,7 +96,7 @@ def _has_parameter(part: Any, name: str) -> bool:
     return _has_parameter(nested, inner)
 
 
-def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:
+def _accept_former_names(init: Callable[..., None]) -> Callable[..., None]:
     """Return a constructor that also takes the arguments of `Roles.former`, with a warning."""
 
     @functools.wraps(init)
@@ -111,7 +104,7 @@ def _taking_former_names(init: Callable[..., None]) -> Callable[..., None]:
         names = [name for name in arguments if name in self.former]
         if names and init is getattr(type(self).__init__, "__wrapped__", None):
             _warn_of(type(self), names)
-            arguments = self.translated(arguments)
+            arguments = self.translate(arguments)
         init(self, *args, **arguments)
 
     constructor.deprecated_original = init  # type: ignore[attr-defined]  # where BaseEstimator looks

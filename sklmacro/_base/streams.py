@@ -33,21 +33,10 @@ class Stage(IntEnum):
 
 
 def resolve_entropy(random_state: object) -> int:
-    """Turn a `random_state` into the entropy of a family of streams.
+    """Return the entropy of a family of streams, an integer of at least 0.
 
-    Parameters
-    ----------
-    random_state : None, int, numpy.random.RandomState or numpy.random.Generator
-        None gives fresh entropy; a generator gives one draw of its own.
-
-    Returns
-    -------
-    entropy : int, at least 0
-
-    Raises
-    ------
-    ValueError
-        If `random_state` is none of these, or a negative integer.
+    A non-negative integer is its own; a RandomState or Generator gives one draw; None gives fresh
+    entropy. All else is a ValueError.
     """
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])

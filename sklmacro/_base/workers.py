@@ -36,31 +36,28 @@ def map_batches(
 
     `work` must treat every sample by itself, so that the batches cannot be seen in the result. It
     travels to every process with each batch, together with what `take` returns: the batch's own
-    rows, views of the snapshots, which `work` must not hold itself. They are bound to it: arguments
-    of its own dask would lay down at one worker, and lose with it.
+    rows, which `work` must not hold itself. They are bound to it: dask would lay arguments of its
+    own down at one worker, and lose them with it.
 
-    Threads are preferred, since the kernels release the GIL: they share the snapshots and the
-    compiled kernels, which every process would have to load, copy and compile anew. Where a sample
-    takes less than `WORTH_A_THREAD`, little but the GIL is at work, and threads would only wait for
-    one another: then one is used. `joblib.parallel_config` chooses another backend.
+    Threads share the snapshots and the compiled kernels, which release the GIL; processes would
+    load, copy and compile them anew. `joblib.parallel_config` chooses another backend. One thread
+    does the work where a sample takes less than `WORTH_A_THREAD`: little but the GIL is at work
+    then.
 
     Samples before `first` are left out. Batches have at most `largest` samples, and, unless one
     sample takes longer, do not take much more than `longest` seconds.
     """
-    n_workers = effective_n_jobs(n_jobs)
-    size = max(1, min(largest, -(-(n_samples - first) // (N_BATCHES * n_workers))))
 
     def bound(start: int, stop: int) -> Callable[[], Any]:
         return partial(work, *take(start, stop))
 
     with tqdm(total=n_samples, initial=first, desc=desc, disable=not verbose, leave=False) as bar:
-        batches = _run(bound, first, n_samples, size, largest, longest, n_jobs)
-        for (start, stop), result in batches:
-            yield slice(start, stop), result
-            bar.update(stop - start)
+        for batch, result in _run(bound, first, n_samples, largest, longest, n_jobs):
+            yield batch, result
+            bar.update(batch.stop - batch.start)
 
 
-def numbered(X: Any) -> Callable[[int, int], tuple[Any, int]]:
+def numbered_rows(X: Any) -> Callable[[int, int], tuple[Any, int]]:
     """Return a `take` of rows of X, and of the number of the first of them."""
     return lambda start, stop: (X[start:stop], start)
 
@@ -162,14 +159,15 @@ def _run(
     bound: Callable[[int, int], Callable[[], Any]],
     done: int,
     n_samples: int,
-    size: int,
     largest: int,
     longest: float | None,
     n_jobs: int | None,
-) -> Iterator[tuple[tuple[int, int], Any]]:
+) -> Iterator[tuple[slice, Any]]:
     """Yield all batches in order with their results, from as many workers as are worth it."""
+    n_workers = effective_n_jobs(n_jobs)
+    size = max(1, min(largest, -(-(n_samples - done) // (N_BATCHES * n_workers))))
     backend, _ = get_active_backend(prefer="threads")
-    threads = effective_n_jobs(n_jobs) > 1 and getattr(backend, "supports_sharedmem", False)
+    threads = n_workers > 1 and getattr(backend, "supports_sharedmem", False)
     if size < 2 * sum(PROBE):
         size = size if longest is None else 1
     elif threads or longest is not None:
@@ -177,19 +175,19 @@ def _run(
             before = time.perf_counter()
             result = bound(done, done + n)()
             seconds = (time.perf_counter() - before) / n
-            yield (done, done + n), result
+            yield slice(done, done + n), result
             done += n
         if threads and seconds < WORTH_A_THREAD:
             n_jobs, size = 1, largest
         if longest is not None:
             size = max(1, min(size, int(longest / seconds)))
-    starts = range(done, n_samples, size)
-    batches = [(start, min(start + size, n_samples)) for start in starts]
+    batches = [slice(a, min(a + size, n_samples)) for a in range(done, n_samples, size)]
+    tasks = (bound(batch.start, batch.stop) for batch in batches)
     if effective_n_jobs(n_jobs) == 1:
-        yield from ((batch, bound(*batch)()) for batch in batches)
+        yield from ((batch, task()) for batch, task in zip(batches, tasks, strict=True))
     else:
         run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-        results = run(delayed(partial(_alone, bound(*batch)))() for batch in batches)
+        results = run(delayed(partial(_alone, task))() for task in tasks)
         yield from zip(batches, results, strict=True)
 
 

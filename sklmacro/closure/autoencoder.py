@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -26,13 +27,7 @@ from sklmacro._base.checks import (
     check_numbers,
     check_widths,
 )
-from sklmacro._base.estimators import (
-    CallbackSupportMixin,
-    FitTask,
-    SetOutput,
-    begin_fit,
-    with_callbacks,
-)
+from sklmacro._base.estimators import FitTask, SetOutput, begin_fit
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
@@ -185,7 +180,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
             cells = patch_cells(X, lattice.ndim)
         self.grid_ = PatchGrid(lattice, cells)
         self.n_latent_ = self.simulator_.n_observables + self.n_closure
-        task = begin_fit(self, X, y, n_tasks=self._training().max_epochs if self.n_closure else 0)
+        n_epochs = TRAINING.complete(self.training).max_epochs if self.n_closure else 0
+        task = begin_fit(self, X, y, n_tasks=n_epochs)
         if self.n_closure:
             groups = X["group"] if is_snapshot_pairs(X) else np.arange(len(snapshots))
             groups = np.asarray(groups)
@@ -270,13 +266,13 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         naive = self.increments == "naive"
         lattice = self.simulator_.lattice(pairs["x"].shape[1:])
         n_pairs, n_evolved = pairs["origin"].shape[:2]
-        cells = patch_cells(pairs, lattice.ndim)
-        d_obs = pairs["d_obs"].copy()
+        d_obs = pairs["d_obs"]
         if naive:
-            d_obs += self._patch_observables(pairs, cells) - z[:, : d_obs.shape[1]]
+            before = self._patch_observables(pairs, patch_cells(pairs, lattice.ndim))
+            d_obs = d_obs + (before - z[:, : d_obs.shape[1]])
         if not self.n_closure:
             return d_obs
-        self._check_cells(cells)
+        self._check_cells(pairs)
         d_closure = np.zeros((n_pairs, self.n_closure))
         for start in range(0, n_pairs, ENCODE_BATCH):
             rows = slice(start, start + ENCODE_BATCH)
@@ -299,13 +295,14 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
             )
         if not self.n_closure:
             return pairs["d_obs"], pairs["cov_obs"]
-        self._check_cells(patch_cells(pairs, len(self.grid_.cells)))
+        self._check_cells(pairs)
         entropy = resolve_entropy(self.random_state)
         return latent_moments(
             pairs, self.simulator_, self.codec_, self.n_closure, self.n_events_encoded, entropy
         )
 
-    def _check_cells(self, cells: tuple[int, ...]) -> None:
+    def _check_cells(self, pairs: np.ndarray) -> None:
+        cells = patch_cells(pairs, len(self.grid_.cells))
         if cells != self.grid_.cells:
             raise ValueError(
                 f"Expected evolved patches of {self.grid_.cells} cells, as in fit, but got {cells};"
@@ -324,18 +321,16 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         checkpoint: Checkpoint | None, entropy: int,
     ) -> None:  # fmt: skip
         """Draw patches at random and train encoder and decoder on them."""
-        simulator, grid, training = self.simulator_, self.grid_, self._training()
+        simulator, grid, training = self.simulator_, self.grid_, TRAINING.complete(self.training)
         rng = stream(entropy, Stage.SPLIT)
         n_all = len(snapshots) * grid.n_patches
         chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))
         sample, number = np.divmod(chosen, grid.n_patches)
-        windows = [(tuple(o.tolist()), grid.cells) for o in grid.origins]
+        windows = [Window(tuple(o.tolist()), grid.cells) for o in grid.origins]
         boxes = [grid.lattice.window(*window) for window in windows]
-        places = list(zip(sample, number, strict=True))
-        patches = np.stack([snapshots[s][boxes[k]] for s, k in places])
-        observables = np.stack(
-            [simulator.observe_window(snapshots[s], windows[k]) for s, k in places]
-        )
+        places = [(snapshots[s], k) for s, k in zip(sample, number, strict=True)]
+        patches = np.stack([x[boxes[k]] for x, k in places])
+        observables = np.stack([simulator.observe_window(x, windows[k]) for x, k in places])
         dense = grid.lattice.ndim == 1 if self.encoder == "auto" else self.encoder == "dense"
         form = PatchForm(
             grid.lattice.ndim, simulator.n_fields, simulator.two_valued,
@@ -345,9 +340,6 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         run = Run(entropy, self.verbose, checkpoint, task)
         self.codec_ = fit_codec(patches, observables, rows, form, training, run)
         self.history_ = self.codec_.history
-
-    def _training(self) -> Training:
-        return TRAINING.complete(self.training)
 
     # Checks ---------------------------------------------------------------------------------------
 
@@ -366,7 +358,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         return self.simulator_.check_snapshots(X)
 
     def _tiled(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether the patches tile snapshots of this shape."""
+        """Return whether the patches tile snapshots of this shape."""
         cells = self.grid_.cells
         axes = zip(shape, cells, strict=False)
         return len(shape) >= len(cells) and all(n % c == 0 for n, c in axes)
@@ -380,7 +372,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         if self.n_events_encoded is not None:
             check_integer(self.n_events_encoded, "n_events_encoded", low=1)
         check_integer(self.max_patches, "max_patches", low=1)
-        self._training().check()
+        TRAINING.complete(self.training).check()
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

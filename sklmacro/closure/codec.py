@@ -52,36 +52,21 @@ class Standardizer:
 
 @dataclass
 class PatchCodec:
-    """Trained encoder and decoder of patches.
+    """Trained encoder and decoder of patches."""
 
-    Attributes
-    ----------
-    net : PatchAutoencoderNet
-    patch_shape : tuple of int
-    n_axes : int
-        Axes of cells; the axes after them become channels.
-    two_valued : bool
-    observables, fields, closures : Standardizer
-        Of the observables, of the fields, and of the encoder's raw output.
-    history : list of dict
-        Losses of every epoch.
-    """
-
-    net: nn.Module
+    net: nn.Module  # PatchAutoencoderNet
     patch_shape: tuple[int, ...]
-    n_axes: int
+    n_axes: int  # axes of cells; the axes after them become channels
     two_valued: bool
     observables: Standardizer
     fields: Standardizer
-    closures: Standardizer
-    history: list[dict[str, float]] = field(repr=False)
+    closures: Standardizer  # of the encoder's raw output
+    history: list[dict[str, float]] = field(repr=False)  # losses of every epoch
 
     def encode(self, patches: np.ndarray) -> np.ndarray:
         """Return closures (n, n_closure) of patches (n, *patch_shape)."""
-        batches = [
-            self._raw(patches[start : start + ENCODE_BATCH])
-            for start in range(0, len(patches), ENCODE_BATCH)
-        ]
+        starts = range(0, len(patches), ENCODE_BATCH)
+        batches = [self._raw(patches[start : start + ENCODE_BATCH]) for start in starts]
         return self.closures.forward(np.concatenate(batches))
 
     def decode(self, z: np.ndarray) -> np.ndarray:
@@ -109,28 +94,14 @@ class PatchCodec:
 
 @dataclass(frozen=True)
 class PatchForm:
-    """What patches are, and the nets that encode and decode them.
+    """What patches are, and the nets that encode and decode them."""
 
-    Attributes
-    ----------
-    n_axes, n_fields : int
-        Axes of cells, and fields per site.
-    two_valued : bool
-        Whether states are -1 and +1.
-    kind : {"dense", "conv"}
-        Encoder. Convolutions run in single precision, where they are several times as fast.
-    n_closure : int
-        Closures.
-    hidden : sequence of int
-        Hidden layers.
-    """
-
-    n_axes: int
-    n_fields: int
-    two_valued: bool
-    kind: str
+    n_axes: int  # axes of cells
+    n_fields: int  # per site
+    two_valued: bool  # whether states are -1 and +1
+    kind: str  # encoder, "dense" or "conv"; convolutions run in single precision, much faster
     n_closure: int
-    hidden: Sequence[int]
+    hidden: Sequence[int]  # hidden layers
 
 
 class Reconstruction(nn.Module):
@@ -156,19 +127,9 @@ def fit_codec(
     training: Training,
     run: Run,
 ) -> PatchCodec:
-    """Train encoder and decoder (Eq. 2).
+    """Train encoder and decoder (Eq. 2) on patches and their observables (n, n_observables).
 
-    Parameters
-    ----------
-    patches : ndarray of shape (n, *patch_shape)
-        Training patches.
-    observables : ndarray of shape (n, n_observables)
-        Their observables.
-    rows : (ndarray, ndarray)
-        Training and held-out rows.
-    form : PatchForm
-    training, run
-        As in `train`.
+    `rows`, `training` and `run` are those of `train`.
     """
     n_fields, n_closure = form.n_fields, form.n_closure
     if form.two_valued:

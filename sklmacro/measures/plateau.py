@@ -20,7 +20,7 @@ import numpy as np
 from sklmacro._base.checks import check_integer, check_real, check_times
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, resolve_entropy, stream
-from sklmacro._base.workers import map_batches, numbered
+from sklmacro._base.workers import map_batches, numbered_rows
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, as_boundary
 from sklmacro.sampling.patches import Patches, PatchEvolver
@@ -198,7 +198,7 @@ def dt_plateau(
     def work(batch: np.ndarray, start: int) -> list[tuple[np.ndarray, np.ndarray]]:
         return [moments_of(x, k) for k, x in enumerate(batch, start)]
 
-    batches = map_batches(work, numbered(X), len(X), n_jobs=n_jobs)
+    batches = map_batches(work, numbered_rows(X), len(X), n_jobs=n_jobs)
     moments = np.array([pair for _, batch in batches for pair in batch])  # (n, 2, n_dts, q)
     moments /= times[:, np.newaxis]
     moments[:, 1] /= grid.n_patches

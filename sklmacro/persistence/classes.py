@@ -16,8 +16,6 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
-from sklmacro.sde.linear import Linear
-from sklmacro.sde.mlp import MLP
 from sklmacro.sde.nets import (
     CholeskyDiffusion,
     EquivariantDiffusion,
@@ -27,9 +25,9 @@ from sklmacro.sde.nets import (
     OnsagerDrift,
     SDENet,
 )
-from sklmacro.sde.neural import NeuralSDE
+from sklmacro.sde.neural import MLP, NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
-from sklmacro.sde.polynomial import Polynomial
+from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.simulators import (

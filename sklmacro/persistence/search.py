@@ -19,13 +19,14 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_integer
-from sklmacro._base.estimators import CallbackSupportMixin, begin_fit, with_callbacks
+from sklmacro._base.estimators import begin_fit
 from sklmacro.checkpoint.atomic import remove_drafts
 from sklmacro.checkpoint.checkpoint import interruptible
 from sklmacro.checkpoint.container import write_container

@@ -13,11 +13,12 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._base.checks import check_choice, check_integer, check_real
-from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
+from sklmacro._base.estimators import SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows
@@ -378,7 +379,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         return [numbers[name] for name in self.context]
 
     @classmethod
-    def converted(cls, name: str, value: Any) -> Any:
+    def convert(cls, name: str, value: Any) -> Any:
         """Return the value of a former parameter as it is now: events, or a buffer's width."""
         if name == "n_events":
             return ... if value is None else EventCount(value)

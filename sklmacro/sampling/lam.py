@@ -29,7 +29,7 @@ import numpy as np
 
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, stream
-from sklmacro._base.workers import fill_rows, numbered
+from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.patches import PatchEvolver
@@ -111,7 +111,7 @@ def estimate_lam(
     def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
         return {"increments": np.array([increments_of(x, k) for k, x in enumerate(batch, start)])}
 
-    rows = fill_rows(work, numbered(X), len(X), checkpoint, desc="evolve jointly", **workers)
+    rows = fill_rows(work, numbered_rows(X), len(X), checkpoint, desc="evolve jointly", **workers)
     return ratio_of_variances(simulator.observe(X), rows["increments"])
 
 

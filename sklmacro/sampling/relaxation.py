@@ -33,7 +33,7 @@ from sklearn.base import BaseEstimator
 from sklmacro._base.checks import check_cells, check_choice, check_integer, check_range, check_real
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, stream
-from sklmacro._base.workers import fill_rows, numbered
+from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.boundary import Boundary, as_boundary
@@ -288,7 +288,7 @@ def relax_pilot(
             return {"X": np.stack(rows)}
 
         rows = fill_rows(
-            work, numbered(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
+            work, numbered_rows(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
         )
         return rows["X"]
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._base.checks import check_cells, check_choice, check_integer
-from sklmacro._base.estimators import CallbackSupportMixin, SetOutput, as_one_task
+from sklmacro._base.estimators import SetOutput, as_one_task
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows
@@ -348,7 +349,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         return tuple({r.iteration: r.n_passes for r in self.relaxation_}.values())
 
     @classmethod
-    def converted(cls, name: str, value: Any) -> Any:
+    def convert(cls, name: str, value: Any) -> Any:
         """Return the value of a former parameter as it is now; a buffer is its width."""
         return ... if name == "relax_buffer" and not value else value
 

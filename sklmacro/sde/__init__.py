@@ -7,7 +7,7 @@ come drift mu and diffusion Sigma, which simulate paths of systems of any size:
     mu = -(M + W) grad V + f                                            Eq. 5 (OnsagerNet)
     dz ~ N(mu dt, lam Sigma dt),   lam = 1 or K                         Eqs. 6, 7
 
-An estimator is data and likelihood (`base`, `likelihood`) and a drift (`mlp`, `linear`,
-`polynomial`, `onsager`). Drifts are fitted by gradient descent (`neural`, on the modules of `nets`)
-or by regressions (`regressions`). `rollout` makes paths, `ensemble` error bars.
+An estimator is data and likelihood (`base`, `likelihood`) and a drift, fitted by gradient descent
+(`neural`, `onsager`, on the modules of `nets`) or by regressions (`polynomial`, `regressions`).
+`rollout` makes paths, `ensemble` error bars.
 """

@@ -1,17 +1,17 @@
 """Base of the macroscopic SDEs learned from latent pairs (Eqs. 4-7, 31).
 
-    dz = mu(z, c) dt + Sigma(z, c)^{1/2} dB,      dz_I ~ N(mu dt, lam Sigma dt)
-
-What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation and simulation.
+dz = mu(z, c) dt + Sigma(z, c)^{1/2} dB,      dz_I ~ N(mu dt, lam Sigma dt)
 """
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -25,7 +25,7 @@ from sklmacro._base.checks import (
     check_parity,
     check_real,
 )
-from sklmacro._base.estimators import CallbackSupportMixin, begin_fit, with_callbacks
+from sklmacro._base.estimators import begin_fit
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded
@@ -37,8 +37,8 @@ from sklmacro.sampling.pairs import (
     is_latent_pairs,
     is_structured,
 )
-from sklmacro.sde.compiled.paths import advance_blocks, array_model
-from sklmacro.sde.drift import FitData
+from sklmacro.sde.compiled.paths import advance_paths, array_model
+from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
@@ -60,7 +60,7 @@ class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
 
 
 class PatchSDE(LikelihoodRegressor, Roles):
-    """Base of the SDE estimators: data, likelihood, evaluation and simulation."""
+    """What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation, simulation."""
 
     diffusion_model: str
     random_state: Any
@@ -86,13 +86,14 @@ class PatchSDE(LikelihoodRegressor, Roles):
         return self._flat_output
 
     @property
-    def n_epochs(self) -> int:
-        """Return the largest number of epochs of a fit; 0 where nothing is trained."""
+    def _drift(self) -> Drift:
+        """Return the form of the drift, with its parameters."""
         raise NotImplementedError
 
-    def _fit_model(self, data: FitData) -> PolynomialSDE | NeuralSDE:
-        """Return the fitted drift and diffusion."""
-        raise NotImplementedError
+    @property
+    def n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit; 0 where nothing is trained."""
+        return self._drift.n_epochs
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -152,17 +153,19 @@ class PatchSDE(LikelihoodRegressor, Roles):
         with single_threaded():
             data = FitData(
                 (columns - self.mean_) / self.scale_, increments.in_own_time(), groups, parity,
-                self.diffusion_model, Run(self.random_state, self.verbose, task=task),
+                self.scale_, self.diffusion_model, Run(self.random_state, self.verbose, task=task),
             )  # fmt: skip
             if self.n_epochs:
                 with resume_method(self, "fit", **data.settings()) as (checkpoint, entropy):
                     run = replace(data.run, random_state=entropy, checkpoint=checkpoint)
-                    self.model_ = self._fit_model(replace(data, run=run))
+                    self.model_ = self._drift.fit_model(replace(data, run=run))
             else:
                 self._warn_of_idle_parameters()
-                self.model_ = self._fit_model(data)
+                self.model_ = self._drift.fit_model(data)
         if isinstance(self.model_, NeuralSDE):
             self.history_ = self.model_.history
+        else:
+            self.degree_ = self.model_.degree
         task.end(fitted=dict)
         return self
 
@@ -189,13 +192,15 @@ class PatchSDE(LikelihoodRegressor, Roles):
     def predict(self, X: Any) -> np.ndarray:
         """Return the conditional mean mu dt of the increments, (n_samples, d) or (n_samples,).
 
-        Parameters
-        ----------
-        X : latent pairs, or array-like of shape (n_samples, n_columns)
-            As in fit.
+        `X` are latent pairs, or an array of shape (n_samples, n_columns), as in `fit`.
         """
-        columns, dt = self._prediction_data(X)
-        mean = self._coefficients(columns)[0] * dt[:, None]
+        check_is_fitted(self)
+        if is_structured(X):
+            columns, dt = self._pair_columns(X, reset=False)
+        else:
+            columns = validate_data(self, X, reset=False, dtype=np.float64)
+            dt = np.array(self.dt)
+        mean = self._coefficients(columns)[0] * np.reshape(dt, (-1, 1))
         return mean[:, 0] if self._flat_output else mean
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -257,20 +262,16 @@ class PatchSDE(LikelihoodRegressor, Roles):
         dt = check_real(dt, "dt", low=0.0, strict=True)
         n_paths = check_integer(n_paths, "n_paths", low=1)
         store_every = check_integer(store_every, "store_every", low=1)
-        starts = self._columns(z0, context)
-        columns = np.repeat(starts, n_paths, axis=0)
-        outer = columns[:, self.n_state_ :]
-
-        def coefficients(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self._coefficients(np.concatenate([z, outer], axis=1))
-
+        starts = np.repeat(self._columns(z0, context), n_paths, axis=0)
+        z, outer = np.hsplit(starts, [self.n_state_])
+        outer = np.ascontiguousarray(outer)
         model = array_model(self.model_)
         if model is None:
-            advance = advance_by_calls(coefficients)
+            advance = partial(advance_by_calls, lambda z: self._coefficients(np.hstack([z, outer])))
         else:
-            advance = advance_blocks(*model, self.mean_, self.scale_, outer)
+            advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
         steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
-        z, entropy = columns[:, : self.n_state_], resolve_entropy(random_state)
+        entropy = resolve_entropy(random_state)
         with single_threaded():
             return euler_maruyama(advance, z, n_steps, steps, entropy)
 
@@ -280,14 +281,11 @@ class PatchSDE(LikelihoodRegressor, Roles):
         self, X: Any, y: Any, reset: bool = True
     ) -> tuple[np.ndarray, Increments, np.ndarray]:
         """Return columns (state and context), increments and groups."""
-        cov = None
         if is_structured(X):
             columns, dt = self._pair_columns(X, reset)
-            dz = np.ascontiguousarray(X["dz"])
-            lam, groups = self._factor(X), np.asarray(X["group"])
+            dz, lam, groups = np.ascontiguousarray(X["dz"]), self._factor(X), np.asarray(X["group"])
             cov = np.ascontiguousarray(X["cov"]) if has_moments(X) else None
-            if reset:
-                self._flat_output = False
+            flat = False
         else:
             if y is None:
                 raise ValueError(
@@ -297,8 +295,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
             columns, dz = validate_data(
                 self, X, y, reset=reset, dtype=np.float64, multi_output=True, y_numeric=True
             )
-            if reset:
-                self._flat_output = dz.ndim == 1
+            cov, flat = None, dz.ndim == 1
             dz = dz.reshape(len(dz), -1).astype(float)
             if dz.shape[1] > columns.shape[1]:
                 raise ValueError(
@@ -306,8 +303,10 @@ class PatchSDE(LikelihoodRegressor, Roles):
                     f"component of the state, but got y with {dz.shape[1]} and X with "
                     f"{columns.shape[1]} columns; pass X = z (followed by the context), y = dz."
                 )
-            dt = np.full(len(columns), self.dt)
-            lam, groups = self._factor(np.ones(len(columns))), np.arange(len(columns))
+            dt, lam = np.full(len(columns), self.dt), self._factor(columns)
+            groups = np.arange(len(columns))
+        if reset:
+            self._flat_output = flat
         return columns, Increments(dz, dt, lam, cov), groups
 
     def _factor(self, X: np.ndarray) -> np.ndarray:
@@ -325,15 +324,8 @@ class PatchSDE(LikelihoodRegressor, Roles):
             )
         return np.asarray(X["lam"])
 
-    def _prediction_data(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return columns and elapsed times."""
-        check_is_fitted(self)
-        if is_structured(X):
-            return self._pair_columns(X, reset=False)
-        columns = validate_data(self, X, reset=False, dtype=np.float64)
-        return columns, np.full(len(columns), self.dt)
-
     def _pair_columns(self, pairs: np.ndarray, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return columns and elapsed times of latent pairs."""
         if not is_latent_pairs(pairs):
             raise ValueError(
                 "Expected latent pairs with fields z, dz, dt, n_patches, n_evolved and group, but "
@@ -374,3 +366,4 @@ class PatchSDE(LikelihoodRegressor, Roles):
             check_real(self.lam, "lam", low=0.0, strict=True, remedy=remedy)
         check_real(self.dt, "dt", low=0.0, strict=True)
         check_bounds(self.bounds)
+        self._drift.check()

@@ -22,28 +22,25 @@ from sklmacro.training.loop import Run
 
 @dataclass(frozen=True)
 class FitData:
-    """What a model is fitted to, and who follows the fit.
-
-    Attributes
-    ----------
-    u, increments, groups, parity
-        Of the pairs; those of one group are held out together.
-    diffusion : {"full", "diagonal", "constant"}
-    run : Run
-        Seed, and who follows the fit.
-    """
+    """What a model is fitted to, and who follows the fit; see the shape vocabulary."""
 
     u: np.ndarray
     increments: Increments
-    groups: np.ndarray
+    groups: np.ndarray  # those of one group are held out together
     parity: np.ndarray
-    diffusion: str
-    run: Run
+    scale: np.ndarray  # (d + n_context,), by which u is standardised
+    diffusion: str  # "full", "diagonal" or "constant"
+    run: Run  # seed, and who follows the fit
 
     @property
     def n_state(self) -> int:
         """Return d, the dimension of the state."""
         return self.increments.dz.shape[1]
+
+    @property
+    def symmetric(self) -> bool:
+        """Return whether a component changes its sign by the symmetry."""
+        return bool((self.parity == -1).any())
 
     def settings(self) -> dict[str, Any]:
         """Return the data that a fit depends on."""
@@ -57,7 +54,7 @@ class FitData:
 
 
 class Drift(Roles):
-    """Base of the drifts."""
+    """Base of the drifts, for fits without training."""
 
     @property
     def n_epochs(self) -> int:

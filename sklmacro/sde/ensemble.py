@@ -21,10 +21,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy import stats
 from sklearn.base import BaseEstimator, clone
+from sklearn.callback import with_callbacks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklmacro._base.checks import check_integer, check_numbers, check_real
-from sklmacro._base.estimators import begin_fit, with_callbacks
+from sklmacro._base.estimators import begin_fit
 from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
 from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import increments_of, is_structured
@@ -125,13 +126,10 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         """
         n_members = check_integer(self.n_members, "n_members", low=2)
         sde = PatchSDERegressor() if self.sde is None else self.sde
-        if is_structured(X):
-            names = X.dtype.names
-            groups = X["group"] if "group" in names else np.arange(len(X))  # the SDE will refuse X
-        else:
+        if not is_structured(X):
             X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-            groups = np.arange(len(X))
-        rows_of = rows_by_group(groups)
+        has_groups = "group" in (X.dtype.names or ())  # the SDE will refuse pairs without
+        rows_of = rows_by_group(X["group"] if has_groups else np.arange(len(X)))
         if self.bootstrap and len(rows_of) < 2:
             raise ValueError(
                 "Expected at least 2 groups (source trajectories) for a bootstrap, but got "
@@ -202,12 +200,8 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         """Simulate paths whose spread holds the model's uncertainty as well as the noise.
 
         Row r of the paths belongs to member r modulo `n_members`. The paths of one start are thus
-        spread evenly, and so are single paths from many starts.
-
-        Parameters
-        ----------
-        z0, n_steps, dt, n_paths, context, store_every, random_state
-            As for the SDE's own `simulate`.
+        spread evenly, and so are single paths from many starts. Parameters are those of the SDE's
+        own `simulate`.
 
         Returns
         -------
@@ -221,20 +215,16 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         if outer is not None and len(outer) > 1:
             outer = np.repeat(outer, n_paths, axis=0)
         entropy = resolve_entropy(random_state)
-        paths = np.empty(0)
+        own = []
         for k, member in enumerate(self.members_[: len(starts)]):
             mine = slice(k, None, len(self.members_))
-            own = member.simulate(
-                starts[mine],
-                n_steps,
-                dt,
-                context=outer if outer is None or len(outer) == 1 else outer[mine],
-                store_every=store_every,
-                random_state=stream_seed(entropy, Stage.BOOTSTRAP, k),
-            )
-            if k == 0:
-                paths = np.empty((len(starts), *own.shape[1:]))
-            paths[mine] = own
+            context = outer if outer is None or len(outer) == 1 else outer[mine]
+            seed = stream_seed(entropy, Stage.BOOTSTRAP, k)
+            options = {"context": context, "store_every": store_every, "random_state": seed}
+            own.append(member.simulate(starts[mine], n_steps, dt, **options))
+        paths = np.empty((len(starts), *own[0].shape[1:]))
+        for k, part in enumerate(own):
+            paths[k :: len(self.members_)] = part
         return paths
 
     def simulate_members(
@@ -242,18 +232,15 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
     ) -> np.ndarray:
         """Simulate all paths with every member, each with noise of its own.
 
-        Parameters
-        ----------
-        z0, n_steps, dt, random_state, **options
-            As for the SDE's own `simulate`.
+        Parameters are those of the SDE's own `simulate`.
 
         Returns
         -------
         paths : ndarray of shape (n_members, n_starts * n_paths, n_steps // store_every + 1, d)
         """
-        entropy = resolve_entropy(random_state)
         return self._with_noise(
-            lambda sde, seed: sde.simulate(z0, n_steps, dt, random_state=seed, **options), entropy
+            lambda sde, seed: sde.simulate(z0, n_steps, dt, random_state=seed, **options),
+            random_state,
         )
 
     def estimate(
@@ -288,13 +275,12 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         ValueError
             If the statistic of a member is not finite, as of paths that diverged.
         """
-        entropy = resolve_entropy(random_state)
 
         def one(sde: PatchSDE, seed: int) -> np.ndarray:
             paths = sde.simulate(z0, n_steps, dt, n_paths=n_paths, random_state=seed, **options)
             return np.asarray(statistic(paths), float)
 
-        values = self._with_noise(one, entropy)
+        values = self._with_noise(one, random_state)
         if not np.isfinite(values).all():
             raise ValueError(
                 "Expected a finite statistic of every member's paths, but got values that are NaN "
@@ -319,10 +305,10 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         check_is_fitted(self)
         return np.array([value(member) for member in self.members_])
 
-    def _with_noise(self, value: Callable[[PatchSDE, int], Any], entropy: int) -> np.ndarray:
+    def _with_noise(self, value: Callable[[PatchSDE, int], Any], random_state: Any) -> np.ndarray:
         """Return a value of every member with a seed of its own, stacked."""
         check_is_fitted(self)
-        members = enumerate(self.members_)
+        entropy, members = resolve_entropy(random_state), enumerate(self.members_)
         return np.array([value(m, stream_seed(entropy, Stage.BOOTSTRAP, k)) for k, m in members])
 
 

@@ -15,10 +15,9 @@ of -log p. With c = C / lam it is
 
     tr(Sigma^{-1} c) / 2 + sum_i log L_ii + (dt / (2 lam)) (b - mu)^T Sigma^{-1} (b - mu) + const
 
-The third term is of order dt. As dt -> 0, Sigma is the optimum of the first two: C where it depends
-on z alone, and however b may differ between states of one z. (In the likelihood of increments over
-a finite dt, Sigma contains dt Var(b | z) / lam as well.) Given Sigma, mu is the optimum of the
-third: least squares with weight Sigma^{-1} dt / lam. Fits to moments take this limit.
+The third term is of order dt. Fits to moments take the limit dt -> 0: Sigma is the optimum of the
+first two, C where it depends on z alone, however b may differ between states of one z. (Over a
+finite dt Sigma contains dt Var(b | z) / lam as well.) Given Sigma, mu is the optimum of the third.
 """
 
 from dataclasses import dataclass, replace
@@ -63,9 +62,8 @@ class Increments:
     def in_own_time(self) -> "Increments":
         """Return moments with all times, means and covariances multiplied by one number.
 
-        In the limit dt -> 0 the length of dt has no meaning. It is chosen such that mean and noise
-        have one size, so that the drift is not lost in the sum of both (Eq. 7). It is a power of
-        two, so that nothing is rounded.
+        In the limit dt -> 0 the length of dt has no meaning. Mean and noise get one size, so that
+        the drift is not lost in the sum of both (Eq. 7), by a power of two, which rounds nothing.
         """
         if self.cov is None:
             return self
@@ -77,22 +75,12 @@ class Increments:
         unit = 2.0 ** np.round(np.median(np.log2(noise[known]) - np.log2(means[known])))
         return replace(self, dz=self.dz * unit, dt=self.dt * unit, cov=self.cov * unit)
 
-    def merged(self, u: np.ndarray) -> tuple[np.ndarray, "Increments", np.ndarray]:
+    def merge_states(self, u: np.ndarray) -> tuple[np.ndarray, "Increments", np.ndarray]:
         """Return moments with those of one state as one of their total duration, mean and noise.
 
-        Parameters
-        ----------
-        u : ndarray of shape (n, m)
-            State and context of each pair.
-
-        Returns
-        -------
-        u : ndarray of shape (n_states, m)
-        increments : Increments
-            Of the states. Sampled increments, and moments that mostly have states of their own,
-            are returned unchanged.
-        count : ndarray of shape (n_states,)
-            How many pairs have each state, dt and lam.
+        `u` (n, m) is state and context of each pair. Returns those that differ (n_states, m), their
+        increments, and how many pairs have each state, dt and lam (n_states,). Sampled increments,
+        and moments that mostly have states of their own, are returned unchanged.
         """
         if self.cov is not None:
             keys = np.column_stack([u, self.dt, self.lam])

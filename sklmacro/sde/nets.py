@@ -93,9 +93,9 @@ class OnsagerDrift(nn.Module):
 
     def force(self, u: Tensor) -> Tensor:
         """Return the external force f, shape (n, d)."""
-        return (
-            torch.zeros_like(u[:, : self.n_state]) if self.force_net is None else self.force_net(u)
-        )
+        if self.force_net is None:
+            return torch.zeros_like(u[:, : self.n_state])
+        return self.force_net(u)
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the drift."""
@@ -131,8 +131,7 @@ class CholeskyDiffusion(nn.Module):
         diagonal = functional.softplus(raw[:, : self.n_out]) + SMALLEST_DIAGONAL
         entries = torch.cat([diagonal, raw[:, self.n_out :]], dim=1)
         flat = entries.new_zeros(len(u), self.n_out * self.n_out)
-        flat = flat.index_copy(1, self.place, entries)
-        return flat.view(-1, self.n_out, self.n_out)
+        return flat.index_copy(1, self.place, entries).view(-1, self.n_out, self.n_out)
 
 
 class SDENet(nn.Module):
@@ -140,8 +139,7 @@ class SDENet(nn.Module):
 
     def __init__(self, drift: nn.Module, diffusion: CholeskyDiffusion):
         super().__init__()
-        self.drift = drift
-        self.diffusion = diffusion
+        self.drift, self.diffusion = drift, diffusion
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
@@ -159,11 +157,10 @@ class Likelihood(nn.Module):
         """Return the mean of -log p, up to constants, for residuals y - weight * drift."""
         drift, factor = self.net(u)
         residual = y - weight * drift
-        if root is None:
-            return scaled_nll(factor, residual).mean()
-        return expected_nll(factor, residual, root).mean()
+        nll = scaled_nll(factor, residual) if root is None else expected_nll(factor, residual, root)
+        return nll.mean()
 
-    def trained(self) -> SDENet:
+    def trained_net(self) -> SDENet:
         """Return the nets with the present weights."""
         return self.net
 

@@ -9,53 +9,42 @@ Increments given by their moments have y = b sqrt(dt / lam) / s, and s^2 is the 
 dt). The loss is `likelihood.expected_nll`, whose last term passes no derivative to the diffusion.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklmacro._base.checks import check_widths
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.sde.compiled.likelihood import CompiledLikelihood
-from sklmacro.sde.drift import FitData
+from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.nets import (
     CholeskyDiffusion,
     EquivariantDiffusion,
     EquivariantDrift,
     Likelihood,
     MLPDrift,
-    OnsagerDrift,
     SDENet,
 )
 from sklmacro.sde.regressions import least_squares_drift
 from sklmacro.training.loop import held_out_rows, train
-from sklmacro.training.training import Training
+from sklmacro.training.training import Training, as_training
 
 TRAINING = Training(max_epochs=100, batch_size=1024, patience=20)  # of the nets of SDEs
 
 
 @dataclass(frozen=True)
 class NeuralSDE:
-    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context.
-
-    Attributes
-    ----------
-    net : SDENet
-    drift_scale : ndarray of shape (d,)
-        Physical drift over the net's.
-    noise_scale : ndarray of shape (d,)
-        Physical rows of L over the net's.
-    history : list of dict
-        Losses of every epoch.
-    """
+    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context."""
 
     net: SDENet
-    drift_scale: np.ndarray
-    noise_scale: np.ndarray
-    history: list[dict[str, float]]
+    drift_scale: np.ndarray  # (d,), physical drift over the net's
+    noise_scale: np.ndarray  # (d,), physical rows of L over the net's
+    history: list[dict[str, float]]  # losses of every epoch
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
@@ -71,84 +60,92 @@ class NeuralSDE:
         return torch.as_tensor(u, dtype=torch.float64, device=next(self.net.parameters()).device)
 
 
-def fit_neural(
-    data: FitData,
-    hidden: Sequence[int],
-    training: Training,
-    build_drift: Callable[[], nn.Module] | None = None,
-    state_scale: np.ndarray | None = None,
-) -> NeuralSDE:
-    """Fit drift and diffusion by maximum likelihood (Eq. 7).
+class MLP(Drift):
+    """Drift and diffusion by multilayer perceptrons, for `PatchSDERegressor`.
+
+    The drift is A u + b + net(u). It starts from the linear one of least squares.
 
     Parameters
     ----------
-    data : FitData
-    hidden : sequence of int
+    hidden : sequence of int, default=(64, 64)
         Hidden layers of the nets.
-    training : Training
-        Without None.
-    build_drift : callable, default=None
-        Returns the drift's module, of the data's parity; None takes an `MLPDrift` that starts from
-        the linear drift of least squares.
-    state_scale : ndarray of shape (d,), default=None
-        Where given, the drift's scale is proportional to it, so that the net's vector field is the
-        physical one in standardised coordinates, up to a factor of time.
+    training : Training, default=None
+        How the nets are trained; None stands for `Training()`.
+
+    Examples
+    --------
+    >>> from sklmacro import MLP, PatchSDERegressor, Training
+    >>> PatchSDERegressor(drift_model=MLP(hidden=(32, 32), training=Training(lr=0.01)))
+    PatchSDERegressor(drift_model=MLP(hidden=(32, 32), training=Training(lr=0.01)))
     """
-    u, parity, d = data.u, data.parity, data.n_state
-    increments, common = data.increments.without_common_lam()
-    dt, lam = increments.dt, increments.lam
-    noise = increments.noise(np.zeros(d))
-    noise_scale = _positive(np.sqrt(np.mean(np.sum(noise * noise, axis=1), axis=0)))
-    f = np.column_stack([np.ones(len(u)), u])
-    B = least_squares_drift(f, increments, np.append(1.0, parity) == parity[:d, None])
-    size = np.sqrt(np.mean((f @ B.T) ** 2, axis=0))
-    size = np.maximum(size, 1e-3 * noise_scale / np.sqrt(np.mean(dt)))
-    drift_scale = size if state_scale is None else state_scale * np.median(size / state_scale)
-    weight = np.sqrt(dt / lam)[:, None] * (drift_scale / noise_scale)
-    arrays = [u, increments.residual(np.zeros(d)) / noise_scale, weight]
-    symmetric = bool((parity == -1).any())
-    if increments.root is not None:
-        arrays.append(increments.root / noise_scale)
-    compiled = build_drift is None and not symmetric and increments.root is None
-    compiled = compiled and torch.device(training.device).type == "cpu"
-    Loss: Callable[[SDENet], nn.Module] = CompiledLikelihood if compiled else Likelihood
 
-    def build() -> nn.Module:
-        sizes = u.shape[1], d, hidden
-        drift = MLPDrift(*sizes) if build_drift is None else build_drift()
-        if isinstance(drift, MLPDrift):
-            start = torch.as_tensor(B / drift_scale[:, None])
-            with torch.no_grad():
-                drift.linear.bias.copy_(start[:, 0])
-                drift.linear.weight.copy_(start[:, 1:])
-        if not symmetric:
-            return Loss(SDENet(drift, CholeskyDiffusion(*sizes, data.diffusion)))
-        signs = parity.tolist()
-        drift = EquivariantDrift(drift, signs, d) if build_drift is None else drift
-        return Loss(SDENet(drift, EquivariantDiffusion(*sizes, data.diffusion, signs)))
+    roles: ClassVar = {"training": as_training}
 
-    def model(loss: Any, history: list[dict[str, float]]) -> NeuralSDE:
-        net = deepcopy(loss.trained()).eval().requires_grad_(False)
-        return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
+    def __init__(self, hidden: Sequence[int] = (64, 64), *, training: Training | None = None):
+        self.hidden = hidden
+        self.training = training
 
-    rng = stream(resolve_entropy(data.run.random_state), Stage.SPLIT)
-    rows = held_out_rows(data.groups, training.validation_fraction, rng)
-    run = replace(data.run, desc="fit SDE", fitted=lambda loss: {"model_": model(loss, [])})
-    return model(*train(build, arrays, rows, training, run))
+    @property
+    def n_epochs(self) -> int:
+        """Return the largest number of epochs of a fit."""
+        return TRAINING.complete(self.training).max_epochs
 
+    def check(self) -> None:
+        """Raise ValueError unless the parameters make sense."""
+        check_widths(self.hidden, "hidden")
+        TRAINING.complete(self.training).check()
 
-def _positive(scale: np.ndarray) -> np.ndarray:
-    """Return `scale` with 1 in the place of 0."""
-    return np.where(scale > 0, scale, 1.0)
+    def build_drift(self, data: FitData, linear: np.ndarray) -> nn.Module:
+        """Return the drift's module, of the data's parity.
 
+        `linear` (d, 1 + d + n_context) is the drift of least squares in units of `drift_scale`.
+        """
+        drift = MLPDrift(data.u.shape[1], data.n_state, tuple(self.hidden))
+        start = torch.as_tensor(linear)
+        with torch.no_grad():
+            drift.linear.bias.copy_(start[:, 0])
+            drift.linear.weight.copy_(start[:, 1:])
+        if data.symmetric:
+            return EquivariantDrift(drift, data.parity.tolist(), data.n_state)
+        return drift
 
-def onsager_parts(model: NeuralSDE, u: np.ndarray) -> dict[str, np.ndarray]:
-    """Return potential, its gradient, M, W and f of an OnsagerNet, in the net's coordinates."""
-    net = model.net.drift
-    assert isinstance(net, OnsagerDrift)
-    tensor = model.tensor(u)
-    with torch.no_grad():
-        M, W = net.matrices(tensor)
-        parts = {"potential": net.potential(tensor), "M": M, "W": W, "force": net.force(tensor)}
-    parts["gradient"] = net.gradient(tensor).detach()
-    return {name: part.cpu().numpy() for name, part in parts.items()}
+    def drift_scale(self, data: FitData, size: np.ndarray) -> np.ndarray:
+        """Return the unit (d,) of the net's drift, for a linear one of this size (d,)."""
+        return size
+
+    def fit_model(self, data: FitData) -> NeuralSDE:
+        """Train drift and diffusion (Eq. 7)."""
+        u, parity, d, training = data.u, data.parity, data.n_state, TRAINING.complete(self.training)
+        increments, common = data.increments.without_common_lam()
+        dt, lam = increments.dt, increments.lam
+        noise = increments.noise(np.zeros(d))
+        noise_scale = np.sqrt(np.mean(np.sum(noise * noise, axis=1), axis=0))
+        noise_scale = np.where(noise_scale > 0, noise_scale, 1.0)
+        f = np.column_stack([np.ones(len(u)), u])
+        B = least_squares_drift(f, increments, np.append(1.0, parity) == parity[:d, None])
+        size = np.sqrt(np.mean((f @ B.T) ** 2, axis=0))
+        size = np.maximum(size, 1e-3 * noise_scale / np.sqrt(np.mean(dt)))
+        drift_scale = self.drift_scale(data, size)
+        weight = np.sqrt(dt / lam)[:, None] * (drift_scale / noise_scale)
+        arrays = [u, increments.residual(np.zeros(d)) / noise_scale, weight]
+        if increments.root is not None:
+            arrays.append(increments.root / noise_scale)
+
+        def build() -> nn.Module:
+            drift = self.build_drift(data, B / drift_scale[:, None])
+            sizes = u.shape[1], d, tuple(self.hidden), data.diffusion
+            if data.symmetric:
+                return Likelihood(SDENet(drift, EquivariantDiffusion(*sizes, parity.tolist())))
+            compiled = isinstance(drift, MLPDrift) and increments.root is None
+            compiled = compiled and torch.device(training.device).type == "cpu"
+            loss = CompiledLikelihood if compiled else Likelihood
+            return loss(SDENet(drift, CholeskyDiffusion(*sizes)))
+
+        def model(loss: Any, history: list[dict[str, float]]) -> NeuralSDE:
+            net = deepcopy(loss.trained_net()).eval().requires_grad_(False)
+            return NeuralSDE(net, drift_scale, noise_scale / np.sqrt(common), history)
+
+        rng = stream(resolve_entropy(data.run.random_state), Stage.SPLIT)
+        rows = held_out_rows(data.groups, training.validation_fraction, rng)
+        run = replace(data.run, desc="fit SDE", fitted=lambda loss: {"model_": model(loss, [])})
+        return model(*train(build, arrays, rows, training, run))

@@ -7,17 +7,43 @@ below, f an external force. Without f, dV/dt = -grad V . M grad V <= 0 along the
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from sklmacro._base.checks import check_widths
 from sklmacro.sde.base import PatchSDE
-from sklmacro.sde.drift import FitData
+from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
-from sklmacro.sde.neural import TRAINING, NeuralSDE, fit_neural, onsager_parts
+from sklmacro.sde.neural import MLP, NeuralSDE
 from sklmacro.training.training import Training, as_training, former_names
+
+
+class Onsager(MLP):
+    """OnsagerNet drift of nets with `hidden` layers, for `OnsagerSDE`."""
+
+    def __init__(self, hidden: Sequence[int], training: Training | None, forcing: bool):
+        super().__init__(hidden, training=training)
+        self.forcing = forcing
+
+    def build_drift(self, data: FitData, linear: np.ndarray) -> nn.Module:
+        """Return the drift's module, of the data's parity."""
+        d = data.n_state
+        options = d, data.u.shape[1] - d, tuple(self.hidden), self.forcing
+        if data.symmetric:
+            return EquivariantOnsagerDrift(*options, data.parity.tolist())
+        return OnsagerDrift(*options)
+
+    def drift_scale(self, data: FitData, size: np.ndarray) -> np.ndarray:
+        """Return the unit (d,) of the net's drift, proportional to that of the state.
+
+        The net's vector field is then the physical one in standardised coordinates, up to a factor
+        of time.
+        """
+        scale = data.scale[: data.n_state]
+        return scale * np.median(size / scale)
 
 
 class OnsagerSDE(PatchSDE):
@@ -90,52 +116,35 @@ class OnsagerSDE(PatchSDE):
         self.checkpoint_dir = checkpoint_dir
 
     @property
-    def n_epochs(self) -> int:
-        """Return the largest number of epochs of a fit."""
-        return TRAINING.complete(self.training).max_epochs
-
-    def check_parameters(self) -> None:
-        """Raise ValueError unless the parameters make sense."""
-        super().check_parameters()
-        check_widths(self.hidden, "hidden")
-        TRAINING.complete(self.training).check()
-
-    def _fit_model(self, data: FitData) -> NeuralSDE:
-        d, parity = self.n_state_, data.parity
-        options = d, data.u.shape[1] - d, tuple(self.hidden), self.forcing
-
-        def build_drift() -> OnsagerDrift:
-            if (parity == 1).all():
-                return OnsagerDrift(*options)
-            return EquivariantOnsagerDrift(*options, parity.tolist())
-
-        training = TRAINING.complete(self.training)
-        return fit_neural(data, tuple(self.hidden), training, build_drift, self.scale_[:d])
+    def _drift(self) -> Drift:
+        return Onsager(self.hidden, self.training, self.forcing)
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""
-        return self._part("potential", z, context)
+        return self._evaluate(lambda net, u: net.potential(u), z, context)
 
     def potential_gradient(self, z: Any, context: Any = None) -> np.ndarray:
         """Return grad V (n_samples, d) with respect to z."""
-        return self._part("gradient", z, context) / self.scale_[: self.n_state_]
+        gradient = self._evaluate(lambda net, u: net.gradient(u), z, context)
+        return gradient / self.scale_[: self.n_state_]
 
     def dissipation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return M (n_samples, d, d), symmetric positive definite."""
-        return self._part("M", z, context) * self._matrix_scale
+        return self._evaluate(lambda net, u: net.matrices(u)[0], z, context) * self._matrix_scale
 
     def conservation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return W (n_samples, d, d), skew-symmetric."""
-        return self._part("W", z, context) * self._matrix_scale
+        return self._evaluate(lambda net, u: net.matrices(u)[1], z, context) * self._matrix_scale
 
     def force(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the external force f (n_samples, d)."""
-        return self._part("force", z, context) * self.model_.drift_scale
+        return self._evaluate(lambda net, u: net.force(u), z, context) * self.model_.drift_scale
 
-    def _part(self, name: str, z: Any, context: Any) -> np.ndarray:
+    def _evaluate(self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any) -> np.ndarray:
         """Return a part of the drift in the net's coordinates."""
-        columns = self._columns(z, context)
-        return onsager_parts(self.model_, (columns - self.mean_) / self.scale_)[name]
+        u = self.model_.tensor((self._columns(z, context) - self.mean_) / self.scale_)
+        with torch.no_grad():
+            return part(self.model_.net.drift, u).cpu().numpy()
 
     @property
     def _matrix_scale(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Polynomial drift, and the choice of its degree by the likelihood of held-out increments.
+"""Linear and polynomial drifts, and a degree chosen by the likelihood of held-out increments.
 
     m is better than n  where  trimmed mean over pairs of  log p_m(dz) - log p_n(dz)  >  0
 
@@ -22,6 +22,21 @@ N_FOLDS = 10
 TRIMMED = 0.02  # of the differences, at either end
 PATIENCE = 3  # degrees in a row that are no better, after which no more are tried
 TIE = 1e-7  # of the mean log-likelihood: what fits to convergence leave open
+
+
+class Linear(Drift):
+    """Linear drift, and a diffusion by linear regressions, for `PatchSDERegressor`.
+
+    Examples
+    --------
+    >>> from sklmacro import Linear, PatchSDERegressor
+    >>> PatchSDERegressor(drift_model=Linear(), diffusion_model="constant")
+    PatchSDERegressor(diffusion_model='constant', drift_model=Linear())
+    """
+
+    def fit_model(self, data: FitData) -> PolynomialSDE:
+        """Fit drift and diffusion by regressions (Eq. 7)."""
+        return fit_polynomial(data, degree=1)
 
 
 class Polynomial(Drift):
@@ -62,12 +77,7 @@ def choose_degree(data: FitData) -> int:
     """Return the degree of `DEGREES` that held-out pairs prefer; of ties the smallest.
 
     Each is compared with the best of the smaller ones. Degrees with more monomials than there are
-    pairs to fit them to are left out.
-
-    Raises
-    ------
-    ValueError
-        If there is a single group, so that none can be held out.
+    pairs to fit them to are left out. A single group, none to be held out, is a ValueError.
     """
     folds = _folds(data.groups, stream(resolve_entropy(data.run.random_state), Stage.SPLIT))
     n_fitted = min(len(fitted) for fitted, _ in folds)

@@ -8,20 +8,17 @@ With monomials f of the standardised state and context, and residuals r scaled t
 
 phi_jk and g_j are combinations of the same monomials (modified Cholesky decomposition, Pourahmadi,
 Biometrika 86, 677 (1999)): with T = 1 - phi, Sigma = T^{-1} diag(exp g) T^{-T} is positive
-definite whatever the coefficients. A constant diffusion is exact after one pass. Otherwise the
-three regressions are repeated until the likelihood no longer changes. Beyond the range of the
-training data the diffusion has the value at its edge, and the drift continues with the slope of a
-linear fit: a polynomial of even degree would sooner or later run away.
+definite whatever the coefficients. A constant diffusion is exact after one pass; otherwise the
+regressions are repeated until the likelihood no longer changes. Beyond the range of the data the
+diffusion has the value at its edge, and the drift continues with the slope of a linear fit: a
+polynomial of even degree would sooner or later run away.
 
-Of increments given by their moments, the d columns of a root of cov / (lam dt) stand in the place
-of the one r: as many vectors for the regressions, whose products sum up to it. In the variances a
-pair counts once. They do not depend on the drift. Both being linear in the moments, pairs of one
-state are fitted as one of their mean that counts as many times: on a lattice of N spins M has N + 1
-values, however many pairs there are.
+Of moments, the d columns of a root of cov / (lam dt) stand in the place of the one r; a pair counts
+once in the variances. The fit is linear in the moments, so that pairs of one state are fitted as
+one of their mean that counts as many times: on a lattice of N spins M has N + 1 values.
 
-With a parity, mu(P z) = P mu(z) and Sigma(P z) = P Sigma(z) P where P = diag(+-1), the monomials of
-mu_i have the sign P_i, those of phi_jk the sign P_j P_k and those of g_j none. All other
-coefficients are 0, and the range is symmetric.
+With a parity (see `nets`), the monomials of mu_i have the sign P_i, those of phi_jk the sign
+P_j P_k and those of g_j none. All other coefficients are 0, and the range is symmetric.
 
 Powers of a heavy-tailed z are all but parallel. The regressions therefore work on orthonormal
 combinations h = f W, of monomials of one sign each, and the result is put in terms of f.
@@ -45,30 +42,15 @@ LARGEST_EXPONENT = 600.0  # so that variances, and products of their roots, stay
 
 @dataclass(frozen=True)
 class PolynomialSDE:
-    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context.
-
-    Attributes
-    ----------
-    degree : int
-    low, high : ndarray of shape (d + n_context,)
-        Range of the training data, symmetric for components of odd parity.
-    B : ndarray of shape (d, q)
-        Drift.
-    slope : ndarray of shape (d, d + n_context)
-        Of the linear drift of least squares, for what lies beyond the range.
-    phi : ndarray of shape (d, d, q)
-        Regressions of the residuals, strictly lower triangular.
-    g : ndarray of shape (d, q)
-        Logarithms of the conditional variances.
-    """
+    """A fitted SDE; `u` (n, d + n_context) is the standardised state and context."""
 
     degree: int
-    low: np.ndarray
-    high: np.ndarray
-    B: np.ndarray
-    slope: np.ndarray
-    phi: np.ndarray
-    g: np.ndarray
+    low: np.ndarray  # (d + n_context,), with `high` the range of the training data
+    high: np.ndarray  # (d + n_context,); the range is symmetric for components of odd parity
+    B: np.ndarray  # (d, q), drift
+    slope: np.ndarray  # (d, d + n_context), of a linear drift, for what lies beyond the range
+    phi: np.ndarray  # (d, d, q), regressions of the residuals, strictly lower triangular
+    g: np.ndarray  # (d, q), logarithms of the conditional variances
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
@@ -98,23 +80,12 @@ def monomials(u: np.ndarray, degree: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Basis:
-    """Combinations h = f W of monomials, orthonormal in the sample: h^T diag(count) h = n 1.
+    """Combinations h = f W of monomials, orthonormal in the sample: h^T diag(count) h = n 1."""
 
-    Attributes
-    ----------
-    h : ndarray of shape (n, k)
-        k is smaller than q where the monomials depend on each other.
-    W : ndarray of shape (q, k)
-    sign : ndarray of shape (k,)
-        Parity of the monomials that are combined.
-    count : ndarray of shape (n,)
-        How many times each row counts.
-    """
-
-    h: np.ndarray
-    W: np.ndarray
-    sign: np.ndarray
-    count: np.ndarray
+    h: np.ndarray  # (n, k), k smaller than q where the monomials depend on each other
+    W: np.ndarray  # (q, k)
+    sign: np.ndarray  # (k,), parity of the monomials that are combined
+    count: np.ndarray  # (n,), how many times each row counts
 
     @cached_property
     def gram(self) -> np.ndarray:
@@ -170,6 +141,11 @@ def _solve(gram: np.ndarray, right: np.ndarray, used: np.ndarray) -> np.ndarray:
     return solution
 
 
+def _gram(h: np.ndarray, weights: list[list[np.ndarray]]) -> np.ndarray:
+    """Return the matrix (m k, m k) of the blocks h^T diag(w) h, for h (n, k) and m times m w."""
+    return np.block([[h.T @ (h * w[:, None]) for w in row] for row in weights])
+
+
 def least_squares_drift(f: np.ndarray, increments: Increments, used: np.ndarray) -> np.ndarray:
     """Return B (d, q) that minimises sum |dz - B f dt|^2 / (lam dt), 0 but for `used` (d, q)."""
     lam = increments.lam[:, None]
@@ -182,7 +158,7 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     """Fit drift and diffusion by maximum likelihood (Eq. 7), with polynomials of this degree."""
     diffusion, parity = data.diffusion, data.parity
     increments, common = data.increments.without_common_lam()
-    u, increments, count = increments.merged(data.u)
+    u, increments, count = increments.merge_states(data.u)
     d, signs = increments.dz.shape[1], parity[: increments.dz.shape[1]]
     basis = _Basis.of(u, count, degree, parity)
     of_noise = _Basis.of(u, count, 0, parity) if diffusion == "constant" else basis
@@ -208,8 +184,7 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     phi_f[..., : len(of_noise.W)] = phi @ of_noise.W.T
     g_f[:, : len(of_noise.W)] = g @ of_noise.W.T
     g_f[:, 0] -= np.log(common)
-    linear = parity == signs[:, None]
-    line = np.column_stack([signs == 1, linear])
+    line = np.append(1.0, parity) == signs[:, None]
     slope = B if degree == 1 else least_squares_drift(monomials(u, 1), increments, line)
     slope = np.ascontiguousarray(slope[:, 1:])
     reach = np.abs(u).max(axis=0)
@@ -232,21 +207,16 @@ def _fit_diffusion(
     `floor` (d,) is added to the squared residuals, which may all vanish; `signs` (d,) is the parity
     of the components.
     """
-    h, (k, d) = basis.h, (basis.h.shape[1], r.shape[2])
-    for j in range(d):
+    h = basis.h
+    for j in range(r.shape[2]):
         e = r[:, :, j]
         if correlated and j > 0:
             weight = basis.count * np.exp(-_bounded(h @ g[j]))
-            normal, right = np.empty((j, k, j, k)), np.empty((j, k))
-            for a in range(j):
-                weighted = weight[:, None] * r[:, :, a]
-                right[a] = h.T @ np.sum(weighted * e, axis=1)
-                for b in range(j):
-                    product = np.sum(weighted * r[:, :, b], axis=1)
-                    normal[a, :, b] = h.T @ (h * product[:, None])
+            weighted = [weight[:, None] * r[:, :, a] for a in range(j)]
+            products = [[np.sum(w * r[:, :, b], axis=1) for b in range(j)] for w in weighted]
+            right = np.concatenate([h.T @ np.sum(w * e, axis=1) for w in weighted])
             used = (basis.sign == signs[:j, None] * signs[j]).ravel()
-            solution = _solve(normal.reshape(j * k, j * k), right.ravel(), used)
-            phi[j, :j] = solution.reshape(j, k)
+            phi[j, :j] = _solve(_gram(h, products), right, used).reshape(j, -1)
             e = e - np.einsum("na,nma->nm", h @ phi[j, :j].T, r[:, :, :j])
         e2 = np.sum(e * e, axis=1) + floor[j]
         _fit_log_variance(basis, e2, g[j])
@@ -288,14 +258,9 @@ def _generalised_least_squares(
     `mu` (n, d) is B h as it stands: what is left of dz has the smaller rounding.
     """
     dt, lam = increments.dt, increments.lam
-    d, k = mu.shape[1], h.shape[1]
     inverse = np.linalg.inv(factor)
     precision = np.einsum("nki,nkj->nij", inverse, inverse) / lam[:, None, None]
-    gram, right = np.empty((d, k, d, k)), np.empty((d, k))
     target = np.einsum("nij,nj->ni", precision, increments.dz - mu * dt[:, None])
-    for i in range(d):
-        right[i] = h.T @ target[:, i]
-        for j in range(d):
-            gram[i, :, j] = h.T @ (h * (precision[:, i, j] * dt)[:, None])
-    solution = _solve(gram.reshape(d * k, d * k), right.ravel(), used.ravel())
-    return solution.reshape(d, k)
+    gram = _gram(h, [[weight * dt for weight in row] for row in precision.transpose(1, 2, 0)])
+    right = np.concatenate([h.T @ column for column in target.T])
+    return _solve(gram, right, used.ravel()).reshape(used.shape)

@@ -6,12 +6,9 @@ from typing import Any, ClassVar
 
 from sklmacro._base.checks import check_choice
 from sklmacro.sde.base import PatchSDE
-from sklmacro.sde.drift import Drift, FitData
-from sklmacro.sde.linear import Linear
-from sklmacro.sde.mlp import MLP
-from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.polynomial import Polynomial
-from sklmacro.sde.regressions import PolynomialSDE
+from sklmacro.sde.drift import Drift
+from sklmacro.sde.neural import MLP
+from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.training.training import former_names
 
 DRIFTS: dict[str, type[Drift]] = {"mlp": MLP, "linear": Linear, "polynomial": Polynomial}
@@ -119,17 +116,5 @@ class PatchSDERegressor(PatchSDE):
         self.checkpoint_dir = checkpoint_dir
 
     @property
-    def n_epochs(self) -> int:
-        """Return the largest number of epochs of a fit; 0 where nothing is trained."""
-        return self.part("drift_model").n_epochs
-
-    def check_parameters(self) -> None:
-        """Raise ValueError unless the parameters make sense."""
-        super().check_parameters()
-        self.part("drift_model").check()
-
-    def _fit_model(self, data: FitData) -> PolynomialSDE | NeuralSDE:
-        model = self.part("drift_model").fit_model(data)
-        if isinstance(model, PolynomialSDE):
-            self.degree_ = model.degree
-        return model
+    def _drift(self) -> Drift:
+        return self.part("drift_model")

@@ -22,31 +22,20 @@ class DivergedPathsWarning(RuntimeWarning):
 
 
 class Steps(NamedTuple):
-    """How paths are stepped and stored, for kernels as well.
+    """How paths are stepped and stored, for kernels as well."""
 
-    Attributes
-    ----------
-    dt : float
-        Length of a step.
-    low, high : ndarray of shape (d,)
-        Range of each component.
-    store_every : int
-        Steps between stored states.
-    """
-
-    dt: float
-    low: np.ndarray
+    dt: float  # length of a step
+    low: np.ndarray  # (d,), with `high` the range of each component
     high: np.ndarray
-    store_every: int
+    store_every: int  # steps between stored states
 
     @classmethod
     def of(
         cls, dt: float, bounds: Sequence[tuple[float, float]], d: int, store_every: int
     ) -> "Steps":
         """Return steps with the ranges of the first of d components."""
-        low, high = np.full(d, -np.inf), np.full(d, np.inf)
-        for i, (a, b) in enumerate(bounds):
-            low[i], high[i] = a, b
+        low, high = ranges = np.repeat([[-np.inf], [np.inf]], d, axis=1)
+        ranges[:, : len(bounds)] = np.reshape(bounds, (-1, 2)).T
         return cls(dt, low, high, store_every)
 
 
@@ -55,48 +44,32 @@ Advance: TypeAlias = Callable[[np.ndarray, np.ndarray, Steps, int, np.ndarray], 
 
 def advance_by_calls(
     coefficients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> Advance:
-    """Return `advance` for `euler_maruyama`; the function gives drift (n, d) and L (n, d, d)."""
-
-    def advance(
-        z: np.ndarray, noise: np.ndarray, steps: Steps, start: int, paths: np.ndarray
-    ) -> None:
-        for k in range(noise.shape[1]):
-            with np.errstate(over="ignore", invalid="ignore"):
-                mu, factor = coefficients(z)
-                z[:] = z + mu * steps.dt + np.einsum("nij,nj->ni", factor, noise[:, k])
-            np.clip(z, steps.low, steps.high, out=z)
-            z[~np.isfinite(z).all(axis=1)] = np.nan
-            stored, rest = divmod(start + k + 1, steps.store_every)
-            if rest == 0:
-                paths[:, stored] = z
-
-    return advance
+    z: np.ndarray,
+    noise: np.ndarray,
+    steps: Steps,
+    start: int,
+    paths: np.ndarray,
+) -> None:
+    """`advance` of `euler_maruyama`, by a function that gives drift (n, d) and L (n, d, d)."""
+    for k in range(noise.shape[1]):
+        with np.errstate(over="ignore", invalid="ignore"):
+            mu, factor = coefficients(z)
+            z[:] = z + mu * steps.dt + np.einsum("nij,nj->ni", factor, noise[:, k])
+        np.clip(z, steps.low, steps.high, out=z)
+        z[~np.isfinite(z).all(axis=1)] = np.nan
+        stored, rest = divmod(start + k + 1, steps.store_every)
+        if rest == 0:
+            paths[:, stored] = z
 
 
 def euler_maruyama(
     advance: Advance, z0: np.ndarray, n_steps: int, steps: Steps, entropy: int
 ) -> np.ndarray:
-    """Simulate one path from every row of `z0`.
+    """Return a path (n_steps // store_every + 1, d) from every row of `z0` (n, d), z0 included.
 
-    Parameters
-    ----------
-    advance : callable
-        `advance(z, noise, steps, start, paths)` takes z (n, d), in place, from step `start` through
-        as many steps as `noise` (n, n_steps, d) has, and stores in `paths`; of `advance_by_calls`,
-        or `compiled.paths.advance_blocks`.
-    z0 : ndarray of shape (n, d)
-        Initial macrostates.
-    n_steps : int
-        Number of steps.
-    steps : Steps
-    entropy : int
-        Seed; path k has its own stream.
-
-    Returns
-    -------
-    paths : ndarray of shape (n, n_steps // store_every + 1, d)
-        The initial state included.
+    `advance(z, noise, steps, start, paths)` takes z (n, d), in place, from step `start` through as
+    many steps as `noise` (n, n_noise, d) has, and stores them in `paths`: `advance_by_calls`, or
+    `compiled.paths.advance_paths`. `entropy` is the seed; path k has its own stream.
     """
     n, d = z0.shape
     rngs = [stream(entropy, Stage.ROLLOUT, k) for k in range(n)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from sklmacro._base.checks import check_cells, check_integer, check_times
 from sklmacro._base.streams import Stage, resolve_entropy, stream
-from sklmacro._base.workers import fill_rows, numbered
+from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window
@@ -147,7 +147,7 @@ class Simulator(SimulatorProtocol):
                 ]
                 return {"X_next": batch, "elapsed": np.array(times)}
 
-            rows = fill_rows(work, numbered(X), len(X), checkpoint, n_jobs=n_jobs)
+            rows = fill_rows(work, numbered_rows(X), len(X), checkpoint, n_jobs=n_jobs)
         return rows["X_next"], rows["elapsed"]
 
     def simulate(
@@ -221,7 +221,7 @@ class Simulator(SimulatorProtocol):
                 return {"paths": batch}
 
             rows = fill_rows(
-                work, numbered(X), len(X), checkpoint, together=together, desc=name,
+                work, numbered_rows(X), len(X), checkpoint, together=together, desc=name,
                 n_jobs=n_jobs, verbose=verbose,
             )  # fmt: skip
         return rows["paths"]

@@ -43,14 +43,12 @@ class InMemoryBatches:
         order = None if self.generator is None else torch.randperm(n, generator=self.generator)
         chunk = self.batch_size * BATCHES_AT_A_TIME
         for first in range(0, n, chunk):
-            several = [self._rows(t, order, first, first + chunk) for t in self.tensors]
+            part = slice(first, first + chunk)
+            several = (
+                t[part] if order is None else t.index_select(0, order[part].to(t.device))
+                for t in self.tensors
+            )
             yield from zip(*(t.split(self.batch_size) for t in several), strict=True)
-
-    @staticmethod
-    def _rows(tensor: Tensor, order: Tensor | None, start: int, stop: int) -> Tensor:
-        if order is None:
-            return tensor[start:stop]
-        return tensor.index_select(0, order[start:stop].to(tensor.device))
 
 
 class _Net(NeuralNet):
@@ -98,9 +96,7 @@ def held_out_rows(
     With a single group, or a fraction of 0, the same rows serve as both.
     """
     names = np.unique(groups)
-    n_held = min(round(fraction * len(names)), len(names) - 1)
-    if n_held == 0 and fraction > 0 and len(names) > 1:
-        n_held = 1
+    n_held = min(max(round(fraction * len(names)), int(fraction > 0)), len(names) - 1)
     everything = np.arange(len(groups))
     if n_held == 0:
         return everything, everything
@@ -110,29 +106,14 @@ def held_out_rows(
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a training: its seed, and who follows it.
+    """One run of a training: its seed, and who follows it."""
 
-    Attributes
-    ----------
-    random_state : None, int, RandomState or Generator
-        Seed of initial weights and of batches; of a checkpoint its entropy.
-    verbose : bool, default=False
-        Show a progress bar.
-    checkpoint : Checkpoint, default=None
-        Where the state of the training is saved, and resumed from.
-    task : FitTask, default=None
-        The fit, for scikit-learn's callbacks.
-    desc : str
-        Label of the progress bar.
-    fitted : callable, default=None
-        Returns the attributes of a fitted estimator, from the module with the weights of an epoch.
-    """
-
-    random_state: Any = None
-    verbose: bool = False
-    checkpoint: Checkpoint | None = None
-    task: FitTask | None = None
-    desc: str = "train"
+    random_state: Any = None  # seed of initial weights and of batches; of a checkpoint its entropy
+    verbose: bool = False  # show a progress bar
+    checkpoint: Checkpoint | None = None  # where the state of the training is saved
+    task: FitTask | None = None  # the fit, for scikit-learn's callbacks
+    desc: str = "train"  # label of the progress bar
+    # Attributes of a fitted estimator, from the module with the weights of an epoch.
     fitted: Callable[[Any], dict[str, Any]] | None = None
 
 
@@ -149,17 +130,12 @@ def train(
     Parameters
     ----------
     build : callable
-        Returns the module, whose random initial weights follow from the seed. Called with a batch,
-        it gives the mean loss.
-    arrays : sequence of ndarray
-        What the module is called with; samples along the first axis.
+        Returns the module, whose random initial weights follow from the seed. Called with a batch
+        of `arrays`, samples along the first axis, it gives the mean loss in the type `dtype`.
     rows : (ndarray, ndarray)
         Training and held-out rows.
     training : Training
-        Without None.
-    run : Run
-    dtype : torch.dtype
-        In which the module computes.
+        Complete, without None.
 
     Returns
     -------

@@ -65,13 +65,7 @@ class Training(BaseEstimator):
         return Training(**{k: own[k] if v is None else v for k, v in given.items()})
 
     def check(self) -> "Training":
-        """Return this block, if its parameters make sense.
-
-        Raises
-        ------
-        ValueError
-            If one of them does not, or is None.
-        """
+        """Return this block; raise ValueError unless its parameters make sense and none is None."""
         for name in ("max_epochs", "batch_size", "patience"):
             check_integer(getattr(self, name), name, low=1)
         check_real(self.lr, "lr", low=0.0, strict=True)

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn import callback
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -22,8 +23,6 @@ from sklmacro import (
 from sklmacro.simulators import PredatorPrey
 from sklmacro.training import epochs
 from tests.problems import exact_pairs
-
-callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has none before 1.9")
 
 PAIRS, _, _ = exact_pairs(n=120)
 NET = PatchSDERegressor(
@@ -86,7 +85,7 @@ def small_snapshots():
         (PartialEvolutionSampler(SPDE), 0),
     ],
 )
-def test_every_fit_and_epoch_is_told(estimator, n_epochs):
+def test_every_fit_and_epoch_is_reported(estimator, n_epochs):
     data = PAIRS if hasattr(estimator, "drift") else small_snapshots()
     fitted, listener = listened(estimator, data)
     name = type(estimator).__name__
@@ -119,7 +118,7 @@ def test_listening_changes_nothing():
     np.testing.assert_array_equal(heard.drift(PAIRS["z"]), clone(NET).fit(PAIRS).drift(PAIRS["z"]))
 
 
-def test_every_member_is_told():
+def test_every_member_is_reported():
     member = clone(NET).set_params(drift_model__training__max_epochs=2)
     fitted, listener = listened(SDEEnsemble(member, n_members=3, random_state=0), PAIRS)
     assert listener.heard["SDEEnsemble: fit ends"] == 1
@@ -129,13 +128,13 @@ def test_every_member_is_told():
     assert not [member for member in fitted.members_ if hasattr(member, "_skl_callbacks")]
 
 
-def test_a_fit_that_is_kept_is_told_and_one_that_is_read_has_no_epochs(tmp_path):
-    kept = Checkpointed(NET, tmp_path)
-    heard = [listened(kept, PAIRS)[1].heard for _ in range(2)]
+def test_a_saved_fit_is_reported_and_a_loaded_one_has_no_epochs(tmp_path):
+    saved = Checkpointed(NET, tmp_path)
+    heard = [listened(saved, PAIRS)[1].heard for _ in range(2)]
     for one, n_epochs in zip(heard, (4, 0), strict=True):
         assert one["Checkpointed: fit ends"] == 1
         assert one["PatchSDERegressor: epoch ends"] == n_epochs
-    search = GridSearchCV(kept, {"estimator__lam": [1.0, 2.0]}, cv=2)
+    search = GridSearchCV(saved, {"estimator__lam": [1.0, 2.0]}, cv=2)
     listener = Listener()
     search.set_callbacks(listener).fit(PAIRS)
     assert listener.heard["PatchSDERegressor: epoch ends"] == 4 * 5
@@ -145,20 +144,20 @@ def test_members_are_heard_from_other_processes():
     monitor = callback.ScoringMonitor(scoring=scores)
     member = PatchSDERegressor(drift_model="linear").set_callbacks(monitor)
     fitted = SDEEnsemble(member, n_members=2, random_state=0, n_jobs=2).fit(PAIRS)
-    found = [row["score"] for row in monitor.get_logs().data]
-    assert len(found) == len(set(found)) == len(fitted.members_)
+    logged = [row["score"] for row in monitor.get_logs().data]
+    assert len(logged) == len(set(logged)) == len(fitted.members_)
 
 
 def test_scores_of_pairs_are_monitored():
     """Pairs carry their own targets."""
     monitor = callback.ScoringMonitor(scoring=scores)
     sde = clone(NET).set_callbacks(monitor).fit(PAIRS)
-    found = [row["score"] for row in monitor.get_logs().data]
-    assert len(found) == 1 + 4  # the fit, and each epoch
-    assert sde.score(PAIRS) in found
+    logged = [row["score"] for row in monitor.get_logs().data]
+    assert len(logged) == 1 + 4  # the fit, and each epoch
+    assert sde.score(PAIRS) in logged
 
 
-def test_a_fit_that_is_taken_up_tells_of_its_earlier_epochs(tmp_path, monkeypatch):
+def test_a_resumed_fit_reports_its_earlier_epochs(tmp_path, monkeypatch):
     monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
     sde = clone(NET).set_params(checkpoint_dir=tmp_path)
     sde.fit(PAIRS)

@@ -37,7 +37,7 @@ class Shaped(Roles):
         self.mass = mass
 
     @classmethod
-    def converted(cls, name, value):
+    def convert(cls, name, value):
         """A weight of None is none."""
         return ... if name == "weight" and value is None else value
 
@@ -75,9 +75,9 @@ def test_what_a_part_does_not_read_is_refused():
     text = "Expected parameters that shape='round' reads, but got side=2"
     with pytest.warns(FutureWarning), pytest.raises(ValueError, match=text):
         Shaped(side=2)
-    assert Shaped.translated({"side": 2, "mass": 1}, strict=False) == {"mass": 1}  # of files
+    assert Shaped.translate({"side": 2, "mass": 1}, strict=False) == {"mass": 1}  # of files
     given = Square(side=1)
-    part = Shaped.translated({"shape": given, "side": 2})["shape"]
+    part = Shaped.translate({"shape": given, "side": 2})["shape"]
     assert (part.side, given.side) == (2, 1)  # the part that was given stays as it is
 
 

@@ -67,7 +67,7 @@ def test_an_sde_of_a_data_frame_keeps_its_names():
         sde.predict(z.rename(columns={"magnetisation": "order"}))
 
 
-def test_units_stand_behind_the_names():
+def test_units_follow_the_names():
     class Chain(LinearChain):
         observable_units = ("nm",)
 

@@ -89,10 +89,8 @@ def test_likelihood_and_its_derivative(d, n_context, hidden, kind, n):
     expected.backward()
     (3 * loss).backward()
     compiled.weights.data = compiled.weights.grad / 3
-    found = compiled.trained()
-    for (name, derivative), twin in zip(
-        found.named_parameters(), plain.net.parameters(), strict=True
-    ):
+    named = compiled.trained_net().named_parameters()
+    for (name, derivative), twin in zip(named, plain.net.parameters(), strict=True):
         tolerance = 1e-11 * float(twin.grad.abs().max())
         np.testing.assert_allclose(
             derivative.detach(), twin.grad, rtol=1e-11, atol=tolerance, err_msg=name
@@ -109,7 +107,7 @@ def test_weights_go_there_and_back():
     assert int((compiled.weights != 0).sum()) == n_weights
     with torch.no_grad():
         compiled.weights.mul_(2)
-    for name, value in compiled.trained().state_dict().items():
+    for name, value in compiled.trained_net().state_dict().items():
         factor = 1 if name.endswith("place") else 2
         assert torch.equal(value, factor * before[name])
 

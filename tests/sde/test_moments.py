@@ -14,10 +14,15 @@ from sklmacro.sde import polynomial, rollout
 from sklmacro.sde.compiled.paths import array_model
 from sklmacro.sde.regressions import monomials
 from tests.problems import fixed_rng, sampled_pairs
-from tests.sde.test_regressor import GRID, net, polynomial_drift, state_dependent
+from tests.sde.test_regressor import (
+    GRID,
+    LINEAR,
+    POLYNOMIAL,
+    net,
+    polynomial_drift,
+    state_dependent,
+)
 
-LINEAR = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
-POLYNOMIAL = PatchSDERegressor(drift_model="polynomial")
 TRAINING = Training(max_epochs=2, batch_size=64)
 SMALL = {"training": TRAINING, "hidden": (6,), "random_state": 0}
 SMALL_MLP = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}
@@ -64,8 +69,8 @@ def ising_3x3():
     """
     spins = 1.0 - 2.0 * (np.arange(512)[:, None] >> np.arange(9) & 1)
     site = np.arange(9).reshape(3, 3)
-    around = np.array([np.roll(site, s, a).ravel() for a in (0, 1) for s in (1, -1)])
-    field = spins[:, around].sum(axis=1)
+    neighbours = np.array([np.roll(site, s, a).ravel() for a in (0, 1) for s in (1, -1)])
+    field = spins[:, neighbours].sum(axis=1)
     walls = ((18 - (spins * field).sum(axis=1) / 2) / 2).astype(int)
     rate = 1 / (1 + 2.0 ** (spins * field))  # of a flip; walls change by spin * field
     jump = np.stack([-2 * spins / 9, spins * field / 18], axis=2)
@@ -191,23 +196,23 @@ def test_pairs_of_one_state_are_fitted_as_one(diffusion, monkeypatch):
     state = rng.choice(40, 600, p=rng.dirichlet(np.ones(40)))
     pairs = moment_pairs(polynomial_drift, state_dependent, n=600, spread=0.3, K=4)
     pairs["z"] = rng.uniform(-1, 1, (40, 2))[state]
-    merged = Increments.merged
+    merge_states = Increments.merge_states
     sizes, model = [], clone(POLYNOMIAL).set_params(diffusion_model=diffusion)
 
     def counting(self, u):
-        found = merged(self, u)
-        sizes.append(len(found[0]))
-        return found
+        result = merge_states(self, u)
+        sizes.append(len(result[0]))
+        return result
 
-    monkeypatch.setattr(Increments, "merged", counting)
+    monkeypatch.setattr(Increments, "merge_states", counting)
     as_one = clone(model).fit(pairs)
     assert sizes == [len(np.unique(state))]
-    monkeypatch.setattr(Increments, "merged", lambda self, u: (u, self, np.ones(len(u))))
+    monkeypatch.setattr(Increments, "merge_states", lambda self, u: (u, self, np.ones(len(u))))
     each = clone(model).fit(pairs)
     assert np.allclose(as_one.drift(GRID), each.drift(GRID), rtol=1e-5, atol=1e-8)
     assert np.allclose(as_one.diffusion(GRID), each.diffusion(GRID), rtol=1e-5)
     monkeypatch.setattr(
-        Increments, "merged", lambda self, u: (*merged(self, u)[:2], np.ones(sizes[0]))
+        Increments, "merge_states", lambda self, u: (*merge_states(self, u)[:2], np.ones(sizes[0]))
     )
     uncounted = clone(model).fit(pairs)  # negative control
     assert not np.allclose(uncounted.diffusion(GRID), each.diffusion(GRID), rtol=1e-3)
@@ -265,7 +270,7 @@ def test_neither_the_length_of_dt_nor_lam_matters(name, power, lam):
 
 @pytest.mark.statistical
 def test_drift_of_moments_is_weighted_by_the_inverse_diffusion():
-    """A noisy half of the pairs, told by its diffusion alone, hardly counts."""
+    """A noisy half of the pairs, known by its diffusion alone, hardly counts."""
     rng = np.random.default_rng(0)
     z = rng.uniform(-1, 1, (2000, 1))
     Sigma = np.exp(4 * z)  # the log-linear family has it exactly
@@ -475,12 +480,12 @@ def test_the_degree_of_a_cubic_process_is_found():
     """Exactly where there is no noise; with noise not below, and close to, the true one."""
     assert clone(AUTO).fit(cubic("moments", spread=0.0)).degree_ == 3
     for kind in ("moments", "sampled"):
-        found = [
+        degrees = [
             clone(AUTO).set_params(diffusion_model="constant").fit(cubic(kind, seed=seed)).degree_
             for seed in range(6)
         ]
-        assert min(found) == 3
-        assert np.mean(found) < 7  # each 3.9 with a standard deviation of 1.6
+        assert min(degrees) == 3
+        assert np.mean(degrees) < 7  # each 3.9 with a standard deviation of 1.6
     line = moment_pairs(lambda z: -z, lambda z: np.full((len(z), 1, 1), 0.4), d=1)
     assert clone(AUTO).fit(line).degree_ == 1
 

@@ -105,7 +105,6 @@ def _block_nll(
                 entry = below_diagonal(d, i, j)
                 for p in range(n_lanes):
                     d_out[entry, p] = -share[p] * d_out[drift + i, p] * w[j, p]
-    for i in range(d):
         for p in range(n_lanes):
             d_out[drift + i, p] *= -share[p] * weight[i, p]
     return total
@@ -120,16 +119,10 @@ def mean_nll(
     weight: np.ndarray,
     gradient: np.ndarray,
 ) -> float:
-    """Return the mean loss of a batch; its derivative is added to `gradient`, unless empty.
+    """Return the mean loss of a batch u (n, n_in), y (n, d) and weight (n, d).
 
-    Parameters
-    ----------
-    nets : Perceptrons
-        Entries of L in the rows from 0 on, the drift in those after them.
-    entries : int
-        Number of entries of L: d where it is diagonal.
-    u, y, weight : ndarray of shape (n, n_in), (n, d) and (n, d)
-    gradient : ndarray of shape (n_weights,) or (0,)
+    `nets` give the `entries` of L, d where it is diagonal, in the rows from 0 on, and the drift in
+    those after them. The derivative is added to `gradient` (n_weights,), unless that is empty.
     """
     (n, d), n_in = y.shape, u.shape[1]
     n_hidden, largest = hidden_rows(nets.table)
@@ -197,7 +190,7 @@ class CompiledLikelihood(nn.Module):
         nets = Perceptrons(self.weights.detach().numpy(), self._table)
         return self.weights.new_tensor(mean_nll(nets, self._entries, *arrays, np.empty(0)))
 
-    def trained(self) -> SDENet:
+    def trained_net(self) -> SDENet:
         """Return the nets with the present weights."""
         unpack(self.weights.detach().numpy(), self._nets)
         return self._net[0]

@@ -39,43 +39,38 @@ from sklmacro.sde.nets import (
 )
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import LARGEST_EXPONENT, PolynomialSDE, monomial_factors
-from sklmacro.sde.rollout import Advance, Steps
+from sklmacro.sde.rollout import Steps
 
 VECTOR = 16  # lanes of a block come in multiples of it, so that the inner loops have no rest
 ALPHA, BETA = OnsagerDrift.ALPHA, OnsagerDrift.BETA
 
 
 class ArrayModel(NamedTuple):
-    """An SDE on plain arrays, for kernels.
+    """An SDE on plain arrays, for kernels."""
 
-    Attributes
-    ----------
-    entries : int
-        Number of raw outputs for L, in the rows from 0 on; those of the drift follow.
-    n_raw : int
-        Number of raw outputs.
-    nets, transposed : Perceptrons
-        Raw outputs of features; and with their matrices transposed.
-    drift_scale, noise_scale : ndarray of shape (d,)
-        Physical drift and rows of L over those of the model.
-    factors : ndarray of shape (q, 2)
-        Monomials, see `monomial_factors`; q = 0 where the features are (z, c) themselves.
-    low, high : ndarray of shape (n_in,)
-        Range in which monomials are taken.
-    """
-
-    entries: int
-    n_raw: int
-    nets: Perceptrons
-    transposed: Perceptrons
-    drift_scale: np.ndarray
-    noise_scale: np.ndarray
-    factors: np.ndarray
-    low: np.ndarray
+    entries: int  # number of raw outputs for L, in the rows from 0 on; those of the drift follow
+    n_raw: int  # number of raw outputs
+    nets: Perceptrons  # raw outputs of features
+    transposed: Perceptrons  # with their matrices transposed
+    drift_scale: np.ndarray  # (d,), physical drift over that of the model
+    noise_scale: np.ndarray  # (d,), physical rows of L over those of the model
+    factors: np.ndarray  # (q, 2), of `monomial_factors`; q = 0 where features are (z, c) themselves
+    low: np.ndarray  # (n_in,), with `high` the range in which monomials are taken
     high: np.ndarray
 
 
-Head: TypeAlias = Callable[..., None]  # kernel from raw outputs to drift and noise
+class Block(NamedTuple):
+    """A block of paths in the middle of a step, for kernels."""
+
+    features: np.ndarray  # (n_features, n_lanes), inputs of the nets
+    hidden: np.ndarray  # (n_hidden, n_lanes), their activations
+    raw: np.ndarray  # (n_raw, n_lanes), their outputs
+    xi: np.ndarray  # (d, n_lanes), noise
+    kick: np.ndarray  # (d, n_lanes), L xi
+
+
+# Kernel that computes L xi from raw outputs, and returns those from the drift's d rows on.
+Head: TypeAlias = Callable[[ArrayModel, Block], np.ndarray]
 
 
 def array_model(model: PolynomialSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
@@ -131,33 +126,10 @@ def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
     )  # fmt: skip
 
 
-def advance_blocks(
-    head: Head, model: ArrayModel, mean: np.ndarray, scale: np.ndarray, outer: np.ndarray
-) -> Advance:
-    """Return `advance` for `rollout.euler_maruyama`.
-
-    Parameters
-    ----------
-    head, model
-        Of `array_model`.
-    mean, scale : ndarray of shape (n_in,)
-        By which state and context are standardised.
-    outer : ndarray of shape (n, n_context)
-        Context of each path.
-    """
-    outer = np.ascontiguousarray(outer)
-
-    def advance(
-        z: np.ndarray, noise: np.ndarray, steps: Steps, start: int, paths: np.ndarray
-    ) -> None:
-        _advance(head, model, mean, scale, outer, z, noise, steps, start, paths)
-
-    return advance
-
-
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _cholesky_kick(raw: np.ndarray, entries: int, xi: np.ndarray, kick: np.ndarray) -> None:
+def _cholesky_kick(entries: int, block: Block) -> None:
     """L xi, with the entries of L as in `CholeskyDiffusion`."""
+    _, _, raw, xi, kick = block
     d, n_lanes = xi.shape
     for i in range(d):
         for p in range(n_lanes):
@@ -170,41 +142,17 @@ def _cholesky_kick(raw: np.ndarray, entries: int, xi: np.ndarray, kick: np.ndarr
 
 
 @njit(nogil=True, cache=False)
-def _copy(source: np.ndarray, to: np.ndarray) -> None:
-    """Copy the first rows. `to[:] = source` takes seconds to compile, for the sake of its error."""
-    for i in range(to.shape[0]):
-        for p in range(to.shape[1]):
-            to[i, p] = source[i, p]
-
-
-@njit(nogil=True, cache=False)
-def _mlp_head(
-    model: ArrayModel,
-    features: np.ndarray,
-    hidden: np.ndarray,
-    raw: np.ndarray,
-    xi: np.ndarray,
-    drift: np.ndarray,
-    kick: np.ndarray,
-) -> None:
+def _mlp_head(model: ArrayModel, block: Block) -> np.ndarray:
     """`MLPDrift`: the raw drift."""
-    _cholesky_kick(raw, model.entries, xi, kick)
-    _copy(raw[round_up(model.entries) :], drift)
+    _cholesky_kick(model.entries, block)
+    return block.raw[round_up(model.entries) :]
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _polynomial_head(
-    model: ArrayModel,
-    features: np.ndarray,
-    hidden: np.ndarray,
-    raw: np.ndarray,
-    xi: np.ndarray,
-    drift: np.ndarray,
-    kick: np.ndarray,
-) -> None:
+def _polynomial_head(model: ArrayModel, block: Block) -> np.ndarray:
     """`PolynomialSDE`: L xi = x solves x_i = exp(g_i / 2) xi_i + sum_{j<i} phi_ij x_j."""
+    _, _, raw, xi, kick = block
     d, n_lanes = xi.shape
-    _copy(raw[round_up(model.entries) :], drift)
     for i in range(d):
         for p in range(n_lanes):
             g = min(max(raw[i, p], -LARGEST_EXPONENT), LARGEST_EXPONENT)
@@ -213,39 +161,33 @@ def _polynomial_head(
             entry = below_diagonal(d, i, j)
             for p in range(n_lanes):
                 kick[i, p] += raw[entry, p] * kick[j, p]
+    return raw[round_up(model.entries) :]
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _onsager_head(
-    model: ArrayModel,
-    features: np.ndarray,
-    hidden: np.ndarray,
-    raw: np.ndarray,
-    xi: np.ndarray,
-    drift: np.ndarray,
-    kick: np.ndarray,
-) -> None:
+def _onsager_head(model: ArrayModel, block: Block) -> np.ndarray:
     """`OnsagerDrift`: -(A A^T + alpha + B - B^T) grad V + f, grad V = (dU/dz)^T U + beta z.
 
     The gradient is carried back through the last net, that of U.
     """
+    features, hidden, raw, xi, _ = block
     d, n_lanes = xi.shape
     flat, table = model.transposed
-    _cholesky_kick(raw, model.entries, xi, kick)
+    _cholesky_kick(model.entries, block)
     _, largest = hidden_rows(table)
     gradient = np.zeros((len(features), n_lanes))
     deltas = np.empty((2, largest, n_lanes))
     last = Perceptrons(flat, table[-1:])
     backward(last, features, hidden, raw, deltas, np.empty(0), gradient)
-    first = round_up(model.entries)
-    A = raw[first + round_up(d) :]
+    drift = raw[round_up(model.entries) :]
+    A = drift[round_up(d) :]
     B = A[d * d :]
     for i in range(d):
         for p in range(n_lanes):
             gradient[i, p] += BETA * features[i, p]
     for i in range(d):
         for p in range(n_lanes):
-            drift[i, p] = raw[first + i, p] - ALPHA * gradient[i, p]
+            drift[i, p] -= ALPHA * gradient[i, p]
         for j in range(d):
             for p in range(n_lanes):
                 drift[i, p] -= (B[i * d + j, p] - B[j * d + i, p]) * gradient[j, p]
@@ -258,6 +200,7 @@ def _onsager_head(
         for i in range(d):
             for p in range(n_lanes):
                 drift[i, p] -= A[i * d + k, p] * projection[p]
+    return drift
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
@@ -280,7 +223,7 @@ def _fill_monomials(model: ArrayModel, u: np.ndarray, features: np.ndarray) -> N
 
 
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
-def _advance(
+def advance_paths(
     head: Head,
     model: ArrayModel,
     mean: np.ndarray,
@@ -292,7 +235,11 @@ def _advance(
     start: int,
     paths: np.ndarray,
 ) -> None:
-    """Advance z (n, d) in place; see `rollout.euler_maruyama` for the other arguments."""
+    """Advance z (n, d) in place: `advance` of `rollout.euler_maruyama`, with what comes before z.
+
+    `head` and `model` are those of `array_model`, `mean` and `scale` (n_in,) standardise state and
+    context, and `outer` (n, n_context) is the context of each path.
+    """
     (n, d), n_in, q = z.shape, len(mean), len(model.factors)
     drift_scale, noise_scale = model.drift_scale, model.noise_scale
     dt, low, high, store_every = steps
@@ -304,8 +251,8 @@ def _advance(
         u = np.zeros((round_up(n_in), n_lanes))
         features = np.zeros((round_up(q - 1 + n_in), n_lanes)) if q > 0 else u
         hidden, raw = np.empty((n_hidden, n_lanes)), np.empty((model.n_raw, n_lanes))
-        Z, xi = np.zeros((d, n_lanes)), np.zeros((d, n_lanes))
-        drift, kick = np.empty((d, n_lanes)), np.empty((d, n_lanes))
+        Z, xi, kick = np.zeros((d, n_lanes)), np.zeros((d, n_lanes)), np.empty((d, n_lanes))
+        block = Block(features, hidden, raw, xi, kick)
         for p in range(count):
             for i in range(d):
                 Z[i, p] = z[first + p, i]
@@ -321,7 +268,7 @@ def _advance(
                 _fill_monomials(model, u, features)
             raw[:] = 0.0
             forward(model.nets, features, hidden, raw)
-            head(model, features, hidden, raw, xi, drift, kick)
+            drift = head(model, block)
             finite = kick[0]  # 0, or NaN where a component is not finite; kick[0] is used up first
             for i in range(d):
                 for p in range(n_lanes):

@@ -2,9 +2,9 @@
 
     h_0 = u,   h_l = tanh(W_l h_{l-1} + b_l),   out += W_L h_{L-1} + b_L
 
-Samples lie along the last axis: every operation is one on whole vectors of samples, the result for
-a sample does not depend on its neighbours, and a block stays in the cache from layer to layer. The
-torch modules in `nets` are the definition, from which `pack` takes the weights.
+Samples lie along the last axis: operations are on vectors of samples, the result for a sample does
+not depend on its neighbours, and a block stays in the cache from layer to layer. The torch modules
+in `nets` are the definition, from which `pack` takes the weights.
 
 Shape vocabulary::
 
@@ -30,18 +30,10 @@ Net: TypeAlias = tuple[int, Sequence[Layer]]  # first row of the output, layers
 
 
 class Perceptrons(NamedTuple):
-    """Nets on plain arrays, for kernels.
+    """Nets on plain arrays, for kernels."""
 
-    Attributes
-    ----------
-    flat : ndarray of shape (n_weights,)
-        W_1, b_1, W_2, b_2, ... of all nets.
-    table : ndarray of shape (n_nets, most layers + 3)
-        Of each net the first row in `out`, L and the L + 1 sizes.
-    """
-
-    flat: np.ndarray
-    table: np.ndarray
+    flat: np.ndarray  # (n_weights,), W_1, b_1, W_2, b_2, ... of all nets
+    table: np.ndarray  # (n_nets, most layers + 3): first row in `out`, L and the L + 1 sizes
 
 
 @njit(cache=False)
