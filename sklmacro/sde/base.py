@@ -320,7 +320,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
             raise ValueError(
                 "Expected pairs with an estimated lam for lam='auto', but got "
                 f"{'pairs' if names else 'an array'} without one; sample them by "
-                "PartialEvolutionSampler(n_joint=...), or set lam='K' or a number."
+                "patch=Patches(n_joint=...), or set lam='K' or a number."
             )
         return np.asarray(X["lam"])
 

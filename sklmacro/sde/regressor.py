@@ -29,7 +29,7 @@ class PatchSDERegressor(PatchSDE):
     lam : "K", "auto" or float, default="K"
         Factor on the covariance in the likelihood. "K" is the number of patches over the number
         evolved, read from the pairs (1 for plain X); Theorem 1 says K as dt -> 0. "auto" is the
-        estimate that the pairs of `PartialEvolutionSampler(n_joint=...)` carry, for longer dt.
+        estimate that the pairs of `Patches(n_joint=...)` carry, for longer dt.
     drift_model : MLP, Linear, Polynomial, or "mlp", "linear" or "polynomial", default="mlp"
         Form of the drift; a text stands for the object with its defaults. Parameters of the object
         can be set by double underscores, as in `drift_model__degree`, in either case. `Linear` and
