@@ -48,11 +48,11 @@ def map_batches(
     sample takes longer, do not take much more than `longest` seconds.
     """
 
-    def bound(start: int, stop: int) -> Callable[[], Any]:
+    def bind(start: int, stop: int) -> Callable[[], Any]:
         return partial(work, *take(start, stop))
 
     with tqdm(total=n_samples, initial=first, desc=desc, disable=not verbose, leave=False) as bar:
-        for batch, result in _run(bound, first, n_samples, largest, longest, n_jobs):
+        for batch, result in _run(bind, first, n_samples, largest, longest, n_jobs):
             yield batch, result
             bar.update(batch.stop - batch.start)
 
@@ -156,7 +156,7 @@ def fill_rows(
 
 
 def _run(
-    bound: Callable[[int, int], Callable[[], Any]],
+    bind: Callable[[int, int], Callable[[], Any]],
     done: int,
     n_samples: int,
     largest: int,
@@ -173,7 +173,7 @@ def _run(
     elif threads or longest is not None:
         for n in PROBE:
             before = time.perf_counter()
-            result = bound(done, done + n)()
+            result = bind(done, done + n)()
             seconds = (time.perf_counter() - before) / n
             yield slice(done, done + n), result
             done += n
@@ -182,16 +182,16 @@ def _run(
         if longest is not None:
             size = max(1, min(size, int(longest / seconds)))
     batches = [slice(a, min(a + size, n_samples)) for a in range(done, n_samples, size)]
-    tasks = (bound(batch.start, batch.stop) for batch in batches)
+    tasks = (bind(batch.start, batch.stop) for batch in batches)
     if effective_n_jobs(n_jobs) == 1:
         yield from ((batch, task()) for batch, task in zip(batches, tasks, strict=True))
     else:
         run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-        results = run(delayed(partial(_alone, task))() for task in tasks)
+        results = run(delayed(partial(_run_alone, task))() for task in tasks)
         yield from zip(batches, results, strict=True)
 
 
-def _alone(task: Callable[[], Any]) -> Any:
+def _run_alone(task: Callable[[], Any]) -> Any:
     """Do a task, with no workers for what is in it: dask would send that through the cluster."""
     with parallel_config("sequential"):
         return task()

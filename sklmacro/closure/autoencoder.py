@@ -353,11 +353,11 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                     "PartialEvolutionSampler returns."
                 )
             X = X["x"]
-        tiled = not reset and self._tiled(np.asarray(X).shape[1:])  # else as many cells as in fit
+        tiled = not reset and self._is_tiled(np.shape(X)[1:])  # else as many cells as in fit
         X = validate_data(self, X, reset=reset, allow_nd=True, ensure_2d=not tiled)
         return self.simulator_.check_snapshots(X)
 
-    def _tiled(self, shape: tuple[int, ...]) -> bool:
+    def _is_tiled(self, shape: tuple[int, ...]) -> bool:
         """Return whether the patches tile snapshots of this shape."""
         cells = self.grid_.cells
         axes = zip(shape, cells, strict=False)

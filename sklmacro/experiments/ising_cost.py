@@ -39,7 +39,7 @@ from sklmacro.experiments._spins.protocol import (
     VISITS,
     pass_duration,
     pipeline,
-    scaled,
+    scale_components,
     small_snapshots,
 )
 from sklmacro.experiments.ising import SIMULATOR
@@ -186,7 +186,7 @@ class Judge:
         """Return v_L: the variance of one path, summed over time, over the mean path squared."""
         results = []
         for truth in self.truths:
-            u = scaled(truth.paths, self.low, self.high)
+            u = scale_components(truth.paths, self.low, self.high)
             variance = u.var(axis=0, ddof=1).mean(axis=0)  # blocks are independent, lanes are not
             results.append(variance.sum() / (u.mean(axis=(0, 1)) ** 2).sum())
         return float(np.mean(results))

@@ -125,11 +125,11 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     }
     slopes = {source: _slopes(table, source, settings) for source in SOURCES}
     nu = {source: correlation_exponent(settings.sides, *slopes[source].T) for source in SOURCES}
-    numbers["nu"] = _compared(nu, AIMS["nu"])
+    numbers["nu"] = _compare(nu, AIMS["nu"])
     for at in settings.exponents_at:
         results = {source: _exponents(table, source, at) for source in SOURCES}
         numbers[f"T = {at:.5f}"] = {
-            name: _compared({source: results[source][name] for source in SOURCES}, AIMS[name])
+            name: _compare({source: results[source][name] for source in SOURCES}, AIMS[name])
             for name in ("beta/nu", "gamma/nu")
         }
     numbers["collapse residual"] = {}
@@ -183,7 +183,7 @@ def _exponents(table: dict[str, np.ndarray], source: str, at: float) -> dict[str
     return {"beta/nu": beta, "gamma/nu": fitted[1]}
 
 
-def _compared(result: dict[str, Estimate], aim: float) -> dict[str, Any]:
+def _compare(result: dict[str, Estimate], aim: float) -> dict[str, Any]:
     """Return the method's value beside the direct one, and whether it is within the aim."""
     difference = abs(result["method"].value - result["direct"].value)
     return {
@@ -203,7 +203,7 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
     T, L, at = arrays["temperature"], arrays["side"], settings.exponents_at[0]
     here, everywhere = np.equal(T, at), np.isin(L, settings.sides)
 
-    def shown(source: str, k: int, rows: np.ndarray) -> ScalingDisplay:
+    def display(source: str, k: int, rows: np.ndarray) -> ScalingDisplay:
         values, errors = arrays[source][rows, k], arrays[f"{source}_error"][rows, k]
         power = (-EXACT["beta/nu"], EXACT["gamma/nu"], 0.0)[k]
         return ScalingDisplay(T[rows], L[rows], values, errors, Tc=TC, nu=1.0, exponent=power)
@@ -212,9 +212,9 @@ def draw(settings: Settings, numbers: dict[str, Any], arrays: dict[str, np.ndarr
         look: dict[str, Any] = {"name": source, "style": style}
         for k in (0, 1):
             own = look | {"label": NAMES[k]}
-            shown(source, k, here).plot(panels[0, k], kind="size", **own)
-            shown(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **own)
-        shown(source, 2, everywhere).plot(panels[0, 2], label=NAMES[2], **look)
+            display(source, k, here).plot(panels[0, k], kind="size", **own)
+            display(source, k, everywhere).plot(panels[1, 1 + k], kind="collapse", **own)
+        display(source, 2, everywhere).plot(panels[0, 2], label=NAMES[2], **look)
         slope, error = arrays[f"slopes_{source}"].T
         slopes = ScalingDisplay(TC, settings.sides, -slope, error, exponent=1 / EXACT["nu"])
         slopes.plot(panels[1, 0], kind="size", label="-dU/dT at Tc", **look)

@@ -49,7 +49,7 @@ class Settings:
     between: int = 20
 
 
-def _upsampled(
+def _upsample(
     ising: Ising, X: np.ndarray, sweeps: float | None, settings: Settings, run: Run
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return large snapshots relaxed for some sweeps a site, or until at rest for None."""
@@ -91,7 +91,7 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
     numbers: dict[str, Any] = {"site updates": {}}
     arrays: dict[str, np.ndarray] = {}
 
-    def note(name: str, X: np.ndarray) -> None:
+    def compare(name: str, X: np.ndarray) -> None:
         result = fidelity(ising, X, truth, parity=True)
         numbers[name] = _differences(result)
         arrays["M"] = result.nodes[:, 0]
@@ -99,13 +99,13 @@ def compute(settings: Settings, run: Run) -> tuple[dict[str, Any], dict[str, np.
             arrays[f"{name}: {result.quantities[k]}"] = curves[0, k]
             arrays[f"direct: {result.quantities[k]}"] = curves[1, k]
 
-    note("direct simulation, other half", again)
+    compare("direct simulation, other half", again)
     for sweeps in (*settings.sweeps, None):
         name = CONVERGED if sweeps is None else f"{sweeps:g} sweeps a site"
         with run.stage("upsample and relax"):
-            X, passes = run.once(name, _upsampled, ising, small, sweeps, settings, run)
+            X, passes = run.once(name, _upsample, ising, small, sweeps, settings, run)
         with run.stage("compare"):
-            note(name, X)
+            compare(name, X)
         if sweeps is None:
             numbers["passes on each level"] = list(passes)
             sweeps = passes[-1] * VISITS * learning.relax_duration

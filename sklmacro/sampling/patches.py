@@ -134,7 +134,7 @@ class PatchEvolver:
                 f"{type(self.simulator).__name__}, on which no patch closes on itself; use 'ghost' "
                 "or a buffer."
             )
-        self.simulator.lattice(self._alone.site_shape)
+        self.simulator.lattice(self._patch_lattice.site_shape)
 
     @cached_property
     def sites_per_patch(self) -> int:
@@ -142,7 +142,7 @@ class PatchEvolver:
         return math.prod(self.extent) * self.lattice.n_basis
 
     @property
-    def _alone(self) -> Lattice:
+    def _patch_lattice(self) -> Lattice:
         """The lattice of a patch that is closed on itself."""
         return Lattice(self.lattice.kind, self.extent, "periodic")
 
@@ -218,7 +218,7 @@ class PatchEvolver:
         """Return where a patch evolves: in the snapshot, or on a lattice of its own."""
         lattice = self.lattice
         if isinstance(self.boundary, Periodic):
-            x, lattice = x[lattice.mesh(*window)], self._alone
+            x, lattice = x[lattice.mesh(*window)], self._patch_lattice
             window = lattice.full_window
         elif isinstance(self.boundary, Buffer):
             return x, lattice, window, lattice.grow(*window, self.boundary.width)

@@ -120,10 +120,10 @@ def _factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
     for j in range(d):
         for k in range(j):
             inverse[:, j] += (f @ phi[j, k])[:, None] * inverse[:, k]
-    return inverse * np.exp(0.5 * _bounded(f @ g.T))[:, None, :]
+    return inverse * np.exp(0.5 * _clip_logarithms(f @ g.T))[:, None, :]
 
 
-def _bounded(log_variance: np.ndarray) -> np.ndarray:
+def _clip_logarithms(log_variance: np.ndarray) -> np.ndarray:
     """Return logarithms whose exponentials are finite and positive."""
     return np.clip(log_variance, -LARGEST_EXPONENT, LARGEST_EXPONENT)
 
@@ -211,7 +211,7 @@ def _fit_diffusion(
     for j in range(r.shape[2]):
         e = r[:, :, j]
         if correlated and j > 0:
-            weight = basis.count * np.exp(-_bounded(h @ g[j]))
+            weight = basis.count * np.exp(-_clip_logarithms(h @ g[j]))
             weighted = [weight[:, None] * r[:, :, a] for a in range(j)]
             products = [[np.sum(w * r[:, :, b], axis=1) for b in range(j)] for w in weighted]
             right = np.concatenate([h.T @ np.sum(w * e, axis=1) for w in weighted])
@@ -232,12 +232,12 @@ def _fit_log_variance(basis: _Basis, e2: np.ndarray, g: np.ndarray) -> None:
         g[:] = np.log(np.average(e2, weights=count)) * _solve(basis.gram, h.T @ count, used)
 
     def loss(candidate: np.ndarray) -> float:
-        log = _bounded(h @ candidate)
+        log = _clip_logarithms(h @ candidate)
         return float(np.average(log + e2 * np.exp(-log), weights=count))
 
     best = loss(g)
     for _ in range(MAX_PASSES):
-        score = h.T @ (count * (e2 * np.exp(-_bounded(h @ g)) - 1.0))
+        score = h.T @ (count * (e2 * np.exp(-_clip_logarithms(h @ g)) - 1.0))
         step = _solve(basis.gram, score, used)
         size, now = 1.0, loss(g + step)
         while now > best and size > 1e-6:

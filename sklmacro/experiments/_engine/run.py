@@ -98,7 +98,7 @@ def run_experiment(
             f"Expected out to be a new folder or an earlier result, but got {str(out)!r}, which "
             "holds something else; choose another folder."
         )
-    settings = _changed(experiment.presets[preset], changes or {}, experiment.name)
+    settings = _change_settings(experiment.presets[preset], changes or {}, experiment.name)
     plain = _plain(asdict(settings))
     versions = {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
     of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
@@ -127,7 +127,7 @@ def run_experiment(
     return result
 
 
-def _changed(settings: Any, changes: Mapping[str, Any], of: str) -> Any:
+def _change_settings(settings: Any, changes: Mapping[str, Any], of: str) -> Any:
     """Return settings with some of them changed."""
     known = [f.name for f in fields(settings)]
     unknown = [name for name in changes if name not in known]
@@ -140,7 +140,7 @@ def _changed(settings: Any, changes: Mapping[str, Any], of: str) -> Any:
     for name, value in changes.items():
         old = getattr(settings, name)
         if is_dataclass(old) and isinstance(value, Mapping):
-            new[name] = _changed(old, value, f"{of}: {name}")
+            new[name] = _change_settings(old, value, f"{of}: {name}")
         elif is_dataclass(old) and type(value) is not type(old):
             raise ValueError(
                 f"Expected {name} of {of} to be a mapping of settings, or {type(old).__name__}, "

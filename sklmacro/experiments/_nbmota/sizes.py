@@ -37,7 +37,9 @@ def _truth(alloy: Alloy, side: int, n_runs: int, times: np.ndarray, run: Run) ->
     return alloy.simulate(x0, times, observe=True, random_state=run.seed + 401, n_jobs=run.n_jobs)
 
 
-def _learned(pairs: np.ndarray, n_steps: int, settings: SizeSettings, run: Run) -> list[np.ndarray]:
+def _learn_paths(
+    pairs: np.ndarray, n_steps: int, settings: SizeSettings, run: Run
+) -> list[np.ndarray]:
     """Return paths (n_paths, n_steps + 1, 6) of every fit to the pairs, from random solutions."""
     fits = fit(pairs, settings.fits, False, run.seed)
     return predict(fits, np.zeros((1, 6)), n_steps, settings.fits, run.seed)
@@ -86,7 +88,7 @@ def compute(settings: SizeSettings, run: Run) -> tuple[dict[str, Any], dict[str,
         with run.stage(f"fit and predict {n_sites} sites"):
             paths = run.once(
                 f"{n_sites} sites, paths",
-                _learned,
+                _learn_paths,
                 reduce_pairs(result, dt),
                 n_steps,
                 settings,

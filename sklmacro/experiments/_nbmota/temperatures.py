@@ -53,7 +53,7 @@ def _late(truth: np.ndarray) -> int:
     return 3 * (truth.shape[1] - 1) // 4
 
 
-def _learned(
+def _learn_orders(
     pairs: np.ndarray, truths: list[np.ndarray], settings: TemperatureSettings, run: Run
 ) -> list[dict[str, list[float]]]:
     """Fit the SDE of all temperatures; return what it says of the last quarter at each of them."""
@@ -113,7 +113,7 @@ def compute(
         })  # fmt: skip
     direct = [summary(truth[:, _late(truth) :]) for truth in truths]
     predicted = run.once(
-        "temperatures, predicted", _learned, np.concatenate(everything), truths, settings, run
+        "temperatures, predicted", _learn_orders, np.concatenate(everything), truths, settings, run
     )
     numbers["jumps of vacancies, about"] = jumps
     numbers["direct, last quarter"], numbers["predicted, last quarter"] = direct, predicted

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklmacro import PatchAutoencoder, PatchSDERegressor
-from sklmacro.experiments._spins.protocol import TIME_STRIDE, scaled
+from sklmacro.experiments._spins.protocol import TIME_STRIDE, scale_components
 from sklmacro.measures.paths import mean_path_error
 from sklmacro.simulators import Ising, Simulator
 from sklmacro.simulators.ising import random_spins
@@ -60,7 +60,7 @@ def true_paths(
 
 def halves(truth: Truth, low: np.ndarray, high: np.ndarray) -> float:
     """Return the error of every other block of true paths against the rest, scaled by a range."""
-    u = scaled(truth.paths, low, high)
+    u = scale_components(truth.paths, low, high)
     return mean_path_error(*(u[part::2].reshape(-1, *u.shape[2:]) for part in (0, 1)))
 
 
@@ -81,7 +81,7 @@ def mean_error(
     P: list[np.ndarray], Q: list[np.ndarray], low: np.ndarray, high: np.ndarray
 ) -> float:
     """Return the error of P against Q, scaled by a range, averaged over the magnetisations."""
-    pairs = [[scaled(z, low, high) for z in pair] for pair in zip(P, Q, strict=True)]
+    pairs = [[scale_components(z, low, high) for z in pair] for pair in zip(P, Q, strict=True)]
     return float(np.mean([mean_path_error(*pair) for pair in pairs]))
 
 
@@ -118,7 +118,7 @@ class Judge:
         """Return the errors of half of the true paths against the other half, halved."""
         few, many, n = [], [], self.n_few
         for truth in self.truths:
-            u = scaled(truth.paths, *self._range)
+            u = scale_components(truth.paths, *self._range)
             many.append(halves(truth, *self._range) / 2)
             for start in range(0, len(u) - n + 1, n):
                 group = u[start : start + n].swapaxes(0, 1)

@@ -145,7 +145,7 @@ def _test_paths(
     return snapshots, more
 
 
-def scaled(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def scale_components(z: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return z with all components but the first, M, scaled to [0, 1] by their range."""
     u = (z - low) / (high - low)
     u[..., 0] = z[..., 0]
@@ -235,26 +235,26 @@ def _compare(
     errors: dict[str, list[float]] = {}
     paths: dict[str, np.ndarray] = {}
 
-    def note(name: str, P: np.ndarray, Q: np.ndarray) -> None:
+    def add_errors(name: str, P: np.ndarray, Q: np.ndarray) -> None:
         """Note the error of P against Q over the components that both have, and over z*."""
         shared = min(P.shape[-1], Q.shape[-1])
         for d, which in {shared: "all of z", n_obs: "observables"}.items():
-            both = (scaled(z[..., :d], low[:d], high[:d]) for z in (P, Q))
+            both = (scale_components(z[..., :d], low[:d], high[:d]) for z in (P, Q))
             errors.setdefault(f"{name}, {which}", []).append(mean_path_error(*both))
 
     for i, (m, (_, more)) in enumerate(tests.items()):
         Q = true_z[m]
         many = np.concatenate([Q[..., :n_obs], more])
         paths[f"truth_{i}"] = many
-        note("floor: half of the true paths against the other half", Q[::2], Q[1::2])
+        add_errors("floor: half of the true paths against the other half", Q[::2], Q[1::2])
         for name, sde in sdes.items():
             P = sde.simulate(
                 Q[:, 0, : sde.n_state_], n_steps, settings.dt, store_every=every,
                 random_state=1000 * (seed + 1) + i,
             )  # fmt: skip
             paths[f"{name}_{i}"] = P[..., :n_obs]
-            note(name, P, Q)
-            note(f"{name}, against {len(many)} true paths", P[..., :n_obs], many)
+            add_errors(name, P, Q)
+            add_errors(f"{name}, against {len(many)} true paths", P[..., :n_obs], many)
     return {"errors": {k: float(np.mean(v)) for k, v in errors.items()}, "paths": paths}
 
 
