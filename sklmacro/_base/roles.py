@@ -6,7 +6,8 @@ of a part are set by double underscores in either case: `set_params(drift_model_
 the part in the place of its short form first.
 
 `former` says which part a parameter belongs to that stood in the constructor before. It is still
-taken there, with a FutureWarning, and from files.
+taken and read there, with a FutureWarning, and taken from files. What the part at hand does not
+read has no effect, of which a UserWarning tells.
 """
 
 import functools
@@ -36,6 +37,14 @@ class Roles(BaseEstimator):
         """Return the object of a role, whatever stands for it."""
         return self.roles[role](getattr(self, role))
 
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter of a part by its former name."""
+        place = type(self).former.get(name, "")
+        if "__" not in place:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        _warn_of(type(self), [name])
+        return functools.reduce(_value_of, place.split("__"), self)
+
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of parts by double underscores."""
         names = [name for name in params if name in self.former]
@@ -50,10 +59,10 @@ class Roles(BaseEstimator):
         return super().set_params(**inner)
 
     @classmethod
-    def translate(cls, arguments: Mapping[str, Any], *, strict: bool = True) -> dict[str, Any]:
+    def translate(cls, arguments: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
         """Return arguments of the constructor, those of former names put where they belong.
 
-        What no part has is a ValueError if `strict`, and is left out otherwise.
+        What no part reads is left out, with a warning unless told otherwise.
         """
         result = {name: value for name, value in arguments.items() if name not in cls.former}
         for name, place, value in cls._moves(arguments):
@@ -65,10 +74,11 @@ class Roles(BaseEstimator):
             part = cls.roles[role](given)
             if _has_parameter(part, inner):
                 result[role] = clone(part).set_params(**{inner: value})
-            elif strict:
-                raise ValueError(
-                    f"Expected parameters that {role}={given!r} reads, but got {name}={value!r}; "
-                    f"leave it out, or choose another {role}."
+            elif warn:
+                warnings.warn(
+                    f"Expected parameters that {role}={given!r} reads, but got {name}={value!r}, "
+                    f"which has no effect; leave it out, or choose another {role}.",
+                    stacklevel=3,
                 )
         return result
 
@@ -92,8 +102,12 @@ def _has_parameter(part: Any, name: str) -> bool:
         return False
     if not inner:
         return True
-    nested = part.part(own) if own in getattr(part, "roles", ()) else getattr(part, own)
-    return _has_parameter(nested, inner)
+    return _has_parameter(_value_of(part, own), inner)
+
+
+def _value_of(part: Any, name: str) -> Any:
+    """Return a parameter of a part; of a part within it the object, whatever stands for it."""
+    return part.part(name) if name in getattr(part, "roles", ()) else getattr(part, name)
 
 
 def _accept_former_names(init: Callable[..., None]) -> Callable[..., None]:

@@ -88,7 +88,7 @@ class Reader:
             )
         cls = self._classes[name]
         if issubclass(cls, Roles):
-            arguments = cls.translate(arguments, strict=False)
+            arguments = cls.translate(arguments, warn=False)
         check_parts(cls, arguments, state)
         if issubclass(cls, nn.Module):
             return _net(cls, arguments, state)

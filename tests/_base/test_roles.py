@@ -9,6 +9,8 @@ from sklmacro import (
     LocalRelax,
     PartialEvolutionSampler,
     Patches,
+    PatchSDERegressor,
+    Training,
 )
 from sklmacro._base.roles import Roles
 from sklmacro.simulators import EventCount, Ising
@@ -71,11 +73,22 @@ def test_former_names_are_taken_with_a_warning_at_the_caller():
         Shaped(height=1)
 
 
-def test_what_a_part_does_not_read_is_refused():
-    text = "Expected parameters that shape='round' reads, but got side=2"
-    with pytest.warns(FutureWarning), pytest.raises(ValueError, match=text):
-        Shaped(side=2)
-    assert Shaped.translate({"side": 2, "mass": 1}, strict=False) == {"mass": 1}  # of files
+def test_former_names_are_read_with_a_warning():
+    with pytest.warns(FutureWarning, match="radius is shape__radius"):
+        assert Shaped().set_params(shape__radius=3).radius == 3
+    with pytest.warns(FutureWarning, match="max_epochs is drift_model__training__max_epochs"):
+        assert PatchSDERegressor().max_epochs == Training().max_epochs
+    with pytest.warns(FutureWarning), pytest.raises(AttributeError, match="no attribute 'side'"):
+        Shaped().side  # noqa: B018 - a round shape has none
+    with pytest.raises(AttributeError, match="no attribute 'height'"):
+        Shaped().height  # noqa: B018
+
+
+def test_what_a_part_does_not_read_has_no_effect_in_silence():
+    text = "Expected parameters that shape='round' reads, but got side=2, which has no effect"
+    with pytest.warns(FutureWarning), pytest.warns(UserWarning, match=text):
+        assert repr(Shaped(side=2)) == repr(Shaped())
+    assert Shaped.translate({"side": 2, "mass": 1}, warn=False) == {"mass": 1}  # of files
     given = Square(side=1)
     part = Shaped.translate({"shape": given, "side": 2})["shape"]
     assert (part.side, given.side) == (2, 1)  # the part that was given stays as it is
@@ -99,6 +112,6 @@ def test_former_parameters_of_relaxation_and_patches():
     assert sampler.boundary == 1
     with (
         pytest.warns(FutureWarning),
-        pytest.raises(ValueError, match="that relaxation='auto' reads"),
+        pytest.warns(UserWarning, match="that relaxation='auto' reads"),
     ):
         HierarchicalUpsampler(Ising(), max_relax_passes=8)  # of a fixed number of passes

@@ -60,15 +60,15 @@ def test_a_search_over_the_degree():
     assert search.best_estimator_[-1].degree_ == search.best_params_["sde__drift_model__degree"]
 
 
-def test_what_a_drift_does_not_read_is_refused():
+def test_what_a_drift_does_not_read_is_told_or_refused():
     with (
         pytest.warns(FutureWarning, match=FORMER),
-        pytest.raises(ValueError, match=r"that drift_model='polynomial' reads, but got lr=0\.1"),
+        pytest.warns(UserWarning, match=r"that drift_model='polynomial' reads, but got lr=0\.1"),
     ):
         PatchSDERegressor(drift_model="polynomial", lr=0.1)
     with (
         pytest.warns(FutureWarning, match=FORMER),
-        pytest.raises(ValueError, match="that drift_model='mlp' reads, but got degree=3"),
+        pytest.warns(UserWarning, match="that drift_model='mlp' reads, but got degree=3"),
     ):
         PatchSDERegressor(degree=3)
     for drift, name in [("mlp", "degree"), ("linear", "degree"), ("polynomial", "hidden")]:
