@@ -27,12 +27,7 @@ def identity(value: Any) -> Any:
     """Return JSON that is equal for values that give equal results.
 
     Lists and tuples are alike in it, and so are numbers of numpy and of Python. Functions of a
-    module stand by their names.
-
-    Raises
-    ------
-    ValueError
-        If a value is of a kind that no file can hold.
+    module stand by their names. What no file can hold is a ValueError.
     """
     writer = _IdentityWriter({})
     return _readable(writer.value(value, "settings"), writer)

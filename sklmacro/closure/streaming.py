@@ -33,8 +33,8 @@ BATCH_BYTES = 1 << 26  # of large snapshots in a batch
 class StreamedPairs(SetOutput, BaseEstimator):
     """Turn small snapshots into latent pairs, batch by batch.
 
-    It stands in a Pipeline for the three steps that it is given, and what it returns is what they
-    return, bit by bit, as long as the closure is trained on all snapshots.
+    In a Pipeline it replaces the three steps that it is given. It returns what they return, bit by
+    bit, as long as the closure is trained on all snapshots.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, *snapshot shape)
-            Small snapshots, or large ones without an upsampler; not changed.
+            As in `fit`; not changed.
         groups : array-like of shape (n_samples,), default=None
             Source trajectory of each snapshot; None numbers the large snapshots.
 
@@ -282,8 +282,8 @@ class StreamedPairs(SetOutput, BaseEstimator):
 def _learned(codec: PatchCodec) -> dict[str, np.ndarray]:
     """Return all arrays that an encoder computes with."""
     weights = {name: w.detach().cpu().numpy() for name, w in codec.net.state_dict().items()}
-    units = {"fields": codec.fields, "closures": codec.closures}
-    scales = {
-        f"{k} {part}": getattr(u, part) for k, u in units.items() for part in ("mean", "scale")
-    }
-    return weights | scales
+    fields, closures = codec.fields, codec.closures
+    return weights | {
+        "fields mean": fields.mean, "fields scale": fields.scale,
+        "closures mean": closures.mean, "closures scale": closures.scale,
+    }  # fmt: skip

@@ -45,24 +45,18 @@ from sklmacro.simulators import (
 )
 from sklmacro.training.training import Training
 
-_ESTIMATORS = (
+_CLASSES = (
+    # estimators
     HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
     SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
-)  # fmt: skip
-_ROLES = (
+    # roles in them
     Training, MLP, Linear, Polynomial, LocalRelax, Convergence, Patches, Ghost, Buffer, Periodic,
     Duration, EventCount,
-)  # fmt: skip
-_SIMULATORS = (
+    # simulators
     Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey, BarrierNetwork, ClusterBarriers,
-)  # fmt: skip
-_FITTED_PARTS = (
+    # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
-)  # fmt: skip
-_NETS = (
     PatchAutoencoderNet, SDENet, MLPDrift, OnsagerDrift, CholeskyDiffusion, EquivariantDrift,
     EquivariantOnsagerDrift, EquivariantDiffusion,
 )  # fmt: skip
-CLASSES: dict[str, type] = {
-    cls.__name__: cls for cls in (*_ESTIMATORS, *_ROLES, *_SIMULATORS, *_FITTED_PARTS, *_NETS)
-}
+CLASSES: dict[str, type] = {cls.__name__: cls for cls in _CLASSES}

@@ -153,10 +153,7 @@ class LocalRelax(Roles):
     def visits(self, simulator: Simulator, small: Lattice, lattice: Lattice) -> Visits:
         """Return how LocalRelax goes over a lattice, which stems from a small one.
 
-        Raises
-        ------
-        ValueError
-            If a parameter does not fit.
+        A parameter that does not fit is a ValueError.
         """
         patch = check_cells(small.cells if self.patch is None else self.patch, "patch", small.ndim)
         half = [max(1, p // 2) for p in patch]
@@ -258,17 +255,9 @@ def relax_pilot(
     The first iteration enlarges `starts` (n_pilot), the others what came out of the one before;
     `upsample(x, rng)` enlarges one of them. `visits` has the visits of each iteration, all alike,
     by a simulator with `fast_observables`. Every row has a random stream of its own for each
-    record, and the pilot of each record is saved in `checkpoint`.
-
-    Returns
-    -------
-    records : list of PassRecord
-        At 0, 1, 2, 4, 8, ... passes; the last of each iteration tells how many it takes.
-
-    Warns
-    -----
-    RelaxationWarning
-        If `rule.max_passes` were not enough.
+    record, and the pilot of each record is saved in `checkpoint`. There are records at 0, 1, 2, 4,
+    8, ... passes; the last of each iteration tells how many it takes. A `RelaxationWarning` says
+    where `rule.max_passes` were not enough.
     """
     records: list[PassRecord] = []
     X: Any = starts
@@ -287,10 +276,8 @@ def relax_pilot(
                     visits.relax(rows[-1], n_passes, 0.0, rng)
             return {"X": np.stack(rows)}
 
-        rows = fill_rows(
-            work, numbered(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
-        )
-        return rows["X"]
+        name = f"pilot-{part}"
+        return fill_rows(work, numbered(X), n_pilot, checkpoint, part=name, n_jobs=n_jobs)["X"]
 
     for iteration, own in enumerate(visits, 1):
         simulator = own.evolver.simulator
