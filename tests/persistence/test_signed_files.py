@@ -223,16 +223,9 @@ SIGNED = {
     "a place behind a generator": ("generator", lambda o,
         a: o[0]["arguments"]["state"]["dict"][1][1]["dict"][1].__setitem__(1, 10**6),
         "Expected pos of a generator to be 0 to 624"),
-    "a place before a generator": (
-        "philox",
-        lambda o, a: (
-            dict(o[0]["arguments"]["state"]["dict"])
-            and next(
-                pair for pair in o[0]["arguments"]["state"]["dict"] if pair[0] == "buffer_pos"
-            ).__setitem__(1, -7)
-        ),
-        "Expected buffer_pos of a generator to be 0 to 4",
-    ),
+    "a place before a generator": ("philox", lambda o,
+        a: o[0]["arguments"]["state"]["dict"].append(["buffer_pos", -7]),
+        "Expected buffer_pos of a generator to be 0 to 4"),
     "an unknown generator": ("philox", lambda o,
         a: o[0]["arguments"]["state"]["dict"][0].__setitem__(1, "os.urandom"), BUILT),
 }
