@@ -291,8 +291,7 @@ class Lattice:
             )
         if self.boundary == "periodic":
             origin = tuple(o % n for o, n in zip(origin, self.cells, strict=True))
-            return Window(origin, cells)
-        if any(o < 0 or o + c > n for o, c, n in zip(origin, cells, self.cells, strict=True)):
+        elif any(o < 0 or o + c > n for o, c, n in zip(origin, cells, self.cells, strict=True)):
             raise ValueError(
                 f"Expected a box inside the open lattice of {self.cells} cells, but got {cells} "
                 f"cells from origin {origin}; move the origin or take a smaller box."

@@ -4,6 +4,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from sklmacro import simulators
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.codec import PatchCodec, Standardizer
 from sklmacro.closure.nets import PatchAutoencoderNet
@@ -15,34 +16,15 @@ from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
+from sklmacro.sde import nets
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.linear import Linear
 from sklmacro.sde.mlp import MLP
-from sklmacro.sde.nets import (
-    CholeskyDiffusion,
-    EquivariantDiffusion,
-    EquivariantDrift,
-    EquivariantOnsagerDrift,
-    MLPDrift,
-    OnsagerDrift,
-    SDENet,
-)
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
 from sklmacro.sde.polynomial import Polynomial
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
-from sklmacro.simulators import (
-    Alloy,
-    BarrierNetwork,
-    ClusterBarriers,
-    CurieWeiss,
-    Duration,
-    EventCount,
-    Ising,
-    LinearChain,
-    PredatorPrey,
-)
 from sklmacro.training.training import Training
 
 _CLASSES = (
@@ -51,12 +33,13 @@ _CLASSES = (
     SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
     # roles in them
     Training, MLP, Linear, Polynomial, LocalRelax, Convergence, Patches, Ghost, Buffer, Periodic,
-    Duration, EventCount,
+    simulators.Duration, simulators.EventCount,
     # simulators
-    Alloy, CurieWeiss, Ising, LinearChain, PredatorPrey, BarrierNetwork, ClusterBarriers,
+    simulators.Alloy, simulators.CurieWeiss, simulators.Ising, simulators.LinearChain,
+    simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,
     # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
-    PatchAutoencoderNet, SDENet, MLPDrift, OnsagerDrift, CholeskyDiffusion, EquivariantDrift,
-    EquivariantOnsagerDrift, EquivariantDiffusion,
+    PatchAutoencoderNet, nets.SDENet, nets.MLPDrift, nets.OnsagerDrift, nets.CholeskyDiffusion,
+    nets.EquivariantDrift, nets.EquivariantOnsagerDrift, nets.EquivariantDiffusion,
 )  # fmt: skip
 CLASSES: dict[str, type] = {cls.__name__: cls for cls in _CLASSES}

@@ -23,7 +23,7 @@ Shape vocabulary::
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,13 +81,10 @@ class Convergence(BaseEstimator):
         check_real(self.tolerance, "tolerance", low=0.0, high=1.0)
         check_integer(self.n_pilot, "n_pilot", low=LEAST_ROWS)
 
-    def looks(self) -> Iterator[int]:
-        """Yield the numbers of passes after which the pilot is looked at: 0, 1, 2, 4, 8, ..."""
-        n_passes = 0
-        while n_passes < self.max_passes:
-            yield n_passes
-            n_passes = max(2 * n_passes, 1)
-        yield self.max_passes
+    def looks(self) -> list[int]:
+        """Return the numbers of passes after which the pilot is looked at: 0, 1, 2, 4, 8, ..."""
+        n_powers = int(self.max_passes - 1).bit_length()  # of 2 below max_passes
+        return [0, *(2**k for k in range(n_powers)), self.max_passes]
 
 
 def as_passes(value: int | str | Convergence) -> int | Convergence:

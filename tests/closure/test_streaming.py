@@ -182,7 +182,7 @@ def test_another_frozen_closure_is_refused_by_name(other, tmp_path):
         closure = learned(OTHERS[:15])
     if other == "scale":
         closure.codec_.closures.scale = 2 * closure.codec_.closures.scale
-    named = {"weights": "codec.", "scale": "codec.closures scale", "patch": "estimator.patch=8"}
+    named = {"weights": "codec.", "scale": "codec.closures.scale", "patch": "estimator.patch=8"}
     sampler = clone(SAMPLER).set_params(patch=closure.patch)
     model = streamed(closure, checkpoint_dir=tmp_path).set_params(sampler=sampler)
     with pytest.raises(ValueError, match="Expected a checkpoint of the same work") as error:
