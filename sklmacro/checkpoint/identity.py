@@ -61,9 +61,9 @@ class _IdentityWriter(Writer):
     def value(self, value: Any, where: str) -> Any:
         if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
             return f"{value.__module__}.{value.__qualname__}"
-        if type(value) in (np.ndarray, np.memmap, np.void) and value.dtype.names is not None:
+        if type(value) in (np.ndarray, np.memmap, np.void) and (names := value.dtype.names):
             array = np.asarray(value)
-            return {n: self.value(array[n], f"{where}[{n!r}]") for n in array.dtype.names}
+            return {name: self.value(array[name], f"{where}[{name!r}]") for name in names}
         # Named tuples are tuples. What stands in the code is legible already.
         code = super().value(tuple(value) if isinstance(value, tuple) else value, where)
         if not isinstance(code, dict):
