@@ -98,22 +98,19 @@ def sde(X=PAIRS, y=None, cls=skm.PatchSDERegressor, **params):
     return cls(**options | params).fit(X, y)
 
 
+def stages(simulator, patch, **sampler):
+    """Upsampler and sampler."""
+    return (
+        skm.HierarchicalUpsampler(simulator, relaxation=SHORT_RELAX, random_state=0),
+        skm.PartialEvolutionSampler(simulator, patch=patch, random_state=1, **sampler),
+    )
+
+
 def pipeline(simulator, X, patch=8, last=None, **sampler):
     last = skm.PatchSDERegressor(drift_model="polynomial", random_state=0) if last is None else last
-    return Pipeline(
-        [
-            (
-                "upsample",
-                skm.HierarchicalUpsampler(simulator, relaxation=SHORT_RELAX, random_state=0),
-            ),
-            (
-                "evolve",
-                skm.PartialEvolutionSampler(simulator, patch=patch, random_state=1, **sampler),
-            ),
-            ("closure", skm.PatchAutoencoder(simulator, n_closure=1, **SMALL)),
-            ("sde", last),
-        ]
-    ).fit(X)
+    closure = skm.PatchAutoencoder(simulator, n_closure=1, **SMALL)
+    steps = (*stages(simulator, patch, **sampler), closure, last)
+    return Pipeline([*zip(("upsample", "evolve", "closure", "sde"), steps, strict=True)]).fit(X)
 
 
 def kept(estimator, X):
@@ -122,11 +119,7 @@ def kept(estimator, X):
 
 
 def streamed(closure):
-    return skm.StreamedPairs(
-        skm.HierarchicalUpsampler(Flips(), relaxation=SHORT_RELAX, random_state=0),
-        skm.PartialEvolutionSampler(Flips(), patch=4, random_state=1),
-        closure,
-    ).fit(SPINS)
+    return skm.StreamedPairs(*stages(Flips(), 4), closure).fit(SPINS)
 
 
 # fmt: off

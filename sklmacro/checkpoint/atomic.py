@@ -33,9 +33,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(draft)
         os.replace(draft, path)
         _sync(path.parent)
-    except BaseException:
+    finally:
         draft.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
@@ -70,16 +69,13 @@ def remove_drafts(folder: Path) -> None:
 
 def check_out(path: object) -> None:
     """Raise ValueError unless `path` is None or names an .npy file in a folder that exists."""
-    if path is None:
-        return
-    if isinstance(path, str | os.PathLike):
-        file = Path(path)
-        if file.suffix == ".npy" and file.parent.is_dir() and not file.is_dir():
-            return
-    raise ValueError(
-        "Expected out to be None, or the path of an .npy file in a folder that exists, but got "
-        f"{path!r}; make the folder, or correct the path."
-    )
+    file = Path(path) if isinstance(path, str | os.PathLike) else Path()
+    is_array = file.suffix == ".npy" and file.parent.is_dir() and not file.is_dir()
+    if path is not None and not is_array:
+        raise ValueError(
+            "Expected out to be None, or the path of an .npy file in a folder that exists, but got "
+            f"{path!r}; make the folder, or correct the path."
+        )
 
 
 def fill_array(

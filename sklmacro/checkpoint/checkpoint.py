@@ -35,24 +35,11 @@ _within: ContextVar[bool] = ContextVar("_within", default=False)  # other work t
 
 
 class Checkpoint:
-    """The checkpoint of one call.
+    """The checkpoint of one call, in a folder that is made if it is not there.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Made if it is not there.
-    work : str
-        What the call does, for example "simulate Ising".
-    settings : mapping of str to object
-        All that the result depends on but the seed; see `identity`.
-    random_state : None, int, RandomState or Generator
-        Seed. With None, the entropy that is drawn at first serves all later calls.
-
-    Attributes
-    ----------
-    folder : Path
-    entropy : int
-        Of all random streams.
+    `work` says what the call does, for example "simulate Ising", and `settings` all that the result
+    depends on but the seed; see `identity`. The `entropy` of all random streams follows from
+    `random_state`; with None, the one that is drawn at first serves all later calls.
 
     Raises
     ------
@@ -99,10 +86,7 @@ class Checkpoint:
             ) from error
 
     def save(self, name: str, value: Any) -> None:
-        """Write a part, in the place of an earlier one.
-
-        Its value consists of arrays, numbers, texts, lists, tuples and dictionaries; see `encode`.
-        """
+        """Write a part, in the place of an earlier one; `encode` says what values can be."""
         write_container(self._path(name), *encode(value))
 
     def delete(self, name: str) -> None:
@@ -155,14 +139,7 @@ def resume(
 ) -> Iterator[tuple[Checkpoint | None, int]]:
     """Give the checkpoint of a call, or None without a folder, and the entropy of its streams.
 
-    Parameters
-    ----------
-    checkpoint_dir : str, Path or None
-        Folder that the user has chosen.
-    work, settings, random_state
-        As for `Checkpoint`.
-    subfolder : str, default=""
-        Folder of the checkpoint in that one.
+    The checkpoint is in a subfolder of the folder that the user has chosen; see `Checkpoint`.
     """
     if checkpoint_dir is None:
         yield None, resolve_entropy(random_state)
@@ -177,8 +154,8 @@ def resume_method(
 ) -> AbstractContextManager[tuple[Checkpoint | None, int]]:
     """Resume a method of an estimator in a subfolder of its `checkpoint_dir`; see `resume`.
 
-    The settings are the parameters of the estimator but for its seed, and `data`, which is what
-    the method is given, and what it reads of the fit.
+    The settings are the parameters of the estimator but for its seed, and the `data` that the
+    method is given or reads of the fit.
     """
     settings: dict[str, Any] = {"data": data}
     if estimator.checkpoint_dir is not None:
@@ -192,10 +169,7 @@ def resume_method(
 
 @contextmanager
 def interruptible(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Say how to resume the work within, if it is interrupted.
-
-    Of work within work, the outermost is named.
-    """
+    """Say how to resume the work within, if it is interrupted: of nested work the outermost."""
     outermost = not _within.get()
     token = _within.set(True)
     try:

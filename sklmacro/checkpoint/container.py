@@ -28,6 +28,10 @@ LARGEST_HEADER = 20_000_000  # bytes; as Python objects they are many times as l
 
 def write_container(path: Path, objects: Any, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a file of objects, as JSON, and arrays, in the place of an earlier one."""
+    arrays = {  # in C order and with this machine's order of bytes
+        name: np.asarray(array, array.dtype.newbyteorder("="), order="C")
+        for name, array in arrays.items()
+    }
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -80,7 +84,8 @@ def read_container(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarra
         raise IsADirectoryError(f"Expected a file, but got the folder {str(path)!r}.")
     if path.exists() and not path.is_file():
         raise ValueError(f"Expected a regular file, but got {str(path)!r}, which is none.")
-    length = _header_length(path)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
     if length > LARGEST_HEADER:
         raise ValueError(
             f"{_expected(path)}, but its header would be of {length / 1e6:g} MB, so that it is "
@@ -107,11 +112,6 @@ def read_container(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarra
     if not fits(packages, dict[str, str]):
         raise ValueError(f"Expected versions of packages, but got {packages!r}; save it anew.")
     return packages, _parsed(metadata["objects"]), arrays
-
-
-def _header_length(path: Path) -> int:
-    with path.open("rb") as file:
-        return int.from_bytes(file.read(8), "little")
 
 
 def _expected(path: Path) -> str:

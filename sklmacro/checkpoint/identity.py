@@ -7,7 +7,6 @@ another kind rounds otherwise. Fitted attributes do not count, but for those of 
 """
 
 import hashlib
-from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
@@ -27,15 +26,9 @@ def identity(value: Any) -> Any:
     """Return JSON that is equal for values that give equal results.
 
     Lists and tuples are alike in it, and so are numbers of numpy and of Python. Functions of a
-    module stand by their names.
-
-    Raises
-    ------
-    ValueError
-        If a value is of a kind that no file can hold.
+    module stand by their names. What no file can hold is a ValueError.
     """
-    writer = _IdentityWriter({})
-    return _readable(writer.value(value, "settings"), writer)
+    return _IdentityWriter({}).value(value, "settings")
 
 
 def digest(array: np.ndarray) -> str:
@@ -61,16 +54,34 @@ def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]
 
 
 class _IdentityWriter(Writer):
-    """A writer of that which results depend on."""
+    """A writer of that which results depend on, for people: all stands in its place."""
 
     _frozen = False
 
     def value(self, value: Any, where: str) -> Any:
         if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
-            return {"function": f"{value.__module__}.{value.__qualname__}"}
-        if isinstance(value, tuple):
-            value = tuple(value)  # named tuples, too
-        return super().value(value, where)
+            return f"{value.__module__}.{value.__qualname__}"
+        if type(value) in (np.ndarray, np.memmap, np.void) and (names := value.dtype.names):
+            array = np.asarray(value)
+            return {name: self.value(array[name], f"{where}[{name!r}]") for name in names}
+        # Named tuples are tuples. What stands in the code is legible already.
+        code = super().value(tuple(value) if isinstance(value, tuple) else value, where)
+        if not isinstance(code, dict):
+            return code
+        ((tag, content),) = code.items()
+        if tag in ("array", "transposed"):
+            return digest(value)
+        if tag == "dict":
+            return {str(key): item for key, item in content}
+        if tag == "scalar":
+            return content["strings"] if "strings" in content else self.value(value.item(), where)
+        return content
+
+    def object(self, value: Any, where: str) -> Any:
+        frozen, self._frozen = self._frozen, self._frozen or isinstance(value, FrozenEstimator)
+        entry = self._entry(value, where)
+        self._frozen = frozen
+        return {"object": {"class": entry["class"], **entry["arguments"], **entry["state"]}}
 
     def parts(self, value: Any, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
         if not storable(type(value)) and not isinstance(value, nn.Module):
@@ -87,40 +98,3 @@ class _IdentityWriter(Writer):
             if not self._frozen:
                 state = {k: v for k, v in state.items() if k in ATTRIBUTES and k[0] == "_"}
         return arguments, state
-
-    def _entry(self, value: Any, where: str) -> dict[str, Any]:
-        if not isinstance(value, FrozenEstimator):
-            return super()._entry(value, where)
-        before = self._frozen, self._numbers
-        self._frozen, self._numbers = True, {}  # what is met elsewhere, too, is written again
-        entry = super()._entry(value, where)
-        self._frozen, self._numbers = before
-        return entry
-
-
-def _readable(code: Any, writer: Writer) -> Any:
-    """Return the code of a value with all that it refers to in its place."""
-    if isinstance(code, list):
-        return [_readable(item, writer) for item in code]
-    if not isinstance(code, dict):
-        return code
-    ((tag, content),) = code.items()
-    if tag == "object":
-        entry = writer.objects[content]
-        parts = {**entry["arguments"], **entry["state"]}
-        return {"class": entry["class"], **_readable_items(parts, writer)}
-    if tag == "array":
-        return digest(writer.arrays[content])
-    if tag == "transposed":
-        return digest(writer.arrays[content["array"]].T)
-    if tag == "scalar" and "array" in content:
-        return _readable(writer.value(writer.arrays[content["array"]].item(), ""), writer)
-    if tag == "fields":
-        return _readable_items(dict(content["items"]), writer)
-    if tag == "dict":
-        return _readable_items({str(_readable(k, writer)): item for k, item in content}, writer)
-    return _readable(content, writer) if tag in ("tuple", "scalar") else content
-
-
-def _readable_items(codes: Mapping[str, Any], writer: Writer) -> dict[str, Any]:
-    return {name: _readable(code, writer) for name, code in codes.items()}

@@ -20,16 +20,7 @@ from sklmacro.checkpoint.writing import unchecked
 
 
 class Reader:
-    """Read objects.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-    classes : mapping of str to type
-        Those that are allowed, by their names.
-    check : callable
-        As for `Writer`.
-    """
+    """Read objects of `classes`, all that are allowed, by name; `check` is as for `Writer`."""
 
     def __init__(
         self,
@@ -53,13 +44,7 @@ class Reader:
         }
 
     def read(self, objects: Any) -> Any:
-        """Return the last of the objects.
-
-        Raises
-        ------
-        ValueError
-            If one of them cannot be built, for whatever reason.
-        """
+        """Return the last of the objects; whatever cannot be built is a ValueError."""
         try:
             for entry in objects:
                 self._done.append(self._object(entry["class"], entry["arguments"], entry["state"]))
@@ -76,8 +61,9 @@ class Reader:
         return last
 
     def _object(self, name: str, arguments: Any, state: Any) -> Any:
-        arguments = {key: self.value(value) for key, value in arguments.items()}
-        state = {key: self.value(value) for key, value in state.items()}
+        arguments, state = (
+            {key: self.value(code) for key, code in codes.items()} for codes in (arguments, state)
+        )
         if name in FOREIGN:
             return FOREIGN[name].make(**arguments)
         if name not in self._classes:

@@ -18,12 +18,7 @@ SHARE = 0.05  # of the time, which writing takes at most
 
 
 class Saver:
-    """Save parts of a checkpoint: not too often, and the less often the longer it takes.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-    """
+    """Save parts of a checkpoint: not too often, and the less often the longer it takes."""
 
     def __init__(self, checkpoint: Any):
         self.checkpoint = checkpoint

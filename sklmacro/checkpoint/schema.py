@@ -115,14 +115,7 @@ def own_tensors(net: nn.Module, arguments: Mapping[str, Any]) -> dict[str, torch
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Tell whether `value` is of the type `hint`.
-
-    Examples
-    --------
-    >>> from sklmacro.checkpoint.schema import fits
-    >>> fits([64, 64], tuple[int, ...]), fits("64", tuple[int, ...] | None), fits(None, int | None)
-    (True, False, True)
-    """
+    """Tell whether `value` is of the type `hint`; [64, 64] fits `tuple[int, ...] | None`."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True

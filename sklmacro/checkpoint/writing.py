@@ -12,9 +12,9 @@ they refer to those before them, so that what was one object stays one.
              {"strings": {"shape", "items", "object"}}, {"fields": {"shape", "items"}}
              {"object": number}
 
-Arrays stand in a dictionary beside the JSON, in C order and by their path. Classes are looked up
-among those that are allowed. Arguments and attributes have to be known to their class and of the
-types that it declares (see `schema`), in writing and in reading.
+Arrays stand in a dictionary beside the JSON, by their path. Classes are looked up among those that
+are allowed. Arguments and attributes have to be known to their class and of the types that it
+declares (see `schema`), in writing and in reading.
 """
 
 import math
@@ -48,23 +48,11 @@ def unchecked(value: object, state: Iterable[str]) -> None:
 
 
 class Writer:
-    """Write objects.
+    """Write objects: JSON into `objects`, the one written last at the end, and `arrays` beside it.
 
-    Parameters
-    ----------
-    classes : mapping of str to type
-        This package's, by their names.
-    check : callable
-        (object, names of its state) -> None; raises ValueError if they do not go together.
-
-    Attributes
-    ----------
-    objects : list
-        JSON, the object written last at the end.
-    arrays : dict of str to ndarray
-        As they were given, for the most part views.
-    others : set of type
-        Classes met that are not this package's.
+    `classes` are this package's, by their names; others that are met go into `others`. The callable
+    `check(object, names of its state)` raises ValueError if they do not go together. Arrays stay as
+    they were given, for the most part views.
     """
 
     def __init__(
@@ -77,13 +65,6 @@ class Writer:
         self.others: set[type] = set()
         self._classes, self._check = classes, check
         self._numbers: dict[int, tuple[int, Any]] = {}  # by identity; the object lives on with it
-
-    def plain_arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays in C order and with this machine's order of bytes."""
-        return {
-            name: np.asarray(array, array.dtype.newbyteorder("="), order="C")
-            for name, array in self.arrays.items()
-        }
 
     def value(self, value: Any, where: str) -> Any:
         """Return a value as JSON; `where` is its path, for errors and for the names of arrays."""
@@ -213,11 +194,7 @@ class _PlainWriter(Writer):
 def encode(value: Any) -> tuple[Any, dict[str, np.ndarray]]:
     """Return a value without objects as JSON and arrays; see `reading.decode`.
 
-    Raises
-    ------
-    ValueError
-        If there is anything else in it.
+    It consists of arrays, numbers, texts, lists, tuples and dictionaries; all else is a ValueError.
     """
     writer = _PlainWriter({})
-    code = writer.value(value, "value")
-    return code, writer.plain_arrays()
+    return writer.value(value, "value"), writer.arrays

@@ -46,28 +46,12 @@ def latent_moments(
     n_drawn: int | None,
     entropy: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the moments of macrostates for pairs of moments.
+    """Return b dt (n_samples, d) and A dt (n_samples, d, d) of the mean over a pair's p patches.
 
-    Parameters
-    ----------
-    pairs : structured ndarray of shape (n_samples,)
-        Snapshot pairs of moments.
-    simulator, codec
-        The simulator that they come from, and an encoder of patches of their size.
-    n_closure : int
-        Number c of closures.
-    n_drawn : int or None
-        Events, or directions, drawn for each patch, by a stream for each pair; None takes all.
-    entropy : int
-        Of the streams.
-
-    Returns
-    -------
-    dz : ndarray of shape (n_samples, d)
-        b dt, mean over the p patches of a pair.
-    cov : ndarray of shape (n_samples, d, d)
-        A dt, covariance of that mean. With `n_drawn` the part of the observables is that of what
-        was drawn, too, so that every matrix is positive semidefinite.
+    The snapshot pairs of moments (n_samples,) come from the simulator, and `codec` encodes patches
+    of their size into c = `n_closure` closures. For each patch `n_drawn` events, or directions, are
+    drawn by a stream for each pair; None takes all. With it, A of the observables is that of what
+    was drawn, too, so that every matrix is positive semidefinite.
 
     Raises
     ------
@@ -100,10 +84,9 @@ def latent_moments(
             probe = make(pair["x"], tuple(origin), rng)
             if len(probe[0]):
                 waiting.append((k, probe))
-        if sum(len(patches) for _, (patches, _) in waiting) >= ENCODE_BATCH:
+        n_patches = sum(len(patches) for _, (patches, _) in waiting)
+        if n_patches >= ENCODE_BATCH or (waiting and k == n - 1):
             encode_waiting()
-    if waiting:
-        encode_waiting()
     dt = pairs["dt"][:, np.newaxis]
     return np.hstack([pairs["d_obs"], b / p * dt]), A / p**2 * dt[..., np.newaxis]
 

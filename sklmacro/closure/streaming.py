@@ -22,7 +22,6 @@ from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.closure.autoencoder import PatchAutoencoder
-from sklmacro.closure.codec import PatchCodec
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.pairs import check_groups, latent_pairs
 from sklmacro.sampling.upsampling import HierarchicalUpsampler, Start
@@ -33,8 +32,8 @@ BATCH_BYTES = 1 << 26  # of large snapshots in a batch
 class StreamedPairs(SetOutput, BaseEstimator):
     """Turn small snapshots into latent pairs, batch by batch.
 
-    It stands in a Pipeline for the three steps that it is given, and what it returns is what they
-    return, bit by bit, as long as the closure is trained on all snapshots.
+    In a Pipeline it replaces the three steps that it is given. It returns what they return, bit by
+    bit, as long as the closure is trained on all snapshots.
 
     Parameters
     ----------
@@ -166,7 +165,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, *snapshot shape)
-            Small snapshots, or large ones without an upsampler; not changed.
+            As in `fit`; not changed.
         groups : array-like of shape (n_samples,), default=None
             Source trajectory of each snapshot; None numbers the large snapshots.
 
@@ -264,11 +263,10 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
     def _settings(self, X: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         """Return all that the latent pairs depend on."""
-        codec = getattr(self.closure_, "codec_", None)  # of a frozen closure, too
         return {
             "upsampler": self.upsampler, "n_passes": getattr(self.upsampler_, "n_passes_", None),
             "sampler": self.sampler, "lam": getattr(self.sampler_, "lam_", None),
-            "closure": self.closure, "codec": {} if codec is None else _learned(codec),
+            "closure": self.closure, "codec": getattr(self.closure_, "codec_", None),
             "X": X, "groups": groups,
         }  # fmt: skip
 
@@ -277,13 +275,3 @@ class StreamedPairs(SetOutput, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _learned(codec: PatchCodec) -> dict[str, np.ndarray]:
-    """Return all arrays that an encoder computes with."""
-    weights = {name: w.detach().cpu().numpy() for name, w in codec.net.state_dict().items()}
-    units = {"fields": codec.fields, "closures": codec.closures}
-    scales = {
-        f"{k} {part}": getattr(u, part) for k, u in units.items() for part in ("mean", "scale")
-    }
-    return weights | scales

@@ -26,28 +26,27 @@ from sklmacro.lattice.windows import Window
 class _Geometry(NamedTuple):
     """Unit cell of a lattice: edge vectors as rows, and its sites in fractions of the edges."""
 
-    cell_vectors: tuple[tuple[float, ...], ...]
-    basis: tuple[tuple[float, ...], ...]
+    cell_vectors: np.ndarray
+    basis: np.ndarray
 
 
 _CUBE = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+_HEXAGON = ((1, 0, 0), (-1 / 2, math.sqrt(3) / 2, 0), (0, 0, math.sqrt(8 / 3)))
 _FCC = ((0, 0, 0), (0, 1 / 2, 1 / 2), (1 / 2, 0, 1 / 2), (1 / 2, 1 / 2, 0))
 
 # Conventional cubic cells (Ashcroft & Mermin, Solid State Physics, ch. 4); hcp has its primitive
 # cell with the axial ratio of touching spheres. The unit of length is the lattice constant a.
 _GEOMETRIES = {
-    "chain": _Geometry(((1,),), ((0,),)),
-    "square": _Geometry(((1, 0), (0, 1)), ((0, 0),)),
-    "cubic": _Geometry(_CUBE, ((0, 0, 0),)),
-    "bcc": _Geometry(_CUBE, ((0, 0, 0), (1 / 2, 1 / 2, 1 / 2))),
-    "fcc": _Geometry(_CUBE, _FCC),
-    "hcp": _Geometry(
-        ((1, 0, 0), (-1 / 2, math.sqrt(3) / 2, 0), (0, 0, math.sqrt(8 / 3))),
-        ((0, 0, 0), (1 / 3, 2 / 3, 1 / 2)),
-    ),
-    "diamond": _Geometry(
-        _CUBE, _FCC + tuple((x + 1 / 4, y + 1 / 4, z + 1 / 4) for x, y, z in _FCC)
-    ),
+    kind: _Geometry(np.array(vectors, float), np.array(basis, float))
+    for kind, vectors, basis in (
+        ("chain", ((1,),), ((0,),)),
+        ("square", ((1, 0), (0, 1)), ((0, 0),)),
+        ("cubic", _CUBE, ((0, 0, 0),)),
+        ("bcc", _CUBE, ((0, 0, 0), (1 / 2, 1 / 2, 1 / 2))),
+        ("fcc", _CUBE, _FCC),
+        ("hcp", _HEXAGON, ((0, 0, 0), (1 / 3, 2 / 3, 1 / 2))),
+        ("diamond", _CUBE, (*_FCC, *(np.array(_FCC) + 1 / 4))),
+    )
 }
 KINDS = tuple(_GEOMETRIES)
 
@@ -61,8 +60,8 @@ def nearest_distance(kind: str) -> float:
     """Return the distance of nearest sites in lattice constants."""
     geometry = _GEOMETRIES[kind]
     *cell, site = _first_shell(kind)[0, 0]
-    step = np.array(cell) + geometry.basis[site] - np.array(geometry.basis[0])
-    return float(np.linalg.norm(step @ np.array(geometry.cell_vectors, float)))
+    step = cell + geometry.basis[site] - geometry.basis[0]
+    return float(np.linalg.norm(step @ geometry.cell_vectors))
 
 
 def _separations(kind: str, reach: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,8 +69,7 @@ def _separations(kind: str, reach: int) -> tuple[np.ndarray, np.ndarray]:
 
     The sites are given by the displacements (n_basis, n_cells, n_basis, ndim) from each basis site.
     """
-    geometry = _GEOMETRIES[kind]
-    vectors, basis = np.array(geometry.cell_vectors, float), np.array(geometry.basis, float)
+    vectors, basis = _GEOMETRIES[kind]
     ndim = len(vectors)
     cells = np.indices((2 * reach + 1,) * ndim).reshape(ndim, -1).T - reach
     return cells, (cells[:, None] + basis - basis[:, None, None]) @ vectors
@@ -92,19 +90,12 @@ def _first_shell(kind: str) -> np.ndarray:
 def offsets_within(kind: str, radius: float) -> np.ndarray:
     """Return the offsets to all sites within a radius, in lattice constants, of each basis site.
 
-    Returns
-    -------
-    offsets : ndarray of int64, (n_basis, n_sites, ndim + 1), read-only
-        As `Lattice.neighbor_offsets`, in lexicographic order of the displacements, so that sites
-        with equal surroundings list them in one order.
-
-    Raises
-    ------
-    ValueError
-        If no site lies within the radius.
+    They are int64 (n_basis, n_sites, ndim + 1), read-only, as `Lattice.neighbor_offsets`, but in
+    lexicographic order of the displacements, so that sites with equal surroundings list them in one
+    order. A radius with no site within is a ValueError.
     """
     # A cell further away than this has no site within the radius, whatever its own shape.
-    widths = np.linalg.norm(np.linalg.inv(np.array(_GEOMETRIES[kind].cell_vectors, float)), axis=0)
+    widths = np.linalg.norm(np.linalg.inv(_GEOMETRIES[kind].cell_vectors), axis=0)
     cells, separation = _separations(kind, math.ceil(radius * widths.max()) + 1)
     distance = np.linalg.norm(separation, axis=-1)
     offsets_of: list[np.ndarray] = []
@@ -213,12 +204,12 @@ class Lattice:
     @property
     def cell_vectors(self) -> np.ndarray:
         """Edges of the unit cell as rows, (ndim, ndim), in lattice constants."""
-        return np.array(_GEOMETRIES[self.kind].cell_vectors, dtype=float)
+        return _GEOMETRIES[self.kind].cell_vectors.copy()
 
     @property
     def basis(self) -> np.ndarray:
         """Sites of the unit cell, (n_basis, ndim), in fractions of `cell_vectors`."""
-        return np.array(_GEOMETRIES[self.kind].basis, dtype=float)
+        return _GEOMETRIES[self.kind].basis.copy()
 
     @property
     def coordination(self) -> int:
@@ -259,12 +250,8 @@ class Lattice:
         """Return the index of the box of `cells` (ndim,) cells from cell `origin` (ndim,).
 
         It is an open mesh as from `numpy.ix_`: `x[lattice.window(origin, cells)]` reads, or assigns
-        to, the box of a snapshot (*site_shape, *trailing). A periodic lattice wraps it.
-
-        Raises
-        ------
-        ValueError
-            If the box is larger than the lattice, or sticks out of an open one.
+        to, the box of a snapshot (*site_shape, *trailing). A periodic lattice wraps it. A box that
+        is larger than the lattice, or sticks out of an open one, is a ValueError.
         """
         return self.mesh(*self.box(origin, cells))
 
@@ -288,12 +275,8 @@ class Lattice:
         """Enlarge the box of `cells` cells from `origin` by `width` cells on every side.
 
         The larger box ends at the edges of an open lattice. On a periodic lattice, an axis on which
-        it would meet itself becomes the whole axis, from cell 0.
-
-        Raises
-        ------
-        ValueError
-            If the box does not fit into the lattice, or `width` is negative.
+        it would meet itself becomes the whole axis, from cell 0. A box that does not fit into the
+        lattice, or a negative `width`, is a ValueError.
         """
         return _grow(self, tuple(origin), tuple(cells), width)
 
@@ -308,8 +291,7 @@ class Lattice:
             )
         if self.boundary == "periodic":
             origin = tuple(o % n for o, n in zip(origin, self.cells, strict=True))
-            return Window(origin, cells)
-        if any(o < 0 or o + c > n for o, c, n in zip(origin, cells, self.cells, strict=True)):
+        elif any(o < 0 or o + c > n for o, c, n in zip(origin, cells, self.cells, strict=True)):
             raise ValueError(
                 f"Expected a box inside the open lattice of {self.cells} cells, but got {cells} "
                 f"cells from origin {origin}; move the origin or take a smaller box."

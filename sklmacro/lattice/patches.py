@@ -64,8 +64,7 @@ class PatchGrid:
     Examples
     --------
     >>> import numpy as np
-    >>> from sklmacro.lattice import Lattice
-    >>> from sklmacro.lattice import PatchGrid
+    >>> from sklmacro.lattice import Lattice, PatchGrid
     >>> grid = PatchGrid(Lattice("square", (4, 4)), (2, 2))
     >>> X = np.arange(16).reshape(1, 4, 4)
     >>> grid.split(X).shape, grid.split(X)[0, 1].tolist()
@@ -124,10 +123,8 @@ class PatchGrid:
     def split(self, X: np.ndarray) -> np.ndarray:
         """Cut snapshots X (n_samples, *site_shape, *trailing) into patches.
 
-        Returns
-        -------
-        ndarray, (n_samples, n_patches, *patch_shape, *trailing)
-            Patches in the order of `origins`; they may share memory with `X`.
+        They have the shape (n_samples, n_patches, *patch_shape, *trailing) and the order of
+        `origins`, and may share memory with X.
         """
         X = np.asarray(X)
         _check_shape("X", X, self.lattice.site_shape, ("n_samples",))
@@ -141,10 +138,7 @@ class PatchGrid:
     def join(self, patches: np.ndarray) -> np.ndarray:
         """Put patches (n_samples, n_patches, *patch_shape, *trailing) together; undoes `split`.
 
-        Returns
-        -------
-        ndarray, (n_samples, *site_shape, *trailing)
-            Snapshots; they may share memory with `patches`.
+        The snapshots (n_samples, *site_shape, *trailing) may share memory with `patches`.
         """
         patches = np.asarray(patches)
         _check_shape("patches", patches, (self.n_patches, *self.patch_shape), ("n_samples",))
@@ -157,10 +151,7 @@ class PatchGrid:
     def tile(self, patch: np.ndarray) -> np.ndarray:
         """Repeat one patch (n_samples, *patch_shape, *trailing) over the grid of each snapshot.
 
-        Returns
-        -------
-        ndarray, (n_samples, *site_shape, *trailing)
-            Snapshots, as new memory.
+        The snapshots (n_samples, *site_shape, *trailing) are new memory.
         """
         patch = np.asarray(patch)
         _check_shape("patch", patch, self.patch_shape, ("n_samples",))
@@ -172,21 +163,10 @@ class PatchGrid:
     ) -> np.ndarray:
         """Cut one patch with a margin of `width` cells on every side out of a snapshot.
 
-        Parameters
-        ----------
-        x : ndarray, (*site_shape, *trailing)
-            One snapshot.
-        origin : tuple of int, (ndim,)
-            First cell of the patch; it need not be one of `origins`.
-        width : int
-            Width of the margin in cells, at least 0.
-        fill : float, default=0
-            Value outside an open lattice. A periodic one is wrapped, as often as needed.
-
-        Returns
-        -------
-        ndarray, (*(cells + 2 width), n_basis where it exceeds 1, *trailing)
-            The patch and its margin, as new memory.
+        The snapshot x is (*site_shape, *trailing). The first cell `origin` (ndim,) of the patch
+        need not be one of `origins`, and `width` is at least 0. Outside an open lattice the value
+        is `fill`; a periodic one is wrapped, as often as needed. The patch and its margin, of shape
+        (*(cells + 2 width), n_basis where it exceeds 1, *trailing), are new memory.
         """
         x = np.asarray(x)
         _check_shape("x", x, self.lattice.site_shape)

@@ -4,15 +4,7 @@ from typing import NamedTuple
 
 
 class Window(NamedTuple):
-    """A box of cells.
-
-    Attributes
-    ----------
-    origin : tuple of int, (ndim,)
-        First cell.
-    extent : tuple of int, (ndim,)
-        Number of cells along each axis. On a periodic lattice the box may wrap around.
-    """
+    """A box of `extent` (ndim,) cells from cell `origin` (ndim,); a periodic lattice wraps it."""
 
     origin: tuple[int, ...]
     extent: tuple[int, ...]

@@ -12,7 +12,7 @@ from functools import singledispatch
 import numpy as np
 import torch
 
-from sklmacro._base.checks import check_real
+from sklmacro._base.checks import check_integer, check_real
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.codec import PatchCodec
 from sklmacro.closure.nets import PatchAutoencoderNet
@@ -39,7 +39,7 @@ def check_fitted(estimator: object, state: Iterable[str]) -> None:
 
 @singledispatch
 def _check_together(estimator: object) -> None:
-    """Raise ValueError unless the attributes go together; nothing is asked of unknown classes."""
+    """Raise ValueError unless the attributes go together; of unknown classes nothing is asked."""
 
 
 @_check_together.register
@@ -96,8 +96,8 @@ def _(ensemble: SDEEnsemble) -> None:
         first = getattr(members[0], name)
         for member in members[1:]:
             _check(f"{name} of a member", getattr(member, name), first)
-        if name != "flat_output":
-            _check(name, getattr(ensemble, name), first)
+    _check("n_features_in_", ensemble.n_features_in_, members[0].n_features_in_)
+    _check("n_state_", ensemble.n_state_, members[0].n_state_)
     check_real(ensemble.lam_, "lam_")
 
 
@@ -168,10 +168,7 @@ def _check(name: str, value: object, wanted: object) -> None:
 
 
 def _check_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(
-            f"Expected {name} to be at least {least}, but got {value}; fit and save it anew."
-        )
+    check_integer(value, name, low=least, remedy="fit and save it anew")
 
 
 def _check_floats(**arrays: tuple[np.ndarray, tuple[int, ...]]) -> None:

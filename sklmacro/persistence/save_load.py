@@ -66,7 +66,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     PartialEvolutionSampler(patch=16, simulator=Ising(temperature=2.27))
     """
     writer = write_objects(estimator)
-    write_container(Path(path), writer.objects, writer.plain_arrays())
+    write_container(Path(path), writer.objects, writer.arrays)
 
 
 def write_objects(estimator: BaseEstimator) -> Writer:

@@ -178,9 +178,8 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     @available_if(_has("set_output"))
     def set_output(self, *, transform: str | None = None) -> Self:
         """Choose the container that `transform` returns, as for the estimator."""
-        for one in (self.estimator, getattr(self, "estimator_", None)):
-            if one is not None:
-                one.set_output(transform=transform)
+        for one in (self.estimator, getattr(self, "estimator_", self.estimator)):
+            one.set_output(transform=transform)
         return self
 
     @property
@@ -258,7 +257,7 @@ def _write_fit(estimator: BaseEstimator, path: Path, allowed: set[type]) -> None
             "Expected fitted parts of classes of this package, or of those of the parameters, but "
             f"got a {cls.__name__!r}; make it a parameter, or leave Checkpointed out."
         )
-    write_container(path, writer.objects, writer.plain_arrays())
+    write_container(path, writer.objects, writer.arrays)
 
 
 def _load_fit(path: Path, allowed: set[type]) -> Any:

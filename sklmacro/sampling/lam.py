@@ -58,31 +58,12 @@ def estimate_lam(
     checkpoint: Checkpoint | None = None,
     **workers: Any,
 ) -> tuple[float, float, np.ndarray]:
-    """Estimate lam from evolutions of snapshots X; the error is that of the jackknife.
+    """Estimate lam from evolutions of checked snapshots X (n_samples, *snapshot shape).
 
-    Parameters
-    ----------
-    evolver : PatchEvolver
-        Of one patch; the whole lattice evolves for as long, or for K times the events.
-    X : ndarray of shape (n_samples, *snapshot shape)
-        Checked snapshots, more than the observables by 2 at least; not changed.
-    grid, n_evolved
-        Patches of the lattice, and the number p of those that evolve.
-    entropy, checkpoint, **workers
-        Of the streams; where finished evolutions are saved; and as for `fill_rows`.
-
-    Returns
-    -------
-    lam, error : float
-        Mean over the observables, freed of the ratio's bias of the first order by the jackknife,
-        and its standard error.
-    of_observables : ndarray of shape (n_observables,)
-        Each observable's own; NaN for one that did not change.
-
-    Raises
-    ------
-    ValueError
-        If no observable ever changed.
+    The snapshots are more than the observables by 2 at least, and not changed. `evolver` is of one
+    patch, and p = `n_evolved` of those of `grid` evolve; the whole lattice evolves for as long, or
+    for K times the events. Finished evolutions are saved in `checkpoint`; `workers` are as for
+    `fill_rows`. The result is that of `ratio_of_variances`.
     """
     simulator, lattice, span = evolver.simulator, grid.lattice, evolver.span
     n_sets = min(N_SETS, grid.n_patches // n_evolved)
@@ -90,10 +71,9 @@ def estimate_lam(
         span = EventCount(span.number * grid.n_patches)
 
     def increments_of(x: np.ndarray, k: int) -> np.ndarray:
-        """Return the increments of the lattice, then means over sets of patches.
+        """Return increments (1 + n_sets, N_REPLICAS, q): the lattice's, then means over sets.
 
-        Their shape is (1 + n_sets, N_REPLICAS, n_observables); the sets are the same in all
-        replicas.
+        The sets of patches are the same in all replicas.
         """
         streams = Streams(entropy, Stage.LAM, [2 * k])
         chosen = grid.origins[choose(grid.n_patches, n_sets * n_evolved, streams.keys[:, 0])]
@@ -116,7 +96,12 @@ def estimate_lam(
 
 
 def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Estimate lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q)."""
+    """Estimate lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q).
+
+    Returned are the mean over the observables, freed of the ratio's bias of the first order by the
+    jackknife, its standard error, and each observable's own (q,), NaN for one that did not change.
+    If none ever changed, a ValueError says so.
+    """
     n = len(increments)
     design = np.column_stack([np.ones(n), (z - z.mean(axis=0)) / (z.std(axis=0) + 1e-300)])
     left, size, _ = np.linalg.svd(design, full_matrices=False)

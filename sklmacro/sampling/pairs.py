@@ -135,13 +135,7 @@ def check_groups(groups: Any, n_samples: int) -> np.ndarray:
 
 
 def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:
-    """Return the cells (n_axes,) of the patches of snapshot pairs.
-
-    Raises
-    ------
-    ValueError
-        If pairs of moments have patches of several sizes.
-    """
+    """Return the cells (n_axes,) of the patches of snapshot pairs; several sizes are refused."""
     if not has_moments(pairs):
         return pairs["x_next"].shape[2 : 2 + n_axes]
     extents = np.unique(pairs["extent"], axis=0)

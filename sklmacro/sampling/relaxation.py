@@ -23,7 +23,7 @@ Shape vocabulary::
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,13 +81,10 @@ class Convergence(BaseEstimator):
         check_real(self.tolerance, "tolerance", low=0.0, high=1.0)
         check_integer(self.n_pilot, "n_pilot", low=LEAST_ROWS)
 
-    def looks(self) -> Iterator[int]:
-        """Yield the numbers of passes after which the pilot is looked at: 0, 1, 2, 4, 8, ..."""
-        n_passes = 0
-        while n_passes < self.max_passes:
-            yield n_passes
-            n_passes = max(2 * n_passes, 1)
-        yield self.max_passes
+    def looks(self) -> list[int]:
+        """Return the numbers of passes after which the pilot is looked at: 0, 1, 2, 4, 8, ..."""
+        n_powers = int(self.max_passes - 1).bit_length()  # of 2 below max_passes
+        return [0, *(2**k for k in range(n_powers)), self.max_passes]
 
 
 def as_passes(value: int | str | Convergence) -> int | Convergence:
@@ -153,10 +150,7 @@ class LocalRelax(Roles):
     def visits(self, simulator: Simulator, small: Lattice, lattice: Lattice) -> Visits:
         """Return how LocalRelax goes over a lattice, which stems from a small one.
 
-        Raises
-        ------
-        ValueError
-            If a parameter does not fit.
+        A parameter that does not fit is a ValueError.
         """
         patch = check_cells(small.cells if self.patch is None else self.patch, "patch", small.ndim)
         half = [max(1, p // 2) for p in patch]
@@ -258,17 +252,9 @@ def relax_pilot(
     The first iteration enlarges `starts` (n_pilot), the others what came out of the one before;
     `upsample(x, rng)` enlarges one of them. `visits` has the visits of each iteration, all alike,
     by a simulator with `fast_observables`. Every row has a random stream of its own for each
-    record, and the pilot of each record is saved in `checkpoint`.
-
-    Returns
-    -------
-    records : list of PassRecord
-        At 0, 1, 2, 4, 8, ... passes; the last of each iteration tells how many it takes.
-
-    Warns
-    -----
-    RelaxationWarning
-        If `rule.max_passes` were not enough.
+    record, and the pilot of each record is saved in `checkpoint`. There are records at 0, 1, 2, 4,
+    8, ... passes; the last of each iteration tells how many it takes. A `RelaxationWarning` says
+    where `rule.max_passes` were not enough.
     """
     records: list[PassRecord] = []
     X: Any = starts
@@ -287,10 +273,8 @@ def relax_pilot(
                     visits.relax(rows[-1], n_passes, 0.0, rng)
             return {"X": np.stack(rows)}
 
-        rows = fill_rows(
-            work, numbered_rows(X), n_pilot, checkpoint, part=f"pilot-{part}", n_jobs=n_jobs
-        )
-        return rows["X"]
+        take, name = numbered_rows(X), f"pilot-{part}"
+        return fill_rows(work, take, n_pilot, checkpoint, part=name, n_jobs=n_jobs)["X"]
 
     for iteration, own in enumerate(visits, 1):
         simulator = own.evolver.simulator

@@ -54,10 +54,7 @@ def turn(x: np.ndarray, element: Element) -> np.ndarray:
 class Augmentation:
     """Images of snapshots of a lattice under the symmetries that a simulator declares.
 
-    Raises
-    ------
-    ValueError
-        If it declares none.
+    One that declares none is a ValueError.
     """
 
     simulator: Simulator
@@ -86,9 +83,8 @@ class Augmentation:
         """
         keys = Streams(entropy, Stage.AUGMENT, numbers).keys[:, 0]
         images = zip(X, choose(len(self.elements), 1, keys)[:, 0], strict=True)
-        mirrored = self.simulator.parity is not None
+        copies = 1 if self.simulator.parity is None else 2
         for k, (x, element) in enumerate(images):
-            image = turn(x, self.elements[element])
-            rows[2 * k if mirrored else k] = image
-            if mirrored:
-                rows[2 * k + 1] = -image
+            rows[copies * k] = turn(x, self.elements[element])
+            if copies == 2:
+                rows[2 * k + 1] = -rows[2 * k]

@@ -56,6 +56,23 @@ def one_after_the_other(closure, X=X, upsampler=UPSAMPLER):
     return closure.transform(pairs) if hasattr(closure, "grid_") else closure.fit_transform(pairs)
 
 
+@pytest.fixture
+def batches_of(monkeypatch):
+    """Return a list, which grows, of the starts that a method of StreamedPairs is given."""
+
+    def record(name):
+        batches, method = [], getattr(StreamedPairs, name)
+
+        def recording(self, starts, *rest):
+            batches.append(starts)
+            return method(self, starts, *rest)
+
+        monkeypatch.setattr(StreamedPairs, name, recording)
+        return batches
+
+    return record
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, None])
 @pytest.mark.parametrize("closure", [CLOSURE, FITTED], ids=["trained", "frozen"])
 def test_pairs_are_those_of_the_three_steps(closure, batch_size):
@@ -89,18 +106,12 @@ def test_a_frozen_closure_is_not_trained(monkeypatch):
     assert FITTED.codec_ is before
 
 
-def test_only_one_pair_is_made_to_fit_a_frozen_closure(monkeypatch):
-    made, pairs = [], StreamedPairs._pairs
-
-    def counting(self, starts, *rest):
-        made.extend(starts)
-        return pairs(self, starts, *rest)
-
-    monkeypatch.setattr(StreamedPairs, "_pairs", counting)
+def test_only_one_pair_is_made_to_fit_a_frozen_closure(batches_of):
+    made = batches_of("_pairs")
     streamed(FITTED).fit(X)
-    assert len(made) == 1
+    assert sum(map(len, made)) == 1
     streamed(n_train=7).fit(X)
-    assert len(made) == 8
+    assert sum(map(len, made)) == 8
 
 
 def test_a_frozen_closure_that_is_not_fitted_is_refused():
@@ -171,7 +182,7 @@ def test_another_frozen_closure_is_refused_by_name(other, tmp_path):
         closure = learned(OTHERS[:15])
     if other == "scale":
         closure.codec_.closures.scale = 2 * closure.codec_.closures.scale
-    named = {"weights": "codec.", "scale": "codec.closures scale", "patch": "estimator.patch=8"}
+    named = {"weights": "codec.", "scale": "codec.closures.scale", "patch": "estimator.patch=8"}
     sampler = clone(SAMPLER).set_params(patch=closure.patch)
     model = streamed(closure, checkpoint_dir=tmp_path).set_params(sampler=sampler)
     with pytest.raises(ValueError, match="Expected a checkpoint of the same work") as error:
@@ -229,20 +240,14 @@ def test_large_snapshots_may_be_mapped(tmp_path, closure):
     assert out.read_bytes() == before
 
 
-def test_maps_are_not_copied(mapped, monkeypatch):
-    seen, pairs = [], StreamedPairs._pairs
-
-    def spying(self, starts, *rest):
-        seen.extend(np.shares_memory(start.x, mapped) for start in starts)
-        return pairs(self, starts, *rest)
-
-    monkeypatch.setattr(StreamedPairs, "_pairs", spying)
+def test_maps_are_not_copied(mapped, batches_of):
+    made = batches_of("_pairs")
     streamed(batch_size=8).fit_transform(mapped)
-    assert seen
-    assert all(seen)
-    seen.clear()
-    streamed().fit(mapped.astype(float))
-    assert not any(seen)  # another type: the test can fail
+    assert made
+    assert all(np.shares_memory(start.x, mapped) for batch in made for start in batch)
+    made.clear()
+    streamed().fit(mapped.astype(float))  # another type: the test can fail
+    assert not any(np.shares_memory(start.x, mapped) for batch in made for start in batch)
 
 
 def test_the_file_of_an_upsampler_within_is_not_written(tmp_path):
@@ -252,14 +257,8 @@ def test_the_file_of_an_upsampler_within_is_not_written(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_batch_fills_no_more_than_its_bytes(monkeypatch):
-    sizes, large = [], StreamedPairs._large
-
-    def counting(self, starts, entropy):
-        sizes.append(len(starts))
-        return large(self, starts, entropy)
-
-    monkeypatch.setattr(StreamedPairs, "_large", counting)
+def test_a_batch_fills_no_more_than_its_bytes(batches_of, monkeypatch):
+    made = batches_of("_large")
     monkeypatch.setattr(streaming, "BATCH_BYTES", 4 * 16 * 16)
     streamed(FITTED, batch_size=None).fit_transform(X)
-    assert 1 < max(sizes) <= 4
+    assert 1 < max(map(len, made)) <= 4

@@ -47,23 +47,16 @@ def flipped(data, place):
     return data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
 
 
-def zipped(data):
+def written(write, *values, **options):
+    """What a function writes to a file."""
     stream = io.BytesIO()
+    write(stream, *values, **options)
+    return stream.getvalue()
+
+
+def zipped(stream, data):
     with zipfile.ZipFile(stream, "w") as file:
         file.writestr("estimator", data)
-    return stream.getvalue()
-
-
-def as_npz(data):
-    stream = io.BytesIO()
-    np.savez(stream, np.array([Trap], object), allow_pickle=True)
-    return stream.getvalue()
-
-
-def as_npy(data):
-    stream = io.BytesIO()
-    np.save(stream, np.arange(3))
-    return stream.getvalue()
 
 
 UNREADABLE = "cannot be read as safetensors"
@@ -110,9 +103,10 @@ BYTES = {
         lambda text: '{"__metadata__": {"format": 1}}'), UNREADABLE),
     "a pickle": (lambda d: pickle.dumps(Trap()), "its header would be of|" + UNREADABLE),
     "an old pickle": (lambda d: pickle.dumps(Trap(), 0), "its header would be of"),
-    "a zip file": (zipped, "its header would be of"),
-    "an npz file with a pickle": (as_npz, "its header would be of"),
-    "an npy file": (as_npy, "its header would be of"),
+    "a zip file": (lambda d: written(zipped, d), "its header would be of"),
+    "an npz file with a pickle": (lambda d: written(np.savez, np.array([Trap], object),
+        allow_pickle=True), "its header would be of"),
+    "an npy file": (lambda d: written(np.save, np.arange(3)), "its header would be of"),
     "JSON": (lambda d: json.dumps({"class": "Trap"}).encode(), "its header would be of"),
     "other arrays": (lambda d: serialized({"B": np.zeros(3)}), "its header is not of this format"),
     "other arrays with texts": (lambda d: serialized({"B": np.zeros(3)}, {"format": "pt"}),

@@ -32,17 +32,8 @@ from sklmacro import (
 )
 from sklmacro.persistence import search as _search
 from sklmacro.sde.base import PatchSDE
-from tests.fitted import DZ, PAIRS, SHORT_RELAX, SPINS, Flips, Z, sde
-from tests.killed_works import (
-    CLOSED,
-    GROUPS,
-    MLP_SHORT,
-    SHORT,
-    SMALL,
-    path_scorer,
-    steps,
-    streamed,
-)
+from tests.fitted import DZ, PAIRS, SPINS, Flips, Z, sde, stages
+from tests.killed_works import CLOSED, GROUPS, MLP_SHORT, SHORT, SMALL, path_scorer, steps, streamed
 
 LINEAR = PatchSDERegressor(**CLOSED)
 
@@ -160,12 +151,8 @@ def test_names_of_columns_count(tmp_path):
 def test_fitted_parts_count(tmp_path):
     """Parameters of two frozen estimators are the same, and what they have learned is not."""
     one, two = (PatchAutoencoder(Flips(), patch=4, **SHORT).fit(X) for X in (SPINS, SPINS[:12]))
-    upsampler, sampler = (
-        HierarchicalUpsampler(Flips(), relaxation=SHORT_RELAX, random_state=0),
-        PartialEvolutionSampler(Flips(), patch=4, random_state=0),
-    )
     for closure in (one, two, one):
-        frozen = StreamedPairs(upsampler, sampler, FrozenEstimator(closure))
+        frozen = StreamedPairs(*stages(Flips(), 4), FrozenEstimator(closure))
         kept = Checkpointed(frozen, tmp_path)
         found, expected = kept.fit_transform(SPINS), frozen.fit_transform(SPINS)
         assert found.tobytes() == expected.tobytes()
@@ -208,30 +195,24 @@ class Shifted(BaseEstimator):
         return self
 
 
-@pytest.mark.parametrize(
-    ("estimator", "message"),
-    [
-        (
-            PatchSDERegressor(),
-            "Expected random_state to be an integer .* got None; pass an integer",
-        ),
-        (
-            SDEEnsemble(LINEAR, random_state=np.random.default_rng(0)),
-            "Expected random_state to be an integer",
-        ),
-        (make_pipeline(OnsagerSDE()), "Expected onsagersde__random_state to be an integer"),
-        (
-            PatchSDERegressor(random_state=0, checkpoint_dir="folder"),
-            "Expected checkpoint_dir to be None .* got 'folder'; leave it to Checkpointed",
-        ),
-        (
-            make_pipeline(FunctionTransformer(np.cbrt), LINEAR),
-            r"which a file can hold, but got .* for Pipeline.steps\[0\]\[1\].func; leave it out",
-        ),
-        (Shifted(), "but got a 'Shift'"),
-    ],
-)
-def test_what_cannot_be_kept_is_refused(estimator, message, tmp_path):
+RNG = np.random.default_rng(0)
+# fmt: off
+REFUSED = {
+    "no seed": (PatchSDERegressor(), "random_state to be an integer .* got None; pass an integer"),
+    "a generator": (SDEEnsemble(LINEAR, random_state=RNG), "random_state to be an integer"),
+    "a step without a seed": (make_pipeline(OnsagerSDE()), "Expected onsagersde__random_state to"),
+    "a folder within": (PatchSDERegressor(random_state=0, checkpoint_dir="folder"),
+        "Expected checkpoint_dir to be None .* got 'folder'; leave it to Checkpointed"),
+    "a function": (make_pipeline(FunctionTransformer(np.cbrt), LINEAR),
+        r"which a file can hold, but got .* for Pipeline.steps\[0\]\[1\].func; leave it out"),
+    "an unknown part": (Shifted(), "but got a 'Shift'"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_kept_is_refused(name, tmp_path):
+    estimator, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         Checkpointed(estimator, tmp_path).fit(Z, DZ)
     assert not [*tmp_path.iterdir()]

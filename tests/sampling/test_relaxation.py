@@ -105,42 +105,28 @@ def test_without_a_drift_the_change_decides():
 
 
 WRONG = {
-    "no fast ones": (
-        lambda X: HierarchicalUpsampler(
-            LinearChain(), relaxation=LocalRelax(n_passes="converged")
-        ).fit(X[:, 0]),
-        r"fast_observables .*, some of \('mean displacement',\), but LinearChain has \(\); declare",
-    ),
-    "a word": (
-        lambda X: upsampler(relaxation__n_passes="all").fit(X),
-        "at least 1, but got 'all'; pass",
-    ),
-    "too few": (lambda X: upsampler().fit(X[:5]), "at least 20 snapshots .* but got 5 and"),
-    "small pilot": (
-        lambda X: upsampler(relaxation__n_passes__n_pilot=3).fit(X),
-        "n_pilot .* at least 20, but got 3",
-    ),
-    "no relaxation": (
-        lambda X: upsampler(relaxation__duration=None).fit(X),
-        "one duration, above 0, .*LocalRelax.duration=None",
-    ),
-    "a range": (
-        lambda X: upsampler(relaxation__duration=(0.1, 1.0)).fit(X),
-        r"one duration, above 0, .*LocalRelax.duration=\(0.1, 1.0\)",
-    ),
-    "budget": (
-        lambda X: upsampler(relaxation__n_passes__max_passes=1).fit(X),
-        "at least 2, but got 1",
-    ),
-    "tolerance": (
-        lambda X: upsampler(relaxation__n_passes__tolerance=-1).fit(X),
-        "0 <= tolerance",
-    ),
+    "a word": ({"n_passes": "all"}, "at least 1, but got 'all'; pass"),
+    "small pilot": ({"n_passes__n_pilot": 3}, "n_pilot .* at least 20, but got 3"),
+    "no relaxation": ({"duration": None}, "one duration, above 0, .*LocalRelax.duration=None"),
+    "a range": ({"duration": (0.1, 1.0)}, r"one duration, .*LocalRelax.duration=\(0.1, 1.0\)"),
+    "budget": ({"n_passes__max_passes": 1}, "at least 2, but got 1"),
+    "tolerance": ({"n_passes__tolerance": -1}, "0 <= tolerance"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_cannot_converge_is_refused(case, small):
-    call, text = WRONG[case]
+    changes, text = WRONG[case]
     with pytest.raises(ValueError, match=text):
-        call(small.astype(float) if case == "no fast ones" else small)
+        upsampler(**{f"relaxation__{name}": value for name, value in changes.items()}).fit(small)
+
+
+def test_converging_takes_fast_observables_and_many_snapshots(small):
+    with pytest.raises(ValueError, match=r"at least 20 snapshots .* but got 5 and"):
+        upsampler().fit(small[:5])
+    chain = HierarchicalUpsampler(LinearChain(), relaxation=LocalRelax(n_passes="converged"))
+    text = (
+        r"fast_observables .*, some of \('mean displacement',\), but LinearChain has \(\); declare"
+    )
+    with pytest.raises(ValueError, match=text):
+        chain.fit(small[:, 0].astype(float))
