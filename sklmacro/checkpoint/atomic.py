@@ -100,8 +100,8 @@ def fill_array(
 
 
 def _draft(path: Path) -> Path:
-    """Return the path of a new draft of a file or folder, with machine and process in its name."""
-    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}{ENDING}")
+    """Return the path of a new draft beside a file or folder, named for machine and process."""
+    return path.with_name(f".{_host()}-{os.getpid()}-{secrets.token_hex(8)}{ENDING}")
 
 
 def _host() -> str:

@@ -74,11 +74,11 @@ class Checkpoint:
     def load(self, name: str) -> Any:
         """Return the value of a part, or None where it is not finished."""
         path = self._path(name)
-        if not path.exists():
-            return None
         try:
             _, code, arrays = read_container(path)
             return decode(code, arrays)
+        except FileNotFoundError:  # never written, or another process has deleted it since
+            return None
         except ValueError as error:
             raise ValueError(
                 f"Expected a part of a checkpoint in {str(path)!r}, but could not read it "

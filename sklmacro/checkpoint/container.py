@@ -96,7 +96,7 @@ def read_container(path: Path) -> tuple[dict[str, str], Any, dict[str, np.ndarra
             metadata = file.metadata() or {}
             _check_format(path, metadata)
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (ValueError, MemoryError):
+    except (ValueError, MemoryError, FileNotFoundError):
         raise
     except Exception as error:  # damaged bytes make the reader raise nearly anything
         raise ValueError(

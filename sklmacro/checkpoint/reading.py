@@ -15,7 +15,14 @@ from torch import nn
 
 from sklmacro._base.roles import Roles
 from sklmacro.checkpoint.foreign import FOREIGN
-from sklmacro.checkpoint.schema import MOST_LETTERS, check_parts, fits, own_tensors, shown
+from sklmacro.checkpoint.schema import (
+    MOST_LETTERS,
+    check_parts,
+    check_roles,
+    fits,
+    own_tensors,
+    shown,
+)
 from sklmacro.checkpoint.writing import unchecked
 
 
@@ -79,6 +86,7 @@ class Reader:
         if issubclass(cls, nn.Module):
             return _net(cls, arguments, state)
         built = cls(**arguments)
+        check_roles(built)  # former names have put arguments into them
         if state:
             vars(built).update(state)
         self._check(built, state)

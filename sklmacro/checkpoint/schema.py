@@ -90,6 +90,15 @@ def check_parts(cls: type, arguments: Mapping[str, Any], state: Mapping[str, Any
         _check(cls, state, dict.fromkeys(free, Any) | attribute_hints(cls))
 
 
+def check_roles(estimator: Any) -> None:
+    """Raise ValueError unless all parts of an estimator have arguments of the declared types."""
+    for role in getattr(estimator, "roles", ()):
+        part = getattr(estimator, role)
+        if isinstance(part, BaseEstimator):
+            check_parts(type(part), part.get_params(deep=False), {})
+            check_roles(part)
+
+
 def _check(cls: type, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
     """Raise ValueError unless all values are named, and fit, in the hints."""
     for name, value in values.items():

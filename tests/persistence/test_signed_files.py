@@ -110,6 +110,8 @@ SIGNED = {
     "an unknown argument": ("linear", argument(SDE, command="rm -rf"), DECLARED),
     "an argument of another type": ("linear", argument(SDE, parity="64"),
         r"parity of PatchSDERegressor to be Sequence\[int\] \| None, but got '64'"),
+    "a former argument of another type": ("linear", made(SDE, hidden="64"),
+        r"hidden of MLP to be Sequence\[int\], but got '64'"),
     "an object for a number": ("linear", argument(SDE, dt={"object": 0}), "dt of .* to be float"),
     "a lattice for a simulator": ("sampler", argument("PartialEvolutionSampler",
         simulator={"object": 1}), r"simulator of PartialEvolutionSampler to be Simulator \| None"),
