@@ -143,7 +143,7 @@ def test_another_seed_has_another_result(alone, work):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_killed_worker_costs_no_part_that_is_kept(workers, kept, tmp_path, monkeypatch):
+def test_a_killed_worker_costs_no_part_that_is_saved(workers, kept, tmp_path, monkeypatch):
     monkeypatch.setattr(_rows, "INTERVAL", 0.0)
     monkeypatch.setattr(_rows, "SHARE", np.inf)
     workers.register_plugin(mortal.SaveAtOnce())

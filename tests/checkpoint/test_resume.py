@@ -67,7 +67,7 @@ def interrupt(monkeypatch):
 
 
 @pytest.mark.parametrize("name", SIMULATIONS)
-def test_interrupted_trajectories_go_on(name, tmp_path, interrupt):
+def test_interrupted_trajectories_resume(name, tmp_path, interrupt):
     simulator, cells, step, options = SIMULATIONS[name]
     n = 130 if "packed" in options else 5
     X, times = simulator.sample_initial(n, cells, random_state=0), step * np.array([0.5, 1, 2, 3])
@@ -86,7 +86,7 @@ def test_interrupted_trajectories_go_on(name, tmp_path, interrupt):
     np.testing.assert_array_equal(run(), expected)
 
 
-def test_without_a_seed_the_first_entropy_goes_on(tmp_path, interrupt):
+def test_without_a_seed_the_first_entropy_stays(tmp_path, interrupt):
     chain, X = LinearChain(), np.zeros((6, 5))
 
     def run():
@@ -192,7 +192,7 @@ SAMPLER = {"patch": Patches(4, n_joint=8), "random_state": 0}
     ("estimator", "options"),
     [(HierarchicalUpsampler, UPSAMPLER), (PartialEvolutionSampler, SAMPLER)],
 )
-def test_interrupted_samplers_go_on(estimator, options, tmp_path, interrupt):
+def test_interrupted_samplers_resume(estimator, options, tmp_path, interrupt):
     def run(folder=tmp_path, n_jobs=1):
         one = estimator(Ising(), **options, checkpoint_dir=folder, n_jobs=n_jobs)
         return one.fit_transform(SMALL)

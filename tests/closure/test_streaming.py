@@ -153,7 +153,7 @@ def test_macrostates_are_those_of_the_closure():
     np.testing.assert_array_equal(model.macrostates(OTHERS), FITTED.transform(OTHERS))
 
 
-def test_an_interrupted_transform_with_a_frozen_closure_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_transform_with_a_frozen_closure_resumes(tmp_path, monkeypatch):
     expected = streamed(FITTED).fit_transform(X)
     model = streamed(FITTED, checkpoint_dir=tmp_path).fit(X)
     transform, encoded, last = PatchAutoencoder.transform, [], [3]

@@ -107,7 +107,7 @@ def test_a_loaded_estimator_fits_as_before(tmp_path):
         assert same(values, predictions(again)[method])
 
 
-def test_a_search_goes_on_with_a_loaded_pipeline(tmp_path):
+def test_a_search_continues_with_a_loaded_pipeline(tmp_path):
     loaded = round_trip(fitted("pipeline"), tmp_path)
     changed = clone(loaded).set_params(sde__lam=2.0, evolve__simulator__sigma_u=0.5)
     assert changed["evolve"].simulator.sigma_u == 0.5

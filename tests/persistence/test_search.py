@@ -211,7 +211,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_kept_is_refused(name, tmp_path):
+def test_what_cannot_be_saved_is_refused(name, tmp_path):
     estimator, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         Checkpointed(estimator, tmp_path).fit(Z, DZ)

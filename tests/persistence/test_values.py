@@ -75,7 +75,7 @@ def test_values_come_back(name, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["MT19937", "PCG64", "PCG64DXSM", "SFC64", "Philox"])
-def test_a_generator_goes_on_where_it_stood(kind, tmp_path):
+def test_a_generator_continues_where_it_stood(kind, tmp_path):
     generator = np.random.Generator(getattr(np.random, kind)(5))
     generator.integers(2**31, size=3, dtype=np.uint32)
     loaded = round_trip(Holder(generator), tmp_path, allow=(Holder,)).value
@@ -83,7 +83,7 @@ def test_a_generator_goes_on_where_it_stood(kind, tmp_path):
     assert same(generator.normal(size=700), loaded.normal(size=700))
 
 
-def test_a_legacy_generator_goes_on_where_it_stood(tmp_path):
+def test_a_legacy_generator_continues_where_it_stood(tmp_path):
     generator = np.random.RandomState(5)
     generator.normal()
     sde = skm.PatchSDERegressor(random_state=generator)
