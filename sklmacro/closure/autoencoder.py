@@ -353,7 +353,9 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                     "PartialEvolutionSampler returns."
                 )
             X = X["x"]
-        tiled = not reset and self._is_tiled(np.shape(X)[1:])  # else as many cells as in fit
+        tiled = not reset and self._is_tiled(
+            np.asarray(X).shape[1:]
+        )  # else as many cells as in fit
         X = validate_data(self, X, reset=reset, allow_nd=True, ensure_2d=not tiled)
         return self.simulator_.check_snapshots(X)
 

@@ -46,7 +46,7 @@ def mean_errors(coefficients, solution, n_steps, n_paths=1000, z0=1.0):
     for n in n_steps:
         z, paths = np.full((n_paths, 1), z0), np.empty((n_paths, 2, 1))
         noise = dB.reshape(n_paths, n, -1, 1).sum(axis=2)
-        advance_by_calls(coefficients)(z, noise, Steps.of(1 / n, (), 1, n), 0, paths)
+        advance_by_calls(coefficients, z, noise, Steps.of(1 / n, (), 1, n), 0, paths)
         errors.append(np.abs(paths[:, 1, 0] - expected).mean())
     return errors
 
