@@ -5,7 +5,7 @@
 with `lam = 1` for the whole system evolved (Eq. 6) and `lam = K` for one of K patches (Eq. 7). In
 terms of the whitened residual w = L^{-1} (dz - mu dt) / sqrt(lam dt), solved for row by row:
 
-    -log p = |w|^2 / 2 + sum_i log L_ii + d/2 log(2 pi lam dt)
+    -log p = w^T w / 2 + sum_i log L_ii + d/2 log(2 pi lam dt)
 
 For exact Gaussian data N(mu* dt, K Sigma* dt) the minimiser is mu*, and (K / lam) Sigma*: the
 optimum of lam Sigma is the same for every lam, so that the likelihood cannot choose lam.
