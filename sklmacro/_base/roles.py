@@ -32,18 +32,12 @@ class Roles(BaseEstimator):
         super().__init_subclass__(**options)
         if "__init__" in vars(cls) and cls.former:
             cls.__init__ = _accept_former_names(cls.__init__)  # type: ignore[method-assign]
+        for name in (name for name, place in cls.former.items() if "__" in place):
+            setattr(cls, name, _former_parameter(name, cls.former[name]))
 
     def part(self, role: str) -> Any:
         """Return the object of a role, whatever stands for it."""
         return self.roles[role](getattr(self, role))
-
-    def __getattr__(self, name: str) -> Any:
-        """Return a parameter of a part by its former name."""
-        place = type(self).former.get(name, "")
-        if "__" not in place:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        _warn_of(type(self), [name])
-        return functools.reduce(_value_of, place.split("__"), self)
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of parts by double underscores."""
@@ -108,6 +102,16 @@ def _has_parameter(part: Any, name: str) -> bool:
 def _value_of(part: Any, name: str) -> Any:
     """Return a parameter of a part; of a part within it the object, whatever stands for it."""
     return part.part(name) if name in getattr(part, "roles", ()) else getattr(part, name)
+
+
+def _former_parameter(name: str, place: str) -> property:
+    """Return a property that reads a parameter of a part by its former name, with a warning."""
+
+    def read(self: Roles) -> Any:
+        _warn_of(type(self), [name])
+        return functools.reduce(_value_of, place.split("__"), self)
+
+    return property(read, doc=f"Former name of {place}.\n\n:meta private:")
 
 
 def _accept_former_names(init: Callable[..., None]) -> Callable[..., None]:
