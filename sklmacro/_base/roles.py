@@ -41,6 +41,7 @@ class Roles(BaseEstimator):
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, those of parts by double underscores."""
+        self.__dict__.pop("_plan", None)  # made of their former values
         names = [name for name in params if name in self.former]
         if names:
             _warn_of(type(self), names)

@@ -115,3 +115,14 @@ def test_former_parameters_of_relaxation_and_patches():
         pytest.warns(UserWarning, match="that relaxation='auto' reads"),
     ):
         HierarchicalUpsampler(Ising(), max_relax_passes=8)  # of a fixed number of passes
+
+
+def test_parameters_set_after_fit_are_in_force():
+    ising = Ising(temperature=2.4)
+    X = ising.sample_initial(4, 32, random_state=0)
+    sampler = PartialEvolutionSampler(ising, patch=Patches(8), random_state=0).fit(X)
+    pairs = sampler.set_params(patch__n_evolved=3).transform(X)
+    assert (pairs["n_evolved"] == 3).all()
+    assert pairs["origin"].shape == (4, 3, 2)
+    up = HierarchicalUpsampler(ising, random_state=0).fit(X).set_params(factor=4)
+    assert up.transform(X).shape == (4, 128, 128)
