@@ -24,6 +24,7 @@ from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.neural import MLP
 from sklmacro.sde.onsager import OnsagerSDE
+from sklmacro.sde.path_record import DivergedPathsWarning, PathRecord, UncoveredPathsWarning
 from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.training.training import Training
@@ -32,6 +33,7 @@ __all__ = [
     "MLP",
     "Checkpointed",
     "Convergence",
+    "DivergedPathsWarning",
     "HierarchicalUpsampler",
     "Linear",
     "LocalRelax",
@@ -40,10 +42,12 @@ __all__ = [
     "PatchAutoencoder",
     "PatchSDERegressor",
     "Patches",
+    "PathRecord",
     "Polynomial",
     "SDEEnsemble",
     "StreamedPairs",
     "Training",
+    "UncoveredPathsWarning",
     "load",
     "save",
 ]

@@ -452,3 +452,9 @@ def coupled_glauber(x, patches, up, sites, u):
         return np.array([y.sum(dtype=int) - x.sum(dtype=int), walls[0] - walls[1]])
 
     return evolved(range(x.size)), np.array([evolved(patch) for patch in patches])
+
+
+def distances(coverage, columns):
+    """Distances of states to the nearest centre of a `Coverage`, in standard deviations."""
+    u = (columns - coverage.mean) / coverage.scale
+    return [min(np.sqrt(((row - c) ** 2).sum()) for c in coverage.centres) for row in u]

@@ -249,9 +249,10 @@ class PathScorer:
     ----------
     reference : ReferencePaths
         The truth. Its times must be equally spaced.
-    metric : {"mmd2", "mean_path", "std_ratio"} or callable, default="mmd2"
-        :func:`mean_mmd2`, :func:`mean_path_error`, the mean of ``|log std_ratio|``, or a function
-        such as ``functools.partial(mean_mmd2, biased=True)`` of (P, Q), smaller for better paths.
+    metric : {"mmd2", "mean_path", "std_ratio", "outside"} or callable, default="mmd2"
+        :func:`mean_mmd2`, :func:`mean_path_error`, the mean of ``|log std_ratio|``, the share of
+        states that the data of the fit do not cover, or a function such as
+        ``functools.partial(mean_mmd2, biased=True)`` of (P, Q), smaller for better paths.
     dt : float, default=None
         Time step of the prediction, in the unit of `reference.times`, whose spacing must be a
         multiple of it; None takes the spacing itself.
@@ -276,7 +277,7 @@ class PathScorer:
 
     def __post_init__(self) -> None:
         if not callable(self.metric):
-            check_choice(self.metric, "metric", tuple(_METRICS))
+            check_choice(self.metric, "metric", (*_METRICS, "outside"))
         check_integer(self.n_repeats, "n_repeats", low=1)
         time_steps(self.reference.times, self.dt)
 
@@ -285,6 +286,8 @@ class PathScorer:
         truth = self.reference.paths
         options = {"n_paths": self.n_repeats, "random_state": self.random_state}
         paths = predict_paths(estimator, self.reference, self.dt, members=False, **options)
+        if self.metric == "outside":
+            return -float(outside_states(estimator, self.reference, paths).mean())
         paths = paths[:, :, : truth.shape[2]]
         if not np.isfinite(paths).all():
             return WORST_SCORE
@@ -308,6 +311,22 @@ def predict_paths(
     if reference.context is not None:
         options["context"] = reference.context
     return simulate(z0, stride * (len(reference.times) - 1), dt, store_every=stride, **options)
+
+
+def outside_states(estimator: Any, reference: ReferencePaths, paths: np.ndarray) -> np.ndarray:
+    """Return which states of predicted paths the data of the fit do not cover, or are not finite.
+
+    `paths` (..., n_paths, n_times, d) are those of `predict_paths`. Estimators without `covers`
+    cover all.
+    """
+    sde, _ = macrostates(estimator, reference.x0)
+    outside = ~np.isfinite(paths).all(axis=-1)
+    context, place = reference.context, np.nonzero(~outside)
+    if context is not None:
+        context = np.repeat(context, paths.shape[-3] // len(context), axis=0)[place[-2]]
+    if hasattr(sde, "covers") and len(place[0]):
+        outside[place] = ~sde.covers(paths[place], context)
+    return outside
 
 
 def macrostates(estimator: Any, x0: Any) -> tuple[Any, Any]:

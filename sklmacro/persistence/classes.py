@@ -17,6 +17,7 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax, PassRecord
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde import nets
+from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.neural import MLP, NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
@@ -37,6 +38,7 @@ _CLASSES = (
     simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,
     # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
+    Coverage,
     PatchAutoencoderNet, nets.SDENet, nets.MLPDrift, nets.OnsagerDrift, nets.CholeskyDiffusion,
     nets.EquivariantDrift, nets.EquivariantOnsagerDrift, nets.EquivariantDiffusion,
 )  # fmt: skip

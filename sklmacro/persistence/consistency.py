@@ -20,6 +20,7 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.base import PatchSDE
+from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
@@ -82,6 +83,8 @@ def _(sde: PatchSDE) -> None:
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")
     _check_floats(mean_=(sde.mean_, (n_in,)), scale_=(sde.scale_, (n_in,)))
+    if sde.coverage_ is not None:
+        _check_coverage(sde.coverage_, n_in)
     if isinstance(sde.model_, PolynomialSDE):
         _check_polynomials(sde.model_, n_in, d)
     else:
@@ -131,6 +134,18 @@ def _check_codec(codec: PatchCodec, closure: PatchAutoencoder) -> None:
         (codec.fields, of_fields),
     ):
         _check_floats(mean=(unit.mean, shape), scale=(unit.scale, shape))
+
+
+def _check_coverage(coverage: Coverage, n_in: int) -> None:
+    """Raise ValueError unless a coverage is one of states and context (n, n_in)."""
+    check_real(coverage.unseen, "unseen of the coverage", low=0.0)
+    _check_least("number of centres", len(coverage.centres), 1)
+    check_real(coverage.radius, "radius of the coverage", low=0.0)
+    _check_floats(
+        mean=(coverage.mean, (n_in,)),
+        scale=(coverage.scale, (n_in,)),
+        centres=(coverage.centres, (len(coverage.centres), n_in)),
+    )
 
 
 def _check_polynomials(model: PolynomialSDE, n_in: int, d: int) -> None:

@@ -44,6 +44,8 @@ class DriftDisplay(Display):
     states : ndarray of shape (n_states, 1 or 2), default=None
         Coordinates of known states, where the SDE can be trusted. The colours of the potential
         reach as high as they do.
+    covered : ndarray of bool of shape (n_x, n_y) or (n_x,), default=None
+        Whether the data of the fit cover the states of the grid; the others are hatched.
     potential_label : str, default="potential"
     labels : sequence of str, default=None
         Labels of the coordinates; None numbers them.
@@ -60,6 +62,8 @@ class DriftDisplay(Display):
         Some of the states; ticks at the lower edge over one coordinate.
     lines_ : list of matplotlib Line2D
         Drift and potential; over one coordinate.
+    uncovered_ : list of matplotlib artists
+        Hatched areas, one on each panel; none where everything is covered.
     axes_ : ndarray of matplotlib Axes, (1,) for two coordinates, (2,) for one
 
     Examples
@@ -82,6 +86,7 @@ class DriftDisplay(Display):
     _: KW_ONLY
     drift_error: np.ndarray | None = None
     states: np.ndarray | None = None
+    covered: np.ndarray | None = None
     potential_label: str = "potential"
     labels: Sequence[str] | None = None
 
@@ -154,9 +159,10 @@ class DriftDisplay(Display):
         if hasattr(sde, "drift_error"):
             error = sde.drift_error(z, context)[:, shown].reshape(shape)
         potential, potential_label = _potential(sde, grids, z, shown, states.std(axis=0), context)
+        covered = sde.covers(z, context).reshape(shape[:-1]) if hasattr(sde, "covers") else None
         names = component_labels(d, labels_of(estimator, labels))
         return cls(
-            grids, drift, potential, drift_error=error, states=states[:, shown],
+            grids, drift, potential, drift_error=error, states=states[:, shown], covered=covered,
             potential_label=potential_label, labels=[names[k] for k in shown],
         ).plot(**options)  # fmt: skip
 
@@ -181,7 +187,19 @@ class DriftDisplay(Display):
         else:
             self._plot_field(axes[0], kind)
             axes[0].set(xlabel=labels[0], ylabel=labels[1])
+        self.uncovered_: list[Any] = []
+        if self.covered is not None and not self.covered.all():
+            self.uncovered_ = [self._hatch(ax, ~self.covered) for ax in axes]
         return self
+
+    def _hatch(self, ax: "Axes", where: np.ndarray) -> Any:
+        """Hatch the part of a panel where the grid is not covered."""
+        look: dict[str, Any] = {"hatch": "////", "facecolor": "none", "edgecolor": TRUE}
+        if len(self.grids) == 1:
+            across = ax.get_xaxis_transform()
+            (x,) = self.grids
+            return ax.fill_between(x, 0, 1, where=where, transform=across, alpha=0.3, **look)
+        return ax.contourf(*self.grids, where.T, levels=[0.5, 1], hatches=["////"], colors="none")
 
     def _plot_curves(self, left: "Axes", right: "Axes") -> None:
         (x,), drift = self.grids, self.drift[:, 0]

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from sklmacro._base.checks import check_numbers, check_times
-from sklmacro.measures.paths import ReferencePaths, predict_paths
+from sklmacro.measures.paths import ReferencePaths, outside_states, predict_paths
 from sklmacro.plots._axes import Display, legend, require_matplotlib
 from sklmacro.plots._bands import Band, Look, band_title, check_band, draw_bands
 from sklmacro.plots._labels import Labels, component_labels, labels_of
@@ -34,6 +34,8 @@ class TrajectoryDisplay(Display):
         Start of each path; None puts all paths into one band.
     labels : sequence of str, default=None
         Labels of the components; None numbers them.
+    outside : ndarray of bool of shape ([n_members,] n_paths, n_times), default=None
+        Predicted states that the data of the fit do not cover; a note counts their paths.
 
     Attributes
     ----------
@@ -41,6 +43,8 @@ class TrajectoryDisplay(Display):
         Centres of the predicted and of the true paths, panel by panel, start by start.
     bands_, true_bands_ : list of matplotlib artists
         Their bands, of starts with at least two paths.
+    note_ : matplotlib Text or None
+        How many predicted paths leave the data of the fit.
 
     Examples
     --------
@@ -68,6 +72,7 @@ class TrajectoryDisplay(Display):
     groups_pred: np.ndarray | None = None
     groups_true: np.ndarray | None = None
     labels: Sequence[str] | None = None
+    outside: np.ndarray | None = None
 
     @classmethod
     def from_estimator(
@@ -120,7 +125,8 @@ class TrajectoryDisplay(Display):
         return cls.from_predictions(
             reference.paths, paths, times=reference.times, groups_true=groups,
             groups_pred=None if groups is None else np.repeat(np.asarray(groups), n_paths),
-            labels=labels_of(estimator, labels), **options,
+            labels=labels_of(estimator, labels),
+            outside=outside_states(estimator, reference, paths), **options,
         )  # fmt: skip
 
     @classmethod
@@ -133,6 +139,7 @@ class TrajectoryDisplay(Display):
         groups_true: Any = None,
         groups_pred: Any = None,
         labels: Labels = None,
+        outside: Any = None,
         **options: Any,
     ) -> Self:
         """Draw predicted paths against true ones.
@@ -144,7 +151,7 @@ class TrajectoryDisplay(Display):
         y_pred : array-like of shape ([n_members,] n_paths, n_times, d)
             Predicted paths, as `simulate` of an SDE or `simulate_members` of an ensemble returns
             them; d is at least k.
-        times, groups_true, groups_pred : as in the class
+        times, groups_true, groups_pred, outside : as in the class
         labels, **options : as in `from_estimator`
 
         Raises
@@ -165,7 +172,7 @@ class TrajectoryDisplay(Display):
             n_shown = y_true.shape[-1]
         display = cls(
             times, y_pred, y_true=y_true, groups_pred=groups_pred, groups_true=groups_true,
-            labels=component_labels(n_shown, labels),
+            labels=component_labels(n_shown, labels), outside=outside,
         )  # fmt: skip
         return display.plot(**options)
 
@@ -207,6 +214,11 @@ class TrajectoryDisplay(Display):
         )
         for panel, label in zip(axes, component_labels(n_shown, self.labels), strict=True):
             panel.set(xlabel=time_label, ylabel=label)
+        self.note_: Any = None
+        if self.outside is not None and (n := int(self.outside.any(axis=-1).sum())):
+            self.note_ = axes[0].set_title(
+                f"{n} of {self.outside[..., 0].size} {name} paths leave the data", fontsize="small"
+            )
         legend(axes[0], title=band_title(band) if self.bands_ or self.true_bands_ else None)
         return self
 

@@ -6,7 +6,6 @@ dz = mu(z, c) dt + Sigma(z, c)^{1/2} dB,      dz_I ~ N(mu dt, lam Sigma dt)
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -20,14 +19,11 @@ from sklmacro._base.checks import (
     check_choice,
     check_covariances,
     check_finite,
-    check_integer,
-    check_numbers,
     check_parity,
     check_real,
 )
 from sklmacro._base.estimators import begin_fit
 from sklmacro._base.roles import Roles
-from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded
 from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
@@ -37,12 +33,12 @@ from sklmacro.sampling.pairs import (
     is_latent_pairs,
     is_structured,
 )
-from sklmacro.sde.compiled.paths import advance_paths, array_model
+from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
-from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
+from sklmacro.sde.simulation import PathSimulation
 from sklmacro.training.loop import Run
 
 DIFFUSIONS = ("full", "diagonal", "constant")
@@ -59,7 +55,7 @@ class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
         return tags
 
 
-class PatchSDE(LikelihoodRegressor, Roles):
+class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
     """What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation, simulation."""
 
     diffusion_model: str
@@ -68,12 +64,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
     checkpoint_dir: Any
     dt: float
     lam: float | str
-    bounds: Sequence[tuple[float, float]] | None
     parity: Sequence[int] | None
-    n_features_in_: int
-    n_state_: int
-    mean_: np.ndarray
-    scale_: np.ndarray
     lam_: float
     lam_error_: float
     model_: PolynomialSDE | NeuralSDE
@@ -147,6 +138,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
         spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
+        self.coverage_ = Coverage.of(columns, parity)
         self.lam_ = float(np.mean(increments.lam))
         self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
         task = begin_fit(self, X, increments_of(X, y), n_tasks=self.n_epochs)
@@ -179,16 +171,6 @@ class PatchSDE(LikelihoodRegressor, Roles):
                 stacklevel=4,
             )
 
-    def drift(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._coefficients(self._columns(z, context))[0]
-
-    def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
-        with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
-            factor = self._coefficients(self._columns(z, context))[1]
-        return factor @ factor.transpose(0, 2, 1)
-
     def predict(self, X: Any) -> np.ndarray:
         """Return the conditional mean mu dt of the increments, (n_samples, d) or (n_samples,).
 
@@ -217,63 +199,6 @@ class PatchSDE(LikelihoodRegressor, Roles):
         columns, increments, _ = self._training_data(X, y, reset=False)
         mu, factor = self._coefficients(columns)
         return float(np.mean(log_likelihood(increments, mu, factor)))
-
-    def simulate(
-        self,
-        z0: Any,
-        n_steps: int,
-        dt: float,
-        *,
-        n_paths: int = 1,
-        context: Any = None,
-        store_every: int = 1,
-        random_state: Any = None,
-    ) -> np.ndarray:
-        """Simulate paths by Euler-Maruyama steps.
-
-        Parameters
-        ----------
-        z0 : array-like of shape (d,) or (n_starts, d)
-            Initial macrostates.
-        n_steps : int
-            Number of steps.
-        dt : float
-            Length of a step, in units of time.
-        n_paths : int, default=1
-            Paths from each initial state.
-        context : array-like of shape (n_context,) or (n_starts, n_context), default=None
-            Outer parameters, constant along a path.
-        store_every : int, default=1
-            Steps between stored states.
-        random_state : None, int, RandomState or Generator, default=None
-            Seed; every path has its own stream.
-
-        Returns
-        -------
-        paths : ndarray of shape (n_starts * n_paths, n_steps // store_every + 1, d)
-            Paths of one start stand together; the initial state is the first.
-
-        Warns
-        -----
-        DivergedPathsWarning
-            If paths left the finite numbers; they are NaN from there on.
-        """
-        n_steps = check_integer(n_steps, "n_steps", low=0)
-        dt = check_real(dt, "dt", low=0.0, strict=True)
-        n_paths = check_integer(n_paths, "n_paths", low=1)
-        store_every = check_integer(store_every, "store_every", low=1)
-        starts = np.repeat(self._columns(z0, context), n_paths, axis=0)
-        z, outer = np.hsplit(starts, [self.n_state_])
-        outer = np.ascontiguousarray(outer)
-        model = array_model(self.model_)
-        if model is None:
-            advance = partial(advance_by_calls, lambda z: self._coefficients(np.hstack([z, outer])))
-        else:
-            advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
-        steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
-        entropy = resolve_entropy(random_state)
-        with single_threaded():
-            return euler_maruyama(advance, z, n_steps, steps, entropy)
 
     # Data -----------------------------------------------------------------------------------------
 
@@ -336,25 +261,6 @@ class PatchSDE(LikelihoodRegressor, Roles):
         columns = pairs["z"] if context is None else np.hstack([pairs["z"], context])
         columns = validate_data(self, columns, reset=reset, dtype=np.float64)
         return columns, np.asarray(pairs["dt"], float)
-
-    def _columns(self, z: Any, context: Any) -> np.ndarray:
-        """Return state and context side by side, as the model was trained on."""
-        check_is_fitted(self)
-        z = np.atleast_2d(check_numbers(z, "macrostates"))
-        n_state, n_context = self.n_state_, self.n_features_in_ - self.n_state_
-        outer = np.atleast_2d(check_numbers([] if context is None else context, "context"))
-        shared = len(outer) == 1
-        if z.shape[1:] != (n_state,) or outer.shape != (1 if shared else len(z), n_context):
-            raise ValueError(
-                f"Expected macrostates of shape (n_samples, {n_state}) and context of shape "
-                f"({n_context},) or (n_samples, {n_context}), as in fit, but got z of shape "
-                f"{z.shape} and context {np.shape(context)}; pass both as the model was trained."
-            )
-        outer = np.broadcast_to(outer, (len(z), n_context))
-        return check_finite(np.hstack([z, outer]), "macrostates and context")
-
-    def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.model_.coefficients((columns - self.mean_) / self.scale_)
 
     def check_parameters(self) -> None:
         """Raise ValueError unless the parameters make sense."""

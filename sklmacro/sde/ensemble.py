@@ -30,6 +30,7 @@ from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
 from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import increments_of, is_structured
 from sklmacro.sde.base import LikelihoodRegressor, PatchSDE
+from sklmacro.sde.path_record import PathRecord
 from sklmacro.sde.regressor import PatchSDERegressor
 
 
@@ -178,6 +179,10 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         """Return the standard deviation over members of the diffusion, (n_samples, d, d)."""
         return self._each(lambda sde: sde.diffusion(z, context)).std(axis=0, ddof=1)
 
+    def covers(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return whether the data of most members cover macrostates z, bool (n_samples,)."""
+        return self._each(lambda sde: sde.covers(z, context)).mean(axis=0) > 0.5
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the mean over members of the mean increments, (n_samples, d) or (n_samples,)."""
         return self._each(lambda sde: sde.predict(X)).mean(axis=0)
@@ -196,7 +201,9 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         context: Any = None,
         store_every: int = 1,
         random_state: Any = None,
-    ) -> np.ndarray:
+        outside: str = "warn",
+        return_record: bool = False,
+    ) -> Any:
         """Simulate paths whose spread holds the model's uncertainty as well as the noise.
 
         Row r of the paths belongs to member r modulo `n_members`. The paths of one start are thus
@@ -207,6 +214,8 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         -------
         paths : ndarray of shape (n_starts * n_paths, n_steps // store_every + 1, d)
             Paths of one start stand together; the initial state is the first.
+        record : PathRecord
+            What became of each, if `return_record`.
         """
         check_is_fitted(self)
         n_paths = check_integer(n_paths, "n_paths", low=1)
@@ -215,17 +224,23 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         if outer is not None and len(outer) > 1:
             outer = np.repeat(outer, n_paths, axis=0)
         entropy = resolve_entropy(random_state)
-        own = []
+        own, records = [], []
         for k, member in enumerate(self.members_[: len(starts)]):
             mine = slice(k, None, len(self.members_))
             context = outer if outer is None or len(outer) == 1 else outer[mine]
             seed = stream_seed(entropy, Stage.BOOTSTRAP, k)
-            options = {"context": context, "store_every": store_every, "random_state": seed}
-            own.append(member.simulate(starts[mine], n_steps, dt, **options))
+            one, record = member.rollout(
+                starts[mine], n_steps, dt, context=context, store_every=store_every,
+                random_state=seed, outside=outside,
+            )  # fmt: skip
+            own.append(one)
+            records.append(record)
         paths = np.empty((len(starts), *own[0].shape[1:]))
         for k, part in enumerate(own):
             paths[k :: len(self.members_)] = part
-        return paths
+        whole = PathRecord.interleave(records)
+        self.members_[0].warn_of(whole)
+        return (paths, whole) if return_record else paths
 
     def simulate_members(
         self, z0: Any, n_steps: int, dt: float, *, random_state: Any = None, **options: Any
@@ -238,9 +253,8 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         -------
         paths : ndarray of shape (n_members, n_starts * n_paths, n_steps // store_every + 1, d)
         """
-        return self._with_noise(
-            lambda sde, seed: sde.simulate(z0, n_steps, dt, random_state=seed, **options),
-            random_state,
+        return self._of_paths(
+            lambda paths: paths, z0, n_steps, dt, random_state=random_state, **options
         )
 
     def estimate(
@@ -275,12 +289,10 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         ValueError
             If the statistic of a member is not finite, as of paths that diverged.
         """
-
-        def one(sde: PatchSDE, seed: int) -> np.ndarray:
-            paths = sde.simulate(z0, n_steps, dt, n_paths=n_paths, random_state=seed, **options)
-            return np.asarray(statistic(paths), float)
-
-        values = self._with_noise(one, random_state)
+        values = self._of_paths(
+            lambda paths: np.asarray(statistic(paths), float), z0, n_steps, dt,
+            n_paths=n_paths, random_state=random_state, **options,
+        )  # fmt: skip
         if not np.isfinite(values).all():
             raise ValueError(
                 "Expected a finite statistic of every member's paths, but got values that are NaN "
@@ -304,6 +316,28 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         """Return a value of every member, stacked."""
         check_is_fitted(self)
         return np.array([value(member) for member in self.members_])
+
+    def _of_paths(
+        self,
+        value: Callable[[np.ndarray], np.ndarray],
+        z0: Any,
+        n_steps: int,
+        dt: float,
+        *,
+        random_state: Any,
+        **options: Any,
+    ) -> np.ndarray:
+        """Return a value of every member's paths, stacked, with one warning for all of them."""
+        records = []
+
+        def one(sde: PatchSDE, seed: int) -> np.ndarray:
+            paths, record = sde.rollout(z0, n_steps, dt, random_state=seed, **options)
+            records.append(record)
+            return value(paths)
+
+        values = self._with_noise(one, random_state)
+        self.members_[0].warn_of(PathRecord.interleave(records))
+        return values
 
     def _with_noise(self, value: Callable[[PatchSDE, int], Any], random_state: Any) -> np.ndarray:
         """Return a value of every member with a seed of its own, stacked."""

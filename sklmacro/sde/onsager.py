@@ -65,7 +65,7 @@ class OnsagerSDE(PatchSDE):
 
     Attributes
     ----------
-    lam_, lam_error_, n_state_, model_, history_, n_features_in_
+    lam_, lam_error_, n_state_, coverage_, model_, history_, n_features_in_
         As in `PatchSDERegressor`.
 
     References

@@ -62,6 +62,8 @@ class PatchSDERegressor(PatchSDE):
         Standard error of an estimated factor; 0 for "K" or a number.
     n_state_ : int
         d, dimension of the state.
+    coverage_ : Coverage
+        What the data of the fit cover, see `covers`.
     model_ : PolynomialSDE or NeuralSDE
         Drift and diffusion in standardised coordinates.
     history_ : list of dict

@@ -19,7 +19,7 @@ from sklmacro.experiments import EXPERIMENTS, run_experiment
 
 pytestmark = pytest.mark.filterwarnings(
     # models trained for seconds may send single paths astray; the numbers say so
-    "ignore::sklmacro.sde.rollout.DivergedPathsWarning"
+    "ignore::sklmacro.DivergedPathsWarning"
 )
 
 

@@ -396,7 +396,10 @@ def test_wrong_data_are_refused(call, text):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"metric": "mmd"}, "metric to be one of 'mmd2', 'mean_path', 'std_ratio', but got 'mmd'"),
+        (
+            {"metric": "mmd"},
+            "metric to be one of 'mmd2', .*'std_ratio', 'outside', but got 'mmd'",
+        ),
         ({"n_repeats": 0}, "n_repeats to be an integer of at least 1, but got 0"),
         ({"dt": 0.15}, "dt to divide the spacing 0.2 .*got 0.15; pass for instance 0.2, or None"),
         ({"dt": 0.08}, "dt to divide the spacing 0.2 .*got 0.08; pass for instance 0.1, or None"),

@@ -294,6 +294,7 @@ def test_it_has_the_methods_of_its_estimator(tmp_path):
     np.testing.assert_array_equal(kept.simulate(Z, **walk), plain.simulate(Z, **walk))
 
 
+@pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")
 def test_it_stands_as_a_step_that_is_not_fitted_for_every_candidate(tmp_path, n_fits):
     pipe = Pipeline([("pairs", Checkpointed(streamed()[0], tmp_path)), ("sde", LINEAR)])
     grid = {"sde__lam": [1.0, 2.0, 3.0]}

@@ -72,7 +72,7 @@ SIGNED = {
     "a generator for an estimator": ("philox", lambda o, a: o.pop(), "a file of an estimator"),
     # values
     "an object behind": ("linear", state(SDE, model_={"object": 9}), BUILT),
-    "an object in itself": ("linear", state(SDE, model_={"object": 1}), BUILT),
+    "an object in itself": ("linear", state(SDE, model_={"object": 2}), BUILT),
     "an object before the first": ("linear", state(SDE, model_={"object": -1}), "number of an obj"),
     "True for an object": ("linear", state(SDE, model_={"object": True}), "number of an object"),
     "an unknown tag": ("linear", state(SDE, lam_={"pickle": "gASVAA=="}), BUILT),
@@ -181,7 +181,7 @@ SIGNED = {
     "entries of L elsewhere": ("mlp, full", array("diffusion.place", lambda a: a + 1000),
         "out of bounds|out of range"),
     "another number of components": ("mlp, full", argument("CholeskyDiffusion", n_out=1), "shapes"),
-    "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 3}), "of drift"),
+    "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 4}), "of drift"),
     "a net for a model": ("mlp, full", state(SDE, model_={"object": 2}),
         r"model_ of .* to be PolynomialSDE \| NeuralSDE"),
     "scales of another shape": ("mlp, full", array("noise_scale", lambda a: a[:1]),

@@ -258,6 +258,7 @@ def test_a_single_path_has_no_band():
     assert display.bands_ == []
 
 
+@pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")
 def test_paths_are_those_that_the_sde_predicts(fitted):
     sde, _ = fitted
     X, true = [[1.0, 0.0], [-1.0, 0.5]], RNG.normal(size=(2, 5, 2))
@@ -274,6 +275,7 @@ def test_paths_are_those_that_the_sde_predicts(fitted):
     assert [ax.get_ylabel() for ax in display.axes_] == ["z0", "z1"]
 
 
+@pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")
 def test_standard_error_of_an_ensemble_is_the_spread_of_its_members_means(ensemble):
     model, _ = ensemble
     reference = ReferencePaths([[1.0], [0.5]], RNG.normal(size=(2, 5, 1)), TIMES)

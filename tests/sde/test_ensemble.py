@@ -216,12 +216,13 @@ def test_contexts_of_several_starts():
     ensemble = without_noise(SDEEnsemble(LINEAR, n_members=2, random_state=0).fit(pairs))
     assert (ensemble.n_state_, ensemble.n_features_in_) == (1, 2)
     z0, context = np.array([[0.1], [0.2], [0.3]]), np.array([[0.0], [1.0], [2.0]])
-    paths = ensemble.simulate(z0, 1, 0.1, n_paths=2, context=context)
+    options = {"n_paths": 2, "outside": "ignore"}
+    paths = ensemble.simulate(z0, 1, 0.1, context=context, **options)
     for start in range(3):
         for k, member in enumerate(ensemble.members_):
             expected = z0[start] + 0.1 * member.drift(z0[[start]], context[start])[0]
             np.testing.assert_allclose(paths[2 * start + k, 1], expected)
-    shared = ensemble.simulate(z0, 1, 0.1, n_paths=2, context=[1.0])
+    shared = ensemble.simulate(z0, 1, 0.1, context=[1.0], **options)
     np.testing.assert_array_equal(shared[2:4], paths[2:4])
 
 

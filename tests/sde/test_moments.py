@@ -23,6 +23,9 @@ from tests.sde.test_regressor import (
     state_dependent,
 )
 
+# what is asked here has nothing to do with what the data cover
+pytestmark = pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")
+
 TRAINING = Training(max_epochs=2, batch_size=64)
 SMALL = {"training": TRAINING, "hidden": (6,), "random_state": 0}
 SMALL_MLP = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}

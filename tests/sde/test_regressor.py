@@ -1,16 +1,21 @@
 """The SDE estimators recover what made the data; paths, bounds and contexts."""
 
-import warnings
-
 import numpy as np
 import pytest
 from scipy.stats import chi2
 from sklearn.base import clone
 
-from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Training
+from sklmacro import (
+    MLP,
+    DivergedPathsWarning,
+    OnsagerSDE,
+    PatchSDERegressor,
+    Training,
+    UncoveredPathsWarning,
+)
 from sklmacro.pairs import latent_pairs
 from sklmacro.sde.nets import OnsagerDrift
-from sklmacro.sde.rollout import NOISE_STEPS, DivergedPathsWarning
+from sklmacro.sde.rollout import NOISE_STEPS
 from tests.problems import exact_increments, exact_pairs, sampled_pairs
 
 LINEAR = PatchSDERegressor(drift_model="linear", diffusion_model="constant")
@@ -276,6 +281,7 @@ def models():
     }
 
 
+@pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")
 @pytest.mark.parametrize("name", ["linear", "polynomial", "mlp", "onsager"])
 def test_a_path_does_not_depend_on_the_others(models, name):
     """Path k has its own stream: more paths, or more steps, leave it as it is."""
@@ -324,17 +330,20 @@ def test_stationary_law_of_an_ornstein_uhlenbeck_process():
     pairs = sampled_pairs(lambda z: -z, constant(0.6), n=50_000, dt=0.1, seed=1)
     model = clone(LINEAR).fit(pairs)
     theta, sigma2 = -np.diff(model.drift([[0.0], [1.0]])[:, 0])[0], model.diffusion([[0.0]]).item()
-    z = model.simulate([0.0], 400, 0.02, n_paths=2000, random_state=0)[:, -1, 0]
+    options = {"outside": "ignore", "random_state": 0}
+    z = model.simulate([0.0], 400, 0.02, n_paths=2000, **options)[:, -1, 0]
     expected = sigma2 / (theta * (2 - theta * 0.02))  # of the Euler-Maruyama chain
     assert z.var() == pytest.approx(expected, rel=5 * np.sqrt(2 / 2000))
 
 
 @pytest.mark.parametrize("name", ["linear", "polynomial", "mlp", "onsager"])
 def test_bounds_are_respected(models, name):
-    free = models[name].simulate([0.0, 0.0], 200, 0.1, n_paths=20, random_state=0)
+    options = {"n_paths": 20, "outside": "ignore", "random_state": 0}
+    free = models[name].simulate([0.0, 0.0], 200, 0.1, **options)
     assert np.abs(free).max() > 0.1
     bounded = clone(models[name]).set_params(bounds=[(-0.1, 0.1)]).fit(exact_pairs(n=200)[0])
-    paths = bounded.simulate([0.5, 0.0], 200, 0.1, n_paths=20, random_state=0)
+    with pytest.warns(UncoveredPathsWarning, match="20 of 20 paths start outside of their bounds"):
+        paths = bounded.simulate([0.5, 0.0], 200, 0.1, **options)
     assert np.abs(paths[..., 0]).max() == 0.1
     assert np.abs(paths[..., 1]).max() > 0.1  # no bounds for the second component
     half = clone(LINEAR).set_params(bounds=[(-np.inf, np.inf), (0.0, np.inf)])
@@ -355,7 +364,7 @@ def test_diverged_paths_are_counted():
     model = exploding()
     starts = [[0.0], [0.0], [1e300], [-1e300], [1e300]]
     with pytest.warns(DivergedPathsWarning, match="3 of 5 simulated paths diverged") as caught:
-        paths = model.simulate(starts, 60, 0.1, random_state=0)
+        paths = model.simulate(starts, 60, 0.1, outside="ignore", random_state=0)
     assert len(caught) == 1
     assert caught[0].filename == __file__  # it points at the caller
     assert np.isfinite(paths[:2]).all()
@@ -367,8 +376,7 @@ def test_diverged_paths_are_counted():
 
 def test_bounds_hold_a_path_that_would_diverge():
     model = exploding().set_params(bounds=[(-3.0, 3.0)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        paths = model.simulate([[2.0]], 60, 0.1, random_state=0)
+    with pytest.warns(DivergedPathsWarning, match="0 are NaN .* 1 were held by their bounds"):
+        paths = model.simulate([[2.0]], 60, 0.1, outside="ignore", random_state=0)
     assert np.isfinite(paths).all()
     assert paths.max() == 3.0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from sklmacro.sde.path_record import PathRecord
 from sklmacro.sde.rollout import Steps, advance_by_calls
 from tests import naive
 from tests.naive import FAIL, PASS
@@ -19,6 +20,7 @@ from tests.theory.sdes import SDES
 
 
 @pytest.mark.statistical
+@pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")
 @pytest.mark.parametrize("name", SDES)
 def test_increments_of_paths_are_those_of_the_sde(name):
     """(dz - mu dt) of every step is N(0, Sigma dt), mu and Sigma taken where the step begins."""
@@ -45,8 +47,9 @@ def mean_errors(coefficients, solution, n_steps, n_paths=1000, z0=1.0):
     expected, errors = solution(z0, dB[..., 0]), []
     for n in n_steps:
         z, paths = np.full((n_paths, 1), z0), np.empty((n_paths, 2, 1))
+        contacts = PathRecord.of(n_paths, 1, 2, 1.0).contacts()
         noise = dB.reshape(n_paths, n, -1, 1).sum(axis=2)
-        advance_by_calls(coefficients, z, noise, Steps.of(1 / n, (), 1, n), 0, paths)
+        advance_by_calls(coefficients, z, noise, Steps.of(1 / n, (), 1, n), 0, paths, contacts)
         errors.append(np.abs(paths[:, 1, 0] - expected).mean())
     return errors
 

@@ -38,6 +38,7 @@ from sklmacro.sde.nets import (
     OnsagerDrift,
 )
 from sklmacro.sde.neural import NeuralSDE
+from sklmacro.sde.path_record import Contacts
 from sklmacro.sde.regressions import LARGEST_EXPONENT, PolynomialSDE, monomial_factors
 from sklmacro.sde.rollout import Steps
 
@@ -222,6 +223,23 @@ def _fill_monomials(model: ArrayModel, u: np.ndarray, features: np.ndarray) -> N
             features[q - 1 + k, p] = u[k, p] - features[q - 1 + k, p]
 
 
+@njit(nogil=True, cache=False, error_model="numpy")
+def _clip(z: np.ndarray, low: float, high: float, first: int, i: int, contacts: Contacts) -> None:
+    """Clip component i of lanes z to its bounds, and count that; `first` is the first path."""
+    n_contacts, excess, run, longest_run = contacts
+    for p in range(min(len(z), len(n_contacts) - first)):
+        path, value = first + p, z[p]
+        beyond = max(value - high, low - value)
+        if beyond > 0.0:
+            n_contacts[path] += 1
+            excess[path, i] = max(excess[path, i], beyond)
+            run[path, i] += 1
+            longest_run[path, i] = max(longest_run[path, i], run[path, i])
+            z[p] = low if value < low else high
+        else:
+            run[path, i] = 0
+
+
 @njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
 def advance_paths(
     head: Head,
@@ -234,6 +252,7 @@ def advance_paths(
     steps: Steps,
     start: int,
     paths: np.ndarray,
+    contacts: Contacts,
 ) -> None:
     """Advance z (n, d) in place: `advance` of `rollout.euler_maruyama`, with what comes before z.
 
@@ -274,9 +293,10 @@ def advance_paths(
                 for p in range(n_lanes):
                     value = Z[i, p] + drift_scale[i] * drift[i, p] * dt
                     value += noise_scale[i] * kick[i, p]
-                    value = low[i] if value < low[i] else value
-                    Z[i, p] = high[i] if value > high[i] else value
-                    finite[p] = Z[i, p] * 0.0 + (finite[p] if i > 0 else 0.0)
+                    finite[p] = value * 0.0 + (finite[p] if i > 0 else 0.0)
+                    Z[i, p] = value
+                if low[i] > -np.inf or high[i] < np.inf:
+                    _clip(Z[i], low[i], high[i], first, i, contacts)
             for i in range(d):
                 for p in range(n_lanes):
                     Z[i, p] = Z[i, p] if finite[p] == 0.0 else np.nan

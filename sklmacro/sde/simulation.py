@@ -1,0 +1,213 @@
+"""Evaluation of a fitted SDE, and its paths (Eq. 4).
+
+Shape vocabulary::
+
+    z           (n, d)                 macrostates
+    context     (n, n_context)         outer parameters
+    columns     (n, d + n_context)     both side by side
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklmacro._base.checks import (
+    check_bounds,
+    check_choice,
+    check_finite,
+    check_integer,
+    check_numbers,
+    check_real,
+)
+from sklmacro._base.streams import resolve_entropy
+from sklmacro._base.workers import single_threaded
+from sklmacro.sde.compiled.paths import advance_paths, array_model
+from sklmacro.sde.coverage import MARGIN, Coverage
+from sklmacro.sde.neural import NeuralSDE
+from sklmacro.sde.path_record import PathRecord
+from sklmacro.sde.regressions import PolynomialSDE
+from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
+
+LONG_RUN = 30  # clipped steps in a row; noise about a bound goes either way
+ROUNDING = 1e-6  # of the standard deviation; a start may be so far beyond a bound
+OUTSIDE = ("warn", "stop", "ignore")
+
+
+class PathSimulation:
+    """What a fitted SDE says of macrostates, and the paths that follow."""
+
+    bounds: Sequence[tuple[float, float]] | None
+    n_features_in_: int
+    n_state_: int
+    mean_: np.ndarray
+    scale_: np.ndarray
+    model_: PolynomialSDE | NeuralSDE
+    coverage_: Coverage | None = None  # of models in files that do not have it
+
+    def drift(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
+        return self._coefficients(self._columns(z, context))[0]
+
+    def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
+        with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
+            factor = self._coefficients(self._columns(z, context))[1]
+        return factor @ factor.transpose(0, 2, 1)
+
+    def covers(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return whether the data of the fit cover macrostates z (n_samples, d).
+
+        They cover what is near a state of theirs, where half a standard deviation of each component
+        is near: see `sklmacro.sde.coverage`.
+
+        Returns
+        -------
+        covered : ndarray of bool of shape (n_samples,)
+        """
+        columns = self._columns(z, context)
+        if self.coverage_ is None:
+            raise ValueError(
+                "Expected a model that knows what its data cover, but got one of a file from "
+                "before models did; fit it again."
+            )
+        return self.coverage_.distances(columns) <= self.coverage_.reach
+
+    def simulate(
+        self,
+        z0: Any,
+        n_steps: int,
+        dt: float,
+        *,
+        n_paths: int = 1,
+        context: Any = None,
+        store_every: int = 1,
+        random_state: Any = None,
+        outside: str = "warn",
+        return_record: bool = False,
+    ) -> Any:
+        """Simulate paths by Euler-Maruyama steps.
+
+        Parameters
+        ----------
+        z0 : array-like of shape (d,) or (n_starts, d)
+            Initial macrostates.
+        n_steps : int
+            Number of steps.
+        dt : float
+            Length of a step, in units of time.
+        n_paths : int, default=1
+            Paths from each initial state.
+        context : array-like of shape (n_context,) or (n_starts, n_context), default=None
+            Outer parameters, constant along a path.
+        store_every : int, default=1
+            Steps between stored states.
+        random_state : None, int, RandomState or Generator, default=None
+            Seed; every path has its own stream.
+        outside : {"warn", "stop", "ignore"}, default="warn"
+            What is done about stored states that the data of the fit do not cover: a warning that
+            counts them; or the path is NaN from the first of them on, but for its start.
+        return_record : bool, default=False
+            Return what became of each path as well.
+
+        Returns
+        -------
+        paths : ndarray of shape (n_starts * n_paths, n_steps // store_every + 1, d)
+            Paths of one start stand together; the initial state is the first.
+        record : PathRecord
+            Where each path left the data, how it met its bounds, and whether it diverged. Only if
+            `return_record`.
+
+        Warns
+        -----
+        DivergedPathsWarning
+            If paths left the finite numbers, and are NaN from there on, or would have without
+            their bounds: see `PathRecord`.
+        UncoveredPathsWarning
+            If paths leave the states that the model was fitted to: starts or stored states lie
+            there more often than others of the same law would (3 / n for n states), or one lies
+            more than two standard deviations beyond. Or if paths were stopped, or start outside of
+            their bounds.
+        """
+        paths, record = self.rollout(
+            z0, n_steps, dt, n_paths=n_paths, context=context, store_every=store_every,
+            random_state=random_state, outside=outside,
+        )  # fmt: skip
+        self.warn_of(record)
+        return (paths, record) if return_record else paths
+
+    def rollout(
+        self,
+        z0: Any,
+        n_steps: int,
+        dt: float,
+        *,
+        n_paths: int = 1,
+        context: Any = None,
+        store_every: int = 1,
+        random_state: Any = None,
+        outside: str = "warn",
+    ) -> tuple[np.ndarray, PathRecord]:
+        """Return paths and their record, as `simulate` does, without a warning."""
+        n_steps = check_integer(n_steps, "n_steps", low=0)
+        dt = check_real(dt, "dt", low=0.0, strict=True)
+        n_paths = check_integer(n_paths, "n_paths", low=1)
+        store_every = check_integer(store_every, "store_every", low=1)
+        check_choice(outside, "outside", OUTSIDE)
+        starts = np.repeat(self._columns(z0, context), n_paths, axis=0)
+        z, outer = np.hsplit(starts, [self.n_state_])
+        outer = np.ascontiguousarray(outer)
+        model = array_model(self.model_)
+        if model is None:
+            advance = partial(advance_by_calls, lambda z: self._coefficients(np.hstack([z, outer])))
+        else:
+            advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
+        steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
+        look = None
+        if self.coverage_ is not None and outside != "ignore":
+            look = partial(self.coverage_.look, outer)
+        entropy = resolve_entropy(random_state)
+        with single_threaded():
+            paths, record = euler_maruyama(
+                advance, z, n_steps, steps, entropy, look, outside == "stop"
+            )
+        if self.coverage_ is not None:
+            margin = MARGIN * self.coverage_.scale[: self.n_state_]
+            held = (record.excess > margin) | (record.longest_run >= LONG_RUN)
+            record.held[:] = held.any(axis=1) & ~record.diverged
+            moved = np.abs(paths[:, 0] - z) > ROUNDING * self.coverage_.scale[: self.n_state_]
+            record.clipped_start[:] = moved.any(axis=1)
+        return paths, record
+
+    def warn_of(self, record: PathRecord) -> None:
+        """Warn of paths that diverged or left the data, as `simulate` does."""
+        if self.coverage_ is not None:
+            record.warn(self.coverage_.unseen, self._column_names())
+
+    def _column_names(self) -> list[str]:
+        """Return what messages call the components, and the context."""
+        names = [f"component {i}" for i in range(self.n_state_)]
+        names += [f"context {i}" for i in range(self.n_features_in_ - self.n_state_)]
+        known = getattr(self, "feature_names_in_", names)
+        return [n if n == k else f"{n} ({k})" for n, k in zip(names, known, strict=True)]
+
+    def _columns(self, z: Any, context: Any) -> np.ndarray:
+        """Return state and context side by side, as the model was trained on."""
+        check_is_fitted(self)
+        z = np.atleast_2d(check_numbers(z, "macrostates"))
+        n_state, n_context = self.n_state_, self.n_features_in_ - self.n_state_
+        outer = np.atleast_2d(check_numbers([] if context is None else context, "context"))
+        shared = len(outer) == 1
+        if z.shape[1:] != (n_state,) or outer.shape != (1 if shared else len(z), n_context):
+            raise ValueError(
+                f"Expected macrostates of shape (n_samples, {n_state}) and context of shape "
+                f"({n_context},) or (n_samples, {n_context}), as in fit, but got z of shape "
+                f"{z.shape} and context {np.shape(context)}; pass both as the model was trained."
+            )
+        outer = np.broadcast_to(outer, (len(z), n_context))
+        return check_finite(np.hstack([z, outer]), "macrostates and context")
+
+    def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.model_.coefficients((columns - self.mean_) / self.scale_)
