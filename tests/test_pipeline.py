@@ -30,6 +30,12 @@ from sklmacro.scoring import WORST_SCORE, PathScorer, ReferencePaths
 from sklmacro.simulators import CurieWeiss, Ising, LinearChain, PredatorPrey
 from sklmacro.training.loop import held_out_rows
 
+# models of forty small snapshots, from starts that these do not cover
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning"),
+    pytest.mark.filterwarnings("ignore::sklmacro.DivergedPathsWarning"),
+]
+
 ISING = Ising(temperature=3.0)
 GROUPS = np.repeat(np.arange(10), 4)
 

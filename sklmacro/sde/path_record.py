@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-FAR = 2.0  # standard deviations beyond what is covered, of which a single state is told
+FAR = 2.0  # standard deviations beyond what is covered, of which a single state is told; or a bound
 
 
 class DivergedPathsWarning(RuntimeWarning):
@@ -69,8 +69,8 @@ class PathRecord:
     diverged : ndarray of bool of shape (n_paths,)
         Whether the path left the finite numbers and is NaN from there on.
     held : ndarray of bool of shape (n_paths,)
-        Whether it would have run away without bounds: a step passed them by more than half a
-        standard deviation of the data, or 30 in a row were clipped.
+        Whether it would have run away without bounds: a step passed them by more than two
+        standard deviations of the data, or 30 in a row were clipped.
     stopped : ndarray of bool of shape (n_paths,)
         Whether it is NaN from its first state outside on.
     n_stored : int

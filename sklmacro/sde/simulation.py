@@ -25,9 +25,9 @@ from sklmacro._base.checks import (
 from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded
 from sklmacro.sde.compiled.paths import advance_paths, array_model
-from sklmacro.sde.coverage import MARGIN, Coverage
+from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.path_record import PathRecord
+from sklmacro.sde.path_record import FAR, PathRecord
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
 
@@ -174,7 +174,7 @@ class PathSimulation:
                 advance, z, n_steps, steps, entropy, look, outside == "stop"
             )
         if self.coverage_ is not None:
-            margin = MARGIN * self.coverage_.scale[: self.n_state_]
+            margin = FAR * self.coverage_.scale[: self.n_state_]
             held = (record.excess > margin) | (record.longest_run >= LONG_RUN)
             record.held[:] = held.any(axis=1) & ~record.diverged
             moved = np.abs(paths[:, 0] - z) > ROUNDING * self.coverage_.scale[: self.n_state_]

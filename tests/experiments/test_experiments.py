@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from sklmacro.__main__ import main
 from sklmacro.experiments import EXPERIMENTS, run_experiment
 
-pytestmark = pytest.mark.filterwarnings(
-    # models trained for seconds may send single paths astray; the numbers say so
-    "ignore::sklmacro.DivergedPathsWarning"
-)
+# models trained for seconds may send single paths astray; the numbers say so
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklmacro.DivergedPathsWarning"),
+    pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning"),
+]
 
 
 def blank(*args):

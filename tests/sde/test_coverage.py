@@ -208,9 +208,5 @@ def test_a_model_of_an_earlier_file_says_that_it_does_not_know():
 
 def test_margins_are_half_a_standard_deviation():
     sde = fit(uniform())
-    edge = 1 + sde.coverage_.radius * sde.coverage_.scale[0]
-    reach = MARGIN / np.sqrt(3)  # the standard deviation of this uniform law is 1 / sqrt 3
-    assert sde.covers([[edge + 0.95 * reach], [1 + 1.2 * reach + edge - 1]]).tolist() == [
-        True,
-        False,
-    ]
+    reach = (MARGIN + sde.coverage_.radius) / np.sqrt(3)  # the standard deviation is 1 / sqrt 3
+    assert sde.covers([[1 + 0.95 * reach], [1 + 1.05 * reach]]).tolist() == [True, False]

@@ -336,6 +336,7 @@ def test_stationary_law_of_an_ornstein_uhlenbeck_process():
     assert z.var() == pytest.approx(expected, rel=5 * np.sqrt(2 / 2000))
 
 
+@pytest.mark.filterwarnings("ignore::sklmacro.DivergedPathsWarning")  # bounds within the data
 @pytest.mark.parametrize("name", ["linear", "polynomial", "mlp", "onsager"])
 def test_bounds_are_respected(models, name):
     options = {"n_paths": 20, "outside": "ignore", "random_state": 0}
