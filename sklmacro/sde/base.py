@@ -28,6 +28,7 @@ from sklmacro._base.checks import (
 from sklmacro._base.estimators import begin_fit
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import resolve_entropy
+from sklmacro._base.units import largest, standard_scale
 from sklmacro._base.workers import single_threaded
 from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
@@ -42,6 +43,7 @@ from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
+from sklmacro.sde.relations import Relations, find_relations
 from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
 from sklmacro.training.loop import Run
 
@@ -74,6 +76,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
     n_state_: int
     mean_: np.ndarray
     scale_: np.ndarray
+    relations_: Relations | None = None  # as in files from before there were any
     lam_: float
     lam_error_: float
     model_: PolynomialSDE | NeuralSDE
@@ -102,6 +105,9 @@ class PatchSDE(LikelihoodRegressor, Roles):
         Latent pairs of moments give the likelihood's expectation in the limit dt -> 0 (see
         `likelihood`): Sigma is fitted to the covariances alone, and mu to the means with weight
         Sigma^{-1} dt / lam.
+
+        Columns that are constant but for rounding have no influence on the model. What increments
+        obey exactly is kept exactly: see `relations_`.
 
         Parameters
         ----------
@@ -144,27 +150,36 @@ class PatchSDE(LikelihoodRegressor, Roles):
             )
         parity = np.ones(columns.shape[1])
         parity[: self.n_state_] = check_parity(self.parity, self.n_state_)
+        own, sizes = increments.in_own_time(), largest(columns)
+        with single_threaded():
+            relations = find_relations(columns[:, : self.n_state_], own, parity)
+        self.relations_ = relations
+        if relations is not None:
+            own, sizes = relations.reduce(own), relations.sizes(columns)
+            columns, parity = relations.coordinates(columns), relations.order(parity)
         self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
-        spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
-        self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
+        self.scale_ = standard_scale(columns, self.mean_, sizes)
         self.lam_ = float(np.mean(increments.lam))
         self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
-        task = begin_fit(self, X, increments_of(X, y), n_tasks=self.n_epochs)
+        n_epochs = self.n_epochs if own.dz.shape[1] else 0
+        task = begin_fit(self, X, increments_of(X, y), n_tasks=n_epochs)
         with single_threaded():
             data = FitData(
-                (columns - self.mean_) / self.scale_, increments.in_own_time(), groups, parity,
+                (columns - self.mean_) / self.scale_, own, groups, parity,
                 self.scale_, self.diffusion_model, Run(self.random_state, self.verbose, task=task),
             )  # fmt: skip
-            if self.n_epochs:
+            if n_epochs:
                 with resume_method(self, "fit", **data.settings()) as (checkpoint, entropy):
                     run = replace(data.run, random_state=entropy, checkpoint=checkpoint)
                     self.model_ = self._drift.fit_model(replace(data, run=run))
-            else:
+            elif data.n_state:
                 self._warn_of_idle_parameters()
                 self.model_ = self._drift.fit_model(data)
-        if isinstance(self.model_, NeuralSDE):
-            self.history_ = self.model_.history
-        else:
+            else:
+                self.model_ = PolynomialSDE.of_nothing(data.u.shape[1])
+        if self.n_epochs:
+            self.history_ = getattr(self.model_, "history", [])  # none where nothing was trained
+        elif isinstance(self.model_, PolynomialSDE):
             self.degree_ = self.model_.degree
         task.end(fitted=dict)
         return self
@@ -181,12 +196,12 @@ class PatchSDE(LikelihoodRegressor, Roles):
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._coefficients(self._columns(z, context))[0]
+        return self._expand(self._coefficients(self._columns(z, context))[0])
 
     def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
         with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
-            factor = self._coefficients(self._columns(z, context))[1]
+            factor = self._expand(self._coefficients(self._columns(z, context))[1])
         return factor @ factor.transpose(0, 2, 1)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -200,7 +215,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         else:
             columns = validate_data(self, X, reset=False, dtype=np.float64)
             dt = np.array(self.dt)
-        mean = self._coefficients(columns)[0] * np.reshape(dt, (-1, 1))
+        mean = self._expand(self._coefficients(columns)[0]) * np.reshape(dt, (-1, 1))
         return mean[:, 0] if self._flat_output else mean
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -208,13 +223,16 @@ class PatchSDE(LikelihoodRegressor, Roles):
 
         Of pairs of moments, its exact expectation for increments of length dt with these means
         and covariances: -tr(Sigma^{-1} (cov + r r^T)) / (2 lam dt) - log det(2 pi lam dt Sigma) / 2
-        with r = dz - mu dt. All terms count, unlike in `fit`, where dt -> 0.
+        with r = dz - mu dt. All terms count, unlike in `fit`, where dt -> 0. Where increments obey
+        `relations_`, the likelihood is that of the free components.
 
         It cannot choose `lam`: the optimum of lam Sigma is the same for every `lam`. Choose `lam`
         by a score of trajectories, such as `PathScorer`.
         """
         check_is_fitted(self)
         columns, increments, _ = self._training_data(X, y, reset=False)
+        if self.relations_ is not None:
+            increments = self.relations_.reduce(increments)
         mu, factor = self._coefficients(columns)
         return float(np.mean(log_likelihood(increments, mu, factor)))
 
@@ -251,7 +269,8 @@ class PatchSDE(LikelihoodRegressor, Roles):
         Returns
         -------
         paths : ndarray of shape (n_starts * n_paths, n_steps // store_every + 1, d)
-            Paths of one start stand together; the initial state is the first.
+            Paths of one start stand together; the initial state is the first. What `relations_`
+            say holds along them, but where `bounds` cut off a component that follows from others.
 
         Warns
         -----
@@ -263,17 +282,28 @@ class PatchSDE(LikelihoodRegressor, Roles):
         n_paths = check_integer(n_paths, "n_paths", low=1)
         store_every = check_integer(store_every, "store_every", low=1)
         starts = np.repeat(self._columns(z0, context), n_paths, axis=0)
-        z, outer = np.hsplit(starts, [self.n_state_])
+        steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
+        relations = self.relations_
+        if relations is not None:  # paths are those of the free components
+            ranges = steps.low, steps.high
+            first = np.clip(starts[:, : self.n_state_], *ranges)
+            starts = relations.coordinates(np.hstack([first, starts[:, self.n_state_ :]]))
+            steps = steps._replace(low=steps.low[relations.free], high=steps.high[relations.free])
+        z, outer = np.hsplit(starts, [len(steps.low)])
         outer = np.ascontiguousarray(outer)
-        model = array_model(self.model_)
+        model = array_model(self.model_) if len(steps.low) else None
         if model is None:
-            advance = partial(advance_by_calls, lambda z: self._coefficients(np.hstack([z, outer])))
+            advance = partial(advance_by_calls, lambda z: self._model_at(np.hstack([z, outer])))
         else:
             advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
-        steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
         entropy = resolve_entropy(random_state)
         with single_threaded():
-            return euler_maruyama(advance, z, n_steps, steps, entropy)
+            paths = euler_maruyama(advance, z, n_steps, steps, entropy)
+            if relations is not None:
+                paths = relations.states(paths, outer[:, : len(relations.rest)])
+                np.clip(paths, *ranges, out=paths)
+                paths[:, 0] = first
+        return paths
 
     # Data -----------------------------------------------------------------------------------------
 
@@ -353,8 +383,20 @@ class PatchSDE(LikelihoodRegressor, Roles):
         outer = np.broadcast_to(outer, (len(z), n_context))
         return check_finite(np.hstack([z, outer]), "macrostates and context")
 
+    def _coordinates(self, columns: np.ndarray) -> np.ndarray:
+        """Return what the model sees of columns, but for the standardisation."""
+        return columns if self.relations_ is None else self.relations_.coordinates(columns)
+
     def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.model_.coefficients((columns - self.mean_) / self.scale_)
+        """Return drift and factor L of the free components."""
+        return self._model_at(self._coordinates(columns))
+
+    def _model_at(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.model_.coefficients((coordinates - self.mean_) / self.scale_)
+
+    def _expand(self, values: np.ndarray) -> np.ndarray:
+        """Return drifts, or factors, of all components for those of the free ones."""
+        return values if self.relations_ is None else self.relations_.expand(values)
 
     def check_parameters(self) -> None:
         """Raise ValueError unless the parameters make sense."""

@@ -62,8 +62,13 @@ class PatchSDERegressor(PatchSDE):
         Standard error of an estimated factor; 0 for "K" or a number.
     n_state_ : int
         d, dimension of the state.
+    relations_ : Relations or None
+        What increments obey exactly in all pairs: `free` (d_free,) are components that are free,
+        `matrix` (d - d_free, d_free) gives the increments of the others by theirs. A component that
+        never changes has a row of zeros. Drift, diffusion and paths keep them: no noise is added,
+        and fractions still sum up to 1. None where all components are free.
     model_ : PolynomialSDE or NeuralSDE
-        Drift and diffusion in standardised coordinates.
+        Drift and diffusion of the free components in standardised coordinates.
     history_ : list of dict
         Losses of every epoch, for nets.
     degree_ : int
