@@ -9,6 +9,7 @@ numbers themselves: what counts as constant does not depend on the unit that the
 import numpy as np
 
 CONSTANT = 1e-12  # spread over the largest absolute value; less is rounding
+ROUNDING = 16 * float(np.finfo(float).eps)  # of a difference, over the values that it is one of
 
 
 def binary_unit(size: np.ndarray) -> np.ndarray:

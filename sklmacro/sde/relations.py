@@ -18,12 +18,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sklmacro._base.units import binary_unit, largest
+from sklmacro._base.units import ROUNDING, binary_unit, largest
 from sklmacro.sde.likelihood import Increments
 
 TOLERANCE = 1e-10  # what is left of increments, over their size, that counts as none
 SQUARED = 1e-13  # the same of covariances
-ROUNDING = 16 * float(np.finfo(float).eps)  # of an increment, over the largest macrostate
 SNAP = 1e-9  # relative distance to a number of few digits, which is then meant
 DIGITS = 1 << 10  # binary ones of such a number
 
