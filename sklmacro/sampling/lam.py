@@ -63,10 +63,14 @@ def estimate_lam(
 
     The snapshots are more than the observables by 2 at least, and not changed. `evolver` is of one
     patch, and p = `n_evolved` of those of `grid` evolve; the whole lattice evolves for as long, or
-    for K times the events. Finished evolutions are saved in `checkpoint`; `workers` are as for
-    `fill_rows`. The result is that of `ratio_of_variances`.
+    for K times the events. Nothing does where all observables are conserved. Finished evolutions
+    are saved in `checkpoint`; `workers` are as for `fill_rows`. The result is that of
+    `ratio_of_variances`.
     """
     simulator, lattice, span = evolver.simulator, grid.lattice, evolver.span
+    short = grid.n_patches / n_evolved
+    if not simulator.changing.any():
+        return short, 0.0, np.full(simulator.n_observables, short)
     n_sets = min(N_SETS, grid.n_patches // n_evolved)
     if span.number is not None:
         span = EventCount(span.number * grid.n_patches)
@@ -94,7 +98,7 @@ def estimate_lam(
         return {"increments": np.array([increments_of(x, k) for k, x in enumerate(batch, start)])}
 
     rows = fill_rows(work, numbered_rows(X), len(X), checkpoint, desc="evolve jointly", **workers)
-    return ratio_of_variances(simulator.observe(X), rows["increments"], grid.n_patches / n_evolved)
+    return ratio_of_variances(simulator.observe(X), rows["increments"], short)
 
 
 def ratio_of_variances(

@@ -44,9 +44,9 @@ class Onsager(MLP):
         """
         scale = data.scale[: data.n_state]  # infinite where z is constant
         known = np.isfinite(scale)
-        return (
-            np.where(known, scale * np.median((size / scale)[known]), size) if known.any() else size
-        )
+        if not known.any():
+            return size
+        return np.where(known, scale * np.median((size / scale)[known]), size)
 
 
 class OnsagerSDE(PatchSDE):

@@ -69,13 +69,10 @@ class PolynomialSDE:
 
     @classmethod
     def of_nothing(cls, n_columns: int) -> "PolynomialSDE":
-        """Return the SDE of no component, where all that there are never change."""
-        none = np.empty((0, n_columns))
-        one, range_ = np.empty((0, 1)), np.zeros(n_columns)
-        scale = np.empty(0)
-        return cls(
-            0, range_, range_.copy(), one, none, one[:, None], one.copy(), scale, scale.copy()
-        )
+        """Return the SDE of no component, where none is free, of u (n, n_columns)."""
+        low, high = np.zeros((2, n_columns))
+        constant, slope, phi = np.empty((0, 1)), np.empty((0, n_columns)), np.empty((0, 0, 1))
+        return cls(0, low, high, constant, slope, phi, np.empty((0, 1)), np.ones(0), np.ones(0))
 
 
 def monomial_factors(n_columns: int, degree: int) -> np.ndarray:
