@@ -65,6 +65,9 @@ FIELDS = PredatorPrey().sample_initial(24, 8, random_state=0)
 CHAIN = LinearChain().sample_initial(24, 8, random_state=0)
 PAIRS = latent_pairs(Z, DZ, 0.1, n_patches=4)
 CONDITIONED = latent_pairs(Z, DZ, 0.1, n_patches=4, context=C)
+RELATED = latent_pairs(
+    np.column_stack([Z, 1 - Z.sum(axis=1)]), np.column_stack([DZ, -DZ.sum(axis=1)]), 0.1
+)
 ORDERING = pairwise_barriers("fcc", [[0, 0, 0], [0, 0.1, 0], [0, 0, 0.1]], saddle=0.8)
 
 
@@ -144,6 +147,9 @@ FITS = {
     "linear": lambda: sde(drift_model="linear", diffusion_model="constant"),
     "polynomial": lambda: sde(CONDITIONED, drift_model="polynomial", diffusion_model="diagonal"),
     "polynomial, odd": lambda: sde(drift_model="polynomial", parity=[-1, 1]),
+    "linear, related": lambda: sde(RELATED, drift_model="linear"),
+    "onsager, related": lambda: sde(RELATED, cls=skm.OnsagerSDE),
+    "mlp, nothing changes": lambda: sde(Z, 0 * DZ),
     "onsager": lambda: sde(cls=skm.OnsagerSDE),
     "onsager, context": lambda: sde(CONDITIONED, cls=skm.OnsagerSDE, forcing=False),
     "onsager, odd": lambda: sde(cls=skm.OnsagerSDE, parity=(-1, -1), diffusion_model="diagonal"),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sklmacro._base.units import standard_scale
 from sklmacro._base.workers import single_threaded
 from sklmacro.closure.nets import PatchAutoencoderNet
 from sklmacro.training.loop import Run, train
@@ -30,7 +31,7 @@ ROWS = 96
 
 @dataclass
 class Standardizer:
-    """Mean and standard deviation of data (n, m), with 1 for what does not vary."""
+    """Mean and standard deviation of data (n, m), infinite for what does not vary."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -38,16 +39,16 @@ class Standardizer:
     @classmethod
     def of(cls, values: np.ndarray) -> "Standardizer":
         """Return the standardizer of `values` (n, m)."""
-        mean, spread = values.mean(axis=0), values.std(axis=0)
-        return cls(mean, np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, 1.0))
+        mean = values.mean(axis=0)
+        return cls(mean, standard_scale(values, mean))
 
     def forward(self, values: np.ndarray) -> np.ndarray:
-        """Return standardised values."""
+        """Return standardised values, 0 of what does not vary."""
         return (values - self.mean) / self.scale
 
     def backward(self, values: np.ndarray) -> np.ndarray:
         """Return values in their own units."""
-        return values * self.scale + self.mean
+        return values * np.where(np.isfinite(self.scale), self.scale, 0.0) + self.mean
 
 
 @dataclass

@@ -73,8 +73,13 @@ class Fidelity:
 
     @property
     def z(self) -> np.ndarray:
-        """Differences of the curves in units of their errors, shape (n_quantities,)."""
-        return self.difference / self.difference_error
+        """Differences of the curves in units of their errors, shape (n_quantities,).
+
+        Curves without an error, as of what is conserved, agree (0) or do not (infinite).
+        """
+        exact = np.where(self.difference == 0, 0.0, np.copysign(np.inf, self.difference))
+        known = self.difference_error > 0
+        return np.divide(self.difference, self.difference_error, out=exact, where=known)
 
     @property
     def z_length(self) -> np.ndarray:
@@ -95,7 +100,7 @@ class Fidelity:
         By Bonferroni: the smallest p-value times their number, at most 1. The two families count
         for a half each, so that many shells do not hide a curve.
         """
-        curves = stats.chi2.sf(self.chi2, self.dof)
+        curves = stats.chi2.sf(self.chi2, np.maximum(self.dof, 1))
         shells = 2 * stats.norm.sf(np.abs(self.z_structure)).ravel()
         families = [p for p in (curves, shells) if len(p)]
         return float(min([1.0] + [len(families) * len(p) * p.min() for p in families]))
@@ -207,6 +212,8 @@ def fidelity(
         chi2[q], dof[q] = d @ np.linalg.pinv(V, hermitian=True) @ d, np.linalg.matrix_rank(V)
         if np.abs(d).max() <= ROUNDING * np.abs(values[1][:, q]).max():
             difference[q] = chi2[q] = 0.0  # a function of what is given, but for rounding
+        elif dof[q] == 0:
+            chi2[q] = np.inf  # two that are exact, and differ
     a, b = (structure(simulator, batch, parity=parity) for batch in batches)
     here, there = (_powers(w / scale, degree, parity, False) for w in observed)
     return Fidelity(
@@ -226,7 +233,8 @@ def _structure_scores(
     scores = np.zeros(power.shape[1:])
     for place in np.ndindex(scores.shape):
         f, g = power[:, *place], reference[:, *place]
-        if f.std() + g.std() > 1e-9 * (1 + np.abs(f).max()):  # not of a field that never changes
+        size = max(np.abs(f).max(), np.abs(g).max())
+        if f.std() + g.std() > ROUNDING * size:  # not of a field that never changes
             value, error, _, _ = _difference(_fit(here, f), _fit(there, g), there.mean(axis=0))
             scores[place] = value / error
     return scores

@@ -24,6 +24,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from sklmacro._base.checks import check_choice, check_finite, check_integer, check_real, check_times
+from sklmacro._base.units import CONSTANT, largest
 from sklmacro._base.workers import map_batches
 from sklmacro.measures.mmd import mmd2_at_times
 from sklmacro.persistence.search import Checkpointed
@@ -81,8 +82,8 @@ def mmd2_paths(
         Widths s of the kernels exp(-r^2 / (2 s^2)), whose mean is taken, in units of `scale`.
     scale : "reference", float, ndarray of shape (d,) or None, default="reference"
         Paths are divided by it first. "reference" is, for each component, the root of the variance
-        over the paths of Q, averaged over time, and 1 where all paths of Q are the same; None
-        leaves the paths as they are.
+        over the paths of Q, averaged over time, and the largest absolute value where all paths of Q
+        are the same but for rounding; None leaves the paths as they are.
     biased : bool, default=False
         False gives the estimate with mean zero under equal laws, which can be negative; True
         counts each path's pair with itself and is never negative.
@@ -95,7 +96,7 @@ def mmd2_paths(
     """
     P, Q = _check_pair(P, Q, PATH_AXES)
     rates = np.sort(1 / (2 * _positive(widths, "widths", np.size(widths)) ** 2))
-    divisor = np.broadcast_to(_divisor(scale, Q), P.shape[2]).copy()
+    divisor = np.broadcast_to(_divisor(scale, P, Q), P.shape[2]).copy()
 
     def work(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
         P, Q = np.ascontiguousarray(P), np.ascontiguousarray(Q)
@@ -142,13 +143,20 @@ def std_ratio(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
     Returns
     -------
     ratio : ndarray of shape (d,)
-        1 for a perfect prediction, more where predicted paths spread too far.
+        1 for a perfect prediction, more where predicted paths spread too far. Of a component that
+        is the same in all paths of Q, such as a conserved one, 1 if it is so in P, else infinite.
+
+    Raises
+    ------
+    ValueError
+        If no component of Q has a spread.
     """
     P, Q = _check_pair(P, Q, PATH_AXES)
-    truth = _path_std(Q)
-    if not truth.all():
+    predicted, truth = _path_std(P), _path_std(Q)
+    if not truth.any():
         raise ValueError(f"Expected positive spreads of Q, but got {truth}; drop components at 0.")
-    return _path_std(P) / truth
+    neither = np.where(predicted > 0, np.inf, 1.0)
+    return np.divide(predicted, truth, out=neither, where=truth > 0)
 
 
 def _log_std_error(P: np.ndarray, Q: np.ndarray) -> float:
@@ -157,9 +165,9 @@ def _log_std_error(P: np.ndarray, Q: np.ndarray) -> float:
 
 
 def _path_std(paths: np.ndarray) -> np.ndarray:
-    """Root of the time-averaged variance over paths (d,); exactly 0 where all paths agree."""
-    differs = (paths != paths[0]).any(axis=(0, 1))
-    return np.where(differs, np.sqrt(paths.var(axis=0, ddof=1).mean(axis=0)), 0.0)
+    """Root of the time-averaged variance over paths (d,); 0 where all agree but for rounding."""
+    std = np.sqrt(paths.var(axis=0, ddof=1).mean(axis=0))
+    return np.where(std > CONSTANT * largest(paths.reshape(-1, paths.shape[2])), std, 0.0)
 
 
 def _check_pair(P: object, Q: object, axes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -174,11 +182,12 @@ def _check_pair(P: object, Q: object, axes: tuple[str, ...]) -> tuple[np.ndarray
     return check_finite(P, "predictions"), check_finite(Q, "reference")
 
 
-def _divisor(scale: str | float | np.ndarray | None, Q: np.ndarray) -> np.ndarray:
+def _divisor(scale: str | float | np.ndarray | None, P: np.ndarray, Q: np.ndarray) -> np.ndarray:
     """Return the positive numbers, one or d, by which the components are divided."""
     if isinstance(scale, str):
         check_choice(scale, "scale", ("reference",))
-        return np.where((std := _path_std(Q)) > 0, std, 1.0)
+        sizes = [_path_std(Q), *(largest(paths.reshape(-1, Q.shape[2])) for paths in (Q, P))]
+        return np.select([size > 0 for size in sizes], sizes, 1.0)
     return _positive(1 if scale is None else scale, "scale", Q.shape[2])
 
 

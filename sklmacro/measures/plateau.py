@@ -20,6 +20,7 @@ import numpy as np
 from sklmacro._base.checks import check_integer, check_real, check_times
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, resolve_entropy, stream
+from sklmacro._base.units import standard_scale
 from sklmacro._base.workers import map_batches, numbered_rows
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, as_boundary
@@ -231,9 +232,9 @@ def regression(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     each sample in turn, (n, n_dts, q), follow.
     """
     n = len(z)
-    scale = z.std(axis=0)
-    scale[scale <= 1e-12 * (1 + np.abs(z.mean(axis=0)))] = np.inf  # a constant has no slope
-    u = (z - z.mean(axis=0)) / scale
+    centre = z.mean(axis=0)
+    scale = standard_scale(z, centre)  # infinite for a constant, which has no slope
+    u = (z - centre) / scale
     inverse = np.linalg.pinv(u, rcond=NEGLIGIBLE)  # (q, n)
     residual = y - y.mean(axis=0)
     slopes = np.einsum("kn,ntl->tkl", inverse, residual)

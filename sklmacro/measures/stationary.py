@@ -14,6 +14,7 @@ from scipy.signal import correlate
 from scipy.stats import wasserstein_distance
 
 from sklmacro._base.checks import check_finite_numbers, check_real
+from sklmacro._base.units import spread
 from sklmacro.measures.scaling import Estimate
 
 WINDOW = 5.0  # autocorrelation times over which to sum (Sokal, Monte Carlo Methods, 1997, ch. 3)
@@ -77,7 +78,7 @@ def stationary_density(sde: Any, grid: Any, context: Any = None) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the state has several components, or the grid does not increase.
+        If the state has several components or never changes, or the grid does not increase.
     """
     grid = check_finite_numbers(grid, "grid")
     if grid.ndim != 1 or len(grid) < 2 or not (np.diff(grid) > 0).all():
@@ -91,6 +92,11 @@ def stationary_density(sde: Any, grid: Any, context: Any = None) -> np.ndarray:
             "the first component alone."
         )
     sigma = sde.diffusion(grid[:, None], context)[:, 0, 0]
+    if not sigma.any():
+        raise ValueError(
+            "Expected an SDE with noise, but got one whose state never changes; its law is the one "
+            "that it starts with."
+        )
     force = 2 * sde.drift(grid[:, None], context)[:, 0] / sigma
     potential = cumulative_trapezoid(force, grid, initial=0)
     density = np.exp(potential - potential.max()) / sigma
@@ -209,7 +215,7 @@ def autocorrelation_time(paths: Any, dt: float) -> float:
     centred = paths - paths.mean()
     sums = np.sum([correlate(x, x, method="fft")[n - 1 :] for x in centred], axis=0)
     covariance = sums / np.arange(n, 0, -1)
-    if not covariance[0] > 0:
+    if not spread(paths.reshape(-1, 1), paths.mean()).any():
         raise ValueError("Expected paths that vary, but got a constant; leave it out.")
     steps = 0.5 + np.cumsum(covariance[1:] / covariance[0])
     enough = np.flatnonzero(np.arange(1, n) >= WINDOW * steps)

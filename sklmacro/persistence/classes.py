@@ -24,6 +24,7 @@ from sklmacro.sde.onsager import OnsagerSDE
 from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
+from sklmacro.sde.relations import Relations
 from sklmacro.training.training import Training
 
 _CLASSES = (
@@ -38,7 +39,7 @@ _CLASSES = (
     simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,
     # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
-    Coverage,
+    Coverage, Relations,
     PatchAutoencoderNet, nets.SDENet, nets.MLPDrift, nets.OnsagerDrift, nets.CholeskyDiffusion,
     nets.EquivariantDrift, nets.EquivariantOnsagerDrift, nets.EquivariantDiffusion,
 )  # fmt: skip

@@ -24,6 +24,7 @@ from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.ensemble import SDEEnsemble
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
+from sklmacro.sde.relations import Relations
 from sklmacro.simulators import Simulator
 
 
@@ -85,6 +86,9 @@ def _(sde: PatchSDE) -> None:
     _check_floats(mean_=(sde.mean_, (n_in,)), scale_=(sde.scale_, (n_in,)))
     if sde.coverage_ is not None:
         _check_coverage(sde.coverage_, n_in)
+    if sde.relations_ is not None:
+        _check_relations(sde.relations_, d)
+        d = len(sde.relations_.free)
     if isinstance(sde.model_, PolynomialSDE):
         _check_polynomials(sde.model_, n_in, d)
     else:
@@ -148,6 +152,15 @@ def _check_coverage(coverage: Coverage, n_in: int) -> None:
     )
 
 
+def _check_relations(relations: Relations, d: int) -> None:
+    """Raise ValueError unless relations are some of d components."""
+    free = relations.free
+    _check("dtype of free", free.dtype, np.dtype(np.int64))
+    _check("dimension of free", free.ndim, 1)
+    _check("free", free.tolist(), sorted({*free.tolist()} & {*range(d)}))
+    _check_floats(matrix=(relations.matrix, (d - len(free), len(free))))
+
+
 def _check_polynomials(model: PolynomialSDE, n_in: int, d: int) -> None:
     """Raise ValueError unless a model is an SDE of d components of u (n, n_in)."""
     n_monomials = 1  # binom(n_in + degree, degree)
@@ -162,6 +175,8 @@ def _check_polynomials(model: PolynomialSDE, n_in: int, d: int) -> None:
         slope=(model.slope, (d, n_in)),
         phi=(model.phi, (d, d, n_monomials)),
         g=(model.g, (d, n_monomials)),
+        drift_scale=(model.drift_scale, (1,) if len(model.drift_scale) == 1 else (d,)),
+        noise_scale=(model.noise_scale, (1,) if len(model.noise_scale) == 1 else (d,)),
     )
 
 

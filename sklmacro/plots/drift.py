@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_choice, check_finite_numbers, check_integer
+from sklmacro._base.units import largest, spread
 from sklmacro.measures.paths import macrostates
 from sklmacro.measures.potential import nearest_potential, thermodynamic_force
 from sklmacro.measures.stationary import stationary_density
@@ -146,7 +147,9 @@ class DriftDisplay(Display):
         shown = _check_components(components, d)
         n = check_integer(grid_resolution, "grid_resolution", low=5)
         grids = tuple(np.linspace(states[:, k].min(), states[:, k].max(), n) for k in shown)
-        if not all(grid[-1] > grid[0] for grid in grids):
+        size = largest(states)
+        width = spread(states, states.mean(axis=0))
+        if not width[shown].all():
             raise ValueError(
                 f"Expected states X that differ in components {shown}, but got one value; pass "
                 "states that span the range to draw."
@@ -158,8 +161,9 @@ class DriftDisplay(Display):
         error = None
         if hasattr(sde, "drift_error"):
             error = sde.drift_error(z, context)[:, shown].reshape(shape)
-        potential, potential_label = _potential(sde, grids, z, shown, states.std(axis=0), context)
         covered = sde.covers(z, context).reshape(shape[:-1]) if hasattr(sde, "covers") else None
+        scale = np.where(width > 0, width, size)
+        potential, potential_label = _potential(sde, grids, z, shown, scale, context)
         names = component_labels(d, labels_of(estimator, labels))
         return cls(
             grids, drift, potential, drift_error=error, states=states[:, shown], covered=covered,

@@ -106,7 +106,8 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         the observables with equal weights, and its standard error; both are written into the pairs.
         As dt -> 0 it tends to K/p.
     lam_of_observables_ : ndarray of shape (n_observables,)
-        With `Patches(n_joint=...)`, each observable's own factor; NaN for one that never changed.
+        With `Patches(n_joint=...)`, each observable's own factor. One that never changed, such as a
+        conserved one, is left out of `lam_`, and has K/p here.
     n_features_in_ : int
         Cells along the first axis of the snapshots.
 

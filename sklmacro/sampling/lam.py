@@ -29,6 +29,7 @@ import numpy as np
 
 from sklmacro._base.jackknife import jackknife_error
 from sklmacro._base.streams import Stage, Streams, choose, stream
+from sklmacro._base.units import ROUNDING, largest, standard_scale
 from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.lattice.patches import PatchGrid
@@ -62,10 +63,14 @@ def estimate_lam(
 
     The snapshots are more than the observables by 2 at least, and not changed. `evolver` is of one
     patch, and p = `n_evolved` of those of `grid` evolve; the whole lattice evolves for as long, or
-    for K times the events. Finished evolutions are saved in `checkpoint`; `workers` are as for
-    `fill_rows`. The result is that of `ratio_of_variances`.
+    for K times the events. Nothing does where all observables are conserved. Finished evolutions
+    are saved in `checkpoint`; `workers` are as for `fill_rows`. The result is that of
+    `ratio_of_variances`.
     """
     simulator, lattice, span = evolver.simulator, grid.lattice, evolver.span
+    short = grid.n_patches / n_evolved
+    if not simulator.changing.any():
+        return short, 0.0, np.full(simulator.n_observables, short)
     n_sets = min(N_SETS, grid.n_patches // n_evolved)
     if span.number is not None:
         span = EventCount(span.number * grid.n_patches)
@@ -85,25 +90,30 @@ def estimate_lam(
         for replica in range(N_REPLICAS):
             y = x.copy()
             simulator.advance_window(y, lattice, evolution)
-            increments[0, replica] = simulator.site_means(y, lattice) - before
+            change = simulator.site_means(y, lattice) - before
+            increments[0, replica] = simulator.conserve(change)
         return increments
 
     def work(batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
         return {"increments": np.array([increments_of(x, k) for k, x in enumerate(batch, start)])}
 
     rows = fill_rows(work, numbered_rows(X), len(X), checkpoint, desc="evolve jointly", **workers)
-    return ratio_of_variances(simulator.observe(X), rows["increments"])
+    return ratio_of_variances(simulator.observe(X), rows["increments"], short)
 
 
-def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> tuple[float, float, np.ndarray]:
+def ratio_of_variances(
+    z: np.ndarray, increments: np.ndarray, short: float
+) -> tuple[float, float, np.ndarray]:
     """Estimate lam from observables z (n, q) and increments (n, 1 + n_sets, N_REPLICAS, q).
 
     Returned are the mean over the observables, freed of the ratio's bias of the first order by the
-    jackknife, its standard error, and each observable's own (q,), NaN for one that did not change.
-    If none ever changed, a ValueError says so.
+    jackknife, its standard error, and each observable's own (q,). One that did not change, such as
+    a conserved one, is left out of the mean; its own is `short`, that of dt -> 0, K/p. If none ever
+    changed, a ValueError says so.
     """
     n = len(increments)
-    design = np.column_stack([np.ones(n), (z - z.mean(axis=0)) / (z.std(axis=0) + 1e-300)])
+    centre = z.mean(axis=0)
+    design = np.column_stack([np.ones(n), (z - centre) / standard_scale(z, centre)])
     left, size, _ = np.linalg.svd(design, full_matrices=False)
     left = left[:, size > 1e-6 * size[0]]
     mean = increments.mean(axis=2)
@@ -114,7 +124,7 @@ def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> tuple[float, fl
     variances = np.stack([given_z[:, 1:].mean(axis=1), given_z[:, 0]], axis=1)
 
     totals = variances.sum(axis=0)
-    changed = (totals > 0).all(axis=0)
+    changed = (totals > n * (ROUNDING * largest(z)) ** 2).all(axis=0)
     if not changed.any():
         raise ValueError(
             f"Expected observables that change, but got none in {n} joint evolutions; raise "
@@ -125,7 +135,7 @@ def ratio_of_variances(z: np.ndarray, increments: np.ndarray) -> tuple[float, fl
         return sums[..., 0, changed] / sums[..., 1, changed]
 
     left_out = lam_of(totals - variances)
-    of_observables = np.full(len(changed), np.nan)
+    of_observables = np.full(len(changed), short)
     of_observables[changed] = n * lam_of(totals) - (n - 1) * left_out.mean(axis=0)
     error = jackknife_error(left_out.mean(axis=1))
     return float(of_observables[changed].mean()), float(error), of_observables

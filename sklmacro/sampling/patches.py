@@ -116,7 +116,8 @@ class PatchEvolver:
     Raises
     ------
     ValueError
-        If a patch closed on itself has no lattice of its own.
+        If a patch closed on itself has no lattice of its own, or `conserved_observables` of the
+        simulator are none of its observables.
     """
 
     simulator: Simulator
@@ -126,6 +127,7 @@ class PatchEvolver:
     span: Span
 
     def __post_init__(self) -> None:
+        _ = self.simulator.changing  # which checks the names of what is conserved
         if not isinstance(self.boundary, Periodic):
             return
         if self.lattice.boundary == "open":
@@ -183,7 +185,7 @@ class PatchEvolver:
         if isinstance(self.boundary, Ghost):
             evolutions = Evolutions(origins, self.extent, self.span, streams)
             patches, elapsed, changes = self.simulator.advance_apart(X, self.lattice, evolutions)
-            return patches, elapsed, changes / self.sites_per_patch
+            return patches, elapsed, self.simulator.conserve(changes) / self.sites_per_patch
         evolved = [
             [self.evolve(x, Window(tuple(origin), self.extent), rng) for origin in own]
             for x, own, rng in zip(X.copy(), origins.tolist(), streams, strict=True)
@@ -212,7 +214,8 @@ class PatchEvolver:
         """
         b, A = self.simulator.moments_apart(X, self.lattice, origins, self.extent)
         n_s, p = self.sites_per_patch, origins.shape[1]
-        return b.mean(axis=1) / n_s, A.mean(axis=1) / (p * n_s**2)
+        A = self.simulator.conserve(self.simulator.conserve(A).mT).mT
+        return self.simulator.conserve(b).mean(axis=1) / n_s, A.mean(axis=1) / (p * n_s**2)
 
     def _place(self, x: np.ndarray, window: Window) -> Place:
         """Return where a patch evolves: in the snapshot, or on a lattice of its own."""
@@ -231,13 +234,16 @@ class PatchEvolver:
         simulator, (x, lattice, window, region) = self.simulator, place
         if isinstance(self.boundary, Ghost):
             for span in spans:
-                yield simulator.advance_observed(x, lattice, Evolution(region, span, rng))
+                elapsed, change = simulator.advance_observed(
+                    x, lattice, Evolution(region, span, rng)
+                )
+                yield elapsed, simulator.conserve(change)
             return
         after = simulator.site_sums(x, lattice, window)
         for span in spans:
             elapsed = simulator.advance_window(x, lattice, Evolution(region, span, rng))
             before, after = after, simulator.site_sums(x, lattice, window)
-            yield elapsed, after - before
+            yield elapsed, simulator.conserve(after - before)
 
 
 @dataclass(frozen=True)

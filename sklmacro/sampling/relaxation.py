@@ -33,6 +33,7 @@ from sklearn.base import BaseEstimator
 from sklmacro._base.checks import check_cells, check_choice, check_integer, check_range, check_real
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, stream
+from sklmacro._base.units import standard_scale
 from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.lattice.lattice import Lattice
@@ -329,7 +330,8 @@ def unexplained_change(before: np.ndarray, after: np.ndarray, fast: list[int]) -
     """
     n, both = len(before), np.concatenate([before, after])
     slow = np.delete(both, fast, axis=1)
-    slow = (slow - slow.mean(axis=0)) / np.maximum(slow.std(axis=0), np.finfo(float).tiny)
+    centre = slow.mean(axis=0)
+    slow = (slow - centre) / standard_scale(slow, centre)
     powers = [slow**k for k in range(1, N_POWERS + 1)]
     features = np.concatenate([np.ones((2 * n, 1)), *powers], axis=1)
     coefficients = np.linalg.lstsq(features, both[:, fast], rcond=None)[0]

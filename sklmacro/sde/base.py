@@ -24,6 +24,7 @@ from sklmacro._base.checks import (
 )
 from sklmacro._base.estimators import begin_fit
 from sklmacro._base.roles import Roles
+from sklmacro._base.units import largest, standard_scale
 from sklmacro._base.workers import single_threaded
 from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
@@ -38,6 +39,7 @@ from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
+from sklmacro.sde.relations import find_relations
 from sklmacro.sde.simulation import PathSimulation
 from sklmacro.training.loop import Run
 
@@ -94,6 +96,9 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
         `likelihood`): Sigma is fitted to the covariances alone, and mu to the means with weight
         Sigma^{-1} dt / lam.
 
+        Columns that are constant but for rounding have no influence on the model. What increments
+        obey exactly is kept exactly: see `relations_`.
+
         Parameters
         ----------
         X : structured ndarray of shape (n_samples,), or array-like of shape (n_samples, n_columns)
@@ -135,28 +140,37 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
             )
         parity = np.ones(columns.shape[1])
         parity[: self.n_state_] = check_parity(self.parity, self.n_state_)
-        self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
-        spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
-        self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
         self.coverage_ = Coverage.of(columns, parity)
+        own, sizes = increments.in_own_time(), largest(columns)
+        with single_threaded():
+            relations = find_relations(columns[:, : self.n_state_], own, parity)
+        self.relations_ = relations
+        if relations is not None:
+            own, sizes = relations.reduce(own), relations.sizes(columns)
+            columns, parity = relations.coordinates(columns), relations.order(parity)
+        self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
+        self.scale_ = standard_scale(columns, self.mean_, sizes)
         self.lam_ = float(np.mean(increments.lam))
         self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
-        task = begin_fit(self, X, increments_of(X, y), n_tasks=self.n_epochs)
+        n_epochs = self.n_epochs if own.dz.shape[1] else 0
+        task = begin_fit(self, X, increments_of(X, y), n_tasks=n_epochs)
         with single_threaded():
             data = FitData(
-                (columns - self.mean_) / self.scale_, increments.in_own_time(), groups, parity,
+                (columns - self.mean_) / self.scale_, own, groups, parity,
                 self.scale_, self.diffusion_model, Run(self.random_state, self.verbose, task=task),
             )  # fmt: skip
-            if self.n_epochs:
+            if n_epochs:
                 with resume_method(self, "fit", **data.settings()) as (checkpoint, entropy):
                     run = replace(data.run, random_state=entropy, checkpoint=checkpoint)
                     self.model_ = self._drift.fit_model(replace(data, run=run))
-            else:
+            elif data.n_state:
                 self._warn_of_idle_parameters()
                 self.model_ = self._drift.fit_model(data)
-        if isinstance(self.model_, NeuralSDE):
-            self.history_ = self.model_.history
-        else:
+            else:
+                self.model_ = PolynomialSDE.of_nothing(data.u.shape[1])
+        if self.n_epochs:
+            self.history_ = getattr(self.model_, "history", [])  # none where nothing was trained
+        elif isinstance(self.model_, PolynomialSDE):
             self.degree_ = self.model_.degree
         task.end(fitted=dict)
         return self
@@ -182,7 +196,7 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
         else:
             columns = validate_data(self, X, reset=False, dtype=np.float64)
             dt = np.array(self.dt)
-        mean = self._coefficients(columns)[0] * np.reshape(dt, (-1, 1))
+        mean = self._expand(self._coefficients(columns)[0]) * np.reshape(dt, (-1, 1))
         return mean[:, 0] if self._flat_output else mean
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -190,13 +204,16 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
 
         Of pairs of moments, its exact expectation for increments of length dt with these means
         and covariances: -tr(Sigma^{-1} (cov + r r^T)) / (2 lam dt) - log det(2 pi lam dt Sigma) / 2
-        with r = dz - mu dt. All terms count, unlike in `fit`, where dt -> 0.
+        with r = dz - mu dt. All terms count, unlike in `fit`, where dt -> 0. Where increments obey
+        `relations_`, the likelihood is that of the free components.
 
         It cannot choose `lam`: the optimum of lam Sigma is the same for every `lam`. Choose `lam`
         by a score of trajectories, such as `PathScorer`.
         """
         check_is_fitted(self)
         columns, increments, _ = self._training_data(X, y, reset=False)
+        if self.relations_ is not None:
+            increments = self.relations_.reduce(increments)
         mu, factor = self._coefficients(columns)
         return float(np.mean(log_likelihood(increments, mu, factor)))
 

@@ -27,6 +27,7 @@ import numpy as np
 from numba import njit
 from scipy.spatial import KDTree
 
+from sklmacro._base.units import largest, spread
 from sklmacro.sde.path_record import Looks
 
 MOST_CENTRES = 512
@@ -34,7 +35,6 @@ FINE = 0.1  # distance to the nearest centre that is small enough, in standard d
 MARGIN = 0.5  # around the data, in standard deviations
 MOST_STATES = 5000  # that are looked at, with those of the extremes
 MOST_NEIGHBOURS = 1000  # states whose nearest neighbour is sought
-CONSTANT = 1e-12  # of the largest value; a smaller spread is rounding
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class Coverage:
         """Return what `columns` (n, m) cover, and their mirror images by `parity` (m,)."""
         if (parity == -1).any():
             columns = np.concatenate([columns, columns * parity])
-        mean, scale = _standardise(columns)
+        mean, size = columns.mean(axis=0), largest(columns)
+        width = spread(columns, mean)
+        scale = np.where(width > 0, width, np.maximum(0.01 * size, np.finfo(float).tiny))
         u = (columns - mean) / scale
         some = u[:: -(-len(u) // MOST_STATES)]
         candidates = np.concatenate([some, u[u.argmin(axis=0)], u[u.argmax(axis=0)]])
@@ -77,16 +79,6 @@ class Coverage:
         `start` is the place of the first, and `context` (n, n_context) that of each path.
         """
         _look(paths, context, self.mean, self.scale, self.centres, self.reach, start, looks)
-
-
-def _standardise(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each column, or what stands for it."""
-    largest = np.abs(columns).max(axis=0)
-    unit = np.where(largest > 0, largest, 1.0)  # squares of small units would vanish
-    mean = np.mean(columns / unit, axis=0)
-    spread = np.std(columns / unit, axis=0)
-    scale = np.where(spread > CONSTANT, spread, 0.01) * largest
-    return mean * unit, np.where(scale > 0, scale, np.finfo(float).tiny)
 
 
 def _distances_to_others(u: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._base.units import largest
+
 
 @dataclass(frozen=True)
 class Increments:
@@ -74,6 +76,18 @@ class Increments:
             return self
         unit = 2.0 ** np.round(np.median(np.log2(noise[known]) - np.log2(means[known])))
         return replace(self, dz=self.dz * unit, dt=self.dt * unit, cov=self.cov * unit)
+
+    def in_units(self, unit: np.ndarray, time: float) -> "Increments":
+        """Return the increments in units (d,) of the components, and a unit of time."""
+        cov = None if self.cov is None else self.cov / np.outer(unit, unit)
+        return Increments(self.dz / unit, self.dt / time, self.lam, cov)
+
+    def sizes(self) -> np.ndarray:
+        """Return the largest size (d,) of mean or noise of each component's increments."""
+        means = largest(self.dz)
+        if self.cov is None:
+            return means
+        return np.maximum(means, np.sqrt(largest(np.einsum("nii->ni", self.cov))))
 
     def merge_states(self, u: np.ndarray) -> tuple[np.ndarray, "Increments", np.ndarray]:
         """Return moments with those of one state as one of their total duration, mean and noise.

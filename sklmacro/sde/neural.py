@@ -120,7 +120,9 @@ class MLP(Drift):
         dt, lam = increments.dt, increments.lam
         noise = increments.noise(np.zeros(d))
         noise_scale = np.sqrt(np.mean(np.sum(noise * noise, axis=1), axis=0))
-        noise_scale = np.where(noise_scale > 0, noise_scale, 1.0)
+        means = np.sqrt(np.mean(increments.residual(np.zeros(d)) ** 2, axis=0))
+        silent = noise_scale == 0  # components that only drift
+        noise_scale[silent] = means[silent]
         f = np.column_stack([np.ones(len(u)), u])
         B = least_squares_drift(f, increments, np.append(1.0, parity) == parity[:d, None])
         size = np.sqrt(np.mean((f @ B.T) ** 2, axis=0))

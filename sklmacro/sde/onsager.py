@@ -42,8 +42,11 @@ class Onsager(MLP):
         The net's vector field is then the physical one in standardised coordinates, up to a factor
         of time.
         """
-        scale = data.scale[: data.n_state]
-        return scale * np.median(size / scale)
+        scale = data.scale[: data.n_state]  # infinite where z is constant
+        known = np.isfinite(scale)
+        if not known.any():
+            return size
+        return np.where(known, scale * np.median((size / scale)[known]), size)
 
 
 class OnsagerSDE(PatchSDE):
@@ -65,7 +68,7 @@ class OnsagerSDE(PatchSDE):
 
     Attributes
     ----------
-    lam_, lam_error_, n_state_, coverage_, model_, history_, n_features_in_
+    lam_, lam_error_, n_state_, coverage_, relations_, model_, history_, n_features_in_
         As in `PatchSDERegressor`.
 
     References
@@ -84,7 +87,6 @@ class OnsagerSDE(PatchSDE):
     ((3, 2, 2), (3,))
     """
 
-    model_: NeuralSDE
     roles: ClassVar = {"training": as_training}
     former: ClassVar = former_names()
 
@@ -124,29 +126,55 @@ class OnsagerSDE(PatchSDE):
         return self._evaluate(lambda net, u: net.potential(u), z, context)
 
     def potential_gradient(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return grad V (n_samples, d) with respect to z."""
-        gradient = self._evaluate(lambda net, u: net.gradient(u), z, context)
-        return gradient / self.scale_[: self.n_state_]
+        """Return grad V (n_samples, d) with respect to z.
+
+        Where components obey `relations_`, it is that along the free ones; it is 0 in the others.
+        """
+        gradient = self._evaluate(lambda net, u: net.gradient(u), z, context, "d") / self._unit
+        if self.relations_ is None:
+            return gradient
+        full = np.zeros((len(gradient), self.n_state_))
+        full[:, self.relations_.free] = gradient
+        return full
 
     def dissipation(self, z: Any, context: Any = None) -> np.ndarray:
-        """Return M (n_samples, d, d), symmetric positive definite."""
-        return self._evaluate(lambda net, u: net.matrices(u)[0], z, context) * self._matrix_scale
+        """Return M (n_samples, d, d), symmetric positive definite.
+
+        Where components obey `relations_`, its kernel are those, as of the diffusion, and of W.
+        """
+        return self._matrix(lambda net, u: net.matrices(u)[0], z, context)
 
     def conservation(self, z: Any, context: Any = None) -> np.ndarray:
         """Return W (n_samples, d, d), skew-symmetric."""
-        return self._evaluate(lambda net, u: net.matrices(u)[1], z, context) * self._matrix_scale
+        return self._matrix(lambda net, u: net.matrices(u)[1], z, context)
 
     def force(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the external force f (n_samples, d)."""
-        return self._evaluate(lambda net, u: net.force(u), z, context) * self.model_.drift_scale
+        force = self._evaluate(lambda net, u: net.force(u), z, context, "d")
+        return self._expand(force * self.model_.drift_scale)
 
-    def _evaluate(self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any) -> np.ndarray:
-        """Return a part of the drift in the net's coordinates."""
-        u = self.model_.tensor((self._columns(z, context) - self.mean_) / self.scale_)
+    def _matrix(self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any) -> np.ndarray:
+        """Return M or W: mu_z = drift_scale (-(M + W) grad_u V) in the net's coordinates."""
+        matrix = self._evaluate(part, z, context, "dd")
+        matrix = matrix * np.outer(self.model_.drift_scale, self._unit)
+        return self._expand(self._expand(matrix).mT).mT
+
+    def _evaluate(
+        self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any, axes: str = ""
+    ) -> np.ndarray:
+        """Return a part of the drift in the net's coordinates, with `axes` of the components."""
+        columns = self._coordinates(self._columns(z, context))
+        if not isinstance(self.model_, NeuralSDE):  # there is no net where nothing ever changes
+            return np.zeros((len(columns), *(0 for _ in axes)))
+        u = self.model_.tensor((columns - self.mean_) / self.scale_)
         with torch.no_grad():
             return part(self.model_.net.drift, u).cpu().numpy()
 
     @property
-    def _matrix_scale(self) -> np.ndarray:
-        """Physical entries of M and W over the net's: mu_z = drift_scale (-(M + W) grad_u V)."""
-        return np.outer(self.model_.drift_scale, self.scale_[: self.n_state_])
+    def _unit(self) -> np.ndarray:
+        """Physical z of the free components over the net's; of constant ones as the drift's."""
+        drift_scale = self.model_.drift_scale
+        scale = self.scale_[: len(drift_scale)]
+        known = np.isfinite(scale)
+        rate = (drift_scale / scale)[known][0] if known.any() else 1.0
+        return np.where(known, scale, drift_scale / rate)

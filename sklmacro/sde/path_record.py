@@ -9,7 +9,7 @@ than that, of the starts or of all states, or of one that is far outside.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -113,6 +113,13 @@ class PathRecord:
                 getattr(whole, name)[k :: len(records)] = getattr(record, name)
         return whole
 
+    def expand(self, free: np.ndarray, d: int) -> "PathRecord":
+        """Return the record of d components for that of the components `free` alone."""
+        excess = np.zeros((len(self.diverged), d))
+        longest_run = np.zeros(excess.shape, np.int64)
+        excess[:, free], longest_run[:, free] = self.excess, self.longest_run
+        return replace(self, excess=excess, longest_run=longest_run)
+
     def contacts(self) -> Contacts:
         """Return what kernels write of contacts with the bounds."""
         run = np.zeros_like(self.longest_run)
@@ -156,7 +163,7 @@ class PathRecord:
                 f"{len(outside)} of {n} simulated paths leave the states that the model was fitted "
                 f"to, the first at time {self.first_outside[first] * self.spacing:g} in "
                 f"{names[self.component[first]]}; {n_starts} start there, {held} meet their "
-                f"bounds. Outside are {100 * share:.2g} % of the states, the farthest by {far:.2g} "
+                f"bounds. Outside are {100 * share:.3g} % of the states, the farthest by {far:.2g} "
                 "standard deviations. What the model says there is a guess: train on states that "
                 "reach further, or pass outside='stop'.",
                 UncoveredPathsWarning,

@@ -20,16 +20,20 @@ one of their mean that counts as many times: on a lattice of N spins M has N + 1
 With a parity (see `nets`), the monomials of mu_i have the sign P_i, those of phi_jk the sign
 P_j P_k and those of g_j none. All other coefficients are 0, and the range is symmetric.
 
+Increments and times come in binary units of their own, a power of four for times, so that nothing
+is rounded, and the result is the same in any unit.
+
 Powers of a heavy-tailed z are all but parallel. The regressions therefore work on orthonormal
 combinations h = f W, of monomials of one sign each, and the result is put in terms of f.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations_with_replacement
 
 import numpy as np
 
+from sklmacro._base.units import binary_unit
 from sklmacro.sde.drift import FitData
 from sklmacro.sde.likelihood import Increments, noise_nll
 
@@ -51,12 +55,24 @@ class PolynomialSDE:
     slope: np.ndarray  # (d, d + n_context), of a linear drift, for what lies beyond the range
     phi: np.ndarray  # (d, d, q), regressions of the residuals, strictly lower triangular
     g: np.ndarray  # (d, q), logarithms of the conditional variances
+    # (d,), or one for all in old files: physical drift, and physical rows of L, over the model's.
+    drift_scale: np.ndarray = field(default_factory=lambda: np.ones(1))
+    noise_scale: np.ndarray = field(default_factory=lambda: np.ones(1))
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
         inside = np.clip(u, self.low, self.high)
         f = monomials(inside, self.degree)
-        return f @ self.B.T + (u - inside) @ self.slope.T, _factor(f, self.phi, self.g)
+        drift = f @ self.B.T + (u - inside) @ self.slope.T
+        factor = _factor(f, self.phi, self.g)
+        return drift * self.drift_scale, factor * self.noise_scale[:, None]
+
+    @classmethod
+    def of_nothing(cls, n_columns: int) -> "PolynomialSDE":
+        """Return the SDE of no component, where none is free, of u (n, n_columns)."""
+        low, high = np.zeros((2, n_columns))
+        constant, slope, phi = np.empty((0, 1)), np.empty((0, n_columns)), np.empty((0, 0, 1))
+        return cls(0, low, high, constant, slope, phi, np.empty((0, 1)), np.ones(0), np.ones(0))
 
 
 def monomial_factors(n_columns: int, degree: int) -> np.ndarray:
@@ -104,7 +120,7 @@ class _Basis:
             scale = np.where(scale > 0, scale, 1.0)
             triangle = np.linalg.qr(root * f[:, rows] / scale, mode="r")
             _, singular, right = np.linalg.svd(triangle, full_matrices=False)
-            kept = singular > SMALLEST_DIRECTION * max(singular[0], 1e-300)
+            kept = singular > SMALLEST_DIRECTION * singular[0]
             block = np.zeros((len(signs), int(kept.sum())))
             block[rows] = right[kept].T / singular[kept] * np.sqrt(n) / scale[:, None]
             blocks.append(block)
@@ -158,6 +174,9 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     """Fit drift and diffusion by maximum likelihood (Eq. 7), with polynomials of this degree."""
     diffusion, parity = data.diffusion, data.parity
     increments, common = data.increments.without_common_lam()
+    unit = binary_unit(increments.sizes())
+    root = float(binary_unit(np.sqrt(increments.dt.max())))
+    increments = increments.in_units(unit, root**2)
     u, increments, count = increments.merge_states(data.u)
     d, signs = increments.dz.shape[1], parity[: increments.dz.shape[1]]
     basis = _Basis.of(u, count, degree, parity)
@@ -190,7 +209,8 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     reach = np.abs(u).max(axis=0)
     low = np.where(parity == 1, u.min(axis=0), -reach)
     high = np.where(parity == 1, u.max(axis=0), reach)
-    return PolynomialSDE(degree, low, high, B, slope, phi_f, g_f)
+    scales = unit / root**2, unit / root
+    return PolynomialSDE(degree, low, high, B, slope, phi_f, g_f, *scales)
 
 
 def _fit_diffusion(

@@ -64,8 +64,13 @@ class PatchSDERegressor(PatchSDE):
         d, dimension of the state.
     coverage_ : Coverage
         What the data of the fit cover, see `covers`.
+    relations_ : Relations or None
+        What increments obey exactly in all pairs: `free` (d_free,) are components that are free,
+        `matrix` (d - d_free, d_free) gives the increments of the others by theirs. A component that
+        never changes has a row of zeros. Drift, diffusion and paths keep them: no noise is added,
+        and fractions still sum up to 1. None where all components are free.
     model_ : PolynomialSDE or NeuralSDE
-        Drift and diffusion in standardised coordinates.
+        Drift and diffusion of the free components in standardised coordinates.
     history_ : list of dict
         Losses of every epoch, for nets.
     degree_ : int

@@ -27,9 +27,10 @@ from sklmacro._base.workers import single_threaded
 from sklmacro.sde.compiled.paths import advance_paths, array_model
 from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.neural import NeuralSDE
-from sklmacro.sde.path_record import FAR, PathRecord
+from sklmacro.sde.path_record import FAR, Looks, PathRecord
 from sklmacro.sde.regressions import PolynomialSDE
-from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
+from sklmacro.sde.relations import Relations
+from sklmacro.sde.rollout import Look, Steps, advance_by_calls, euler_maruyama
 
 LONG_RUN = 30  # clipped steps in a row; noise about a bound goes either way
 ROUNDING = 1e-6  # of the standard deviation; a start may be so far beyond a bound
@@ -45,16 +46,17 @@ class PathSimulation:
     mean_: np.ndarray
     scale_: np.ndarray
     model_: PolynomialSDE | NeuralSDE
-    coverage_: Coverage | None = None  # of models in files that do not have it
+    coverage_: Coverage | None = None  # as in files from before there was any
+    relations_: Relations | None = None  # likewise
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._coefficients(self._columns(z, context))[0]
+        return self._expand(self._coefficients(self._columns(z, context))[0])
 
     def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
         with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
-            factor = self._coefficients(self._columns(z, context))[1]
+            factor = self._expand(self._coefficients(self._columns(z, context))[1])
         return factor @ factor.transpose(0, 2, 1)
 
     def covers(self, z: Any, context: Any = None) -> np.ndarray:
@@ -115,7 +117,8 @@ class PathSimulation:
         Returns
         -------
         paths : ndarray of shape (n_starts * n_paths, n_steps // store_every + 1, d)
-            Paths of one start stand together; the initial state is the first.
+            Paths of one start stand together; the initial state is the first. What `relations_`
+            say holds along them, but where `bounds` cut off a component that follows from others.
         record : PathRecord
             Where each path left the data, how it met its bounds, and whether it diverged. Only if
             `return_record`.
@@ -156,30 +159,72 @@ class PathSimulation:
         n_paths = check_integer(n_paths, "n_paths", low=1)
         store_every = check_integer(store_every, "store_every", low=1)
         check_choice(outside, "outside", OUTSIDE)
-        starts = np.repeat(self._columns(z0, context), n_paths, axis=0)
-        z, outer = np.hsplit(starts, [self.n_state_])
-        outer = np.ascontiguousarray(outer)
-        model = array_model(self.model_)
-        if model is None:
-            advance = partial(advance_by_calls, lambda z: self._coefficients(np.hstack([z, outer])))
-        else:
-            advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
+        columns = np.repeat(self._columns(z0, context), n_paths, axis=0)
+        asked, context = np.hsplit(columns, [self.n_state_])
         steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
+        starts = np.clip(asked, steps.low, steps.high)
         look = None
         if self.coverage_ is not None and outside != "ignore":
-            look = partial(self.coverage_.look, outer)
-        entropy = resolve_entropy(random_state)
+            look = partial(self.coverage_.look, np.ascontiguousarray(context))
+        stop, entropy = outside == "stop", resolve_entropy(random_state)
         with single_threaded():
-            paths, record = euler_maruyama(
-                advance, z, n_steps, steps, entropy, look, outside == "stop"
-            )
+            paths, record = self._free_paths(starts, context, n_steps, steps, entropy, look, stop)
         if self.coverage_ is not None:
-            margin = FAR * self.coverage_.scale[: self.n_state_]
-            held = (record.excess > margin) | (record.longest_run >= LONG_RUN)
+            unit = self.coverage_.scale[: self.n_state_]
+            held = (record.excess > FAR * unit) | (record.longest_run >= LONG_RUN)
             record.held[:] = held.any(axis=1) & ~record.diverged
-            moved = np.abs(paths[:, 0] - z) > ROUNDING * self.coverage_.scale[: self.n_state_]
-            record.clipped_start[:] = moved.any(axis=1)
+            record.clipped_start[:] = (np.abs(asked - starts) > ROUNDING * unit).any(axis=1)
         return paths, record
+
+    def _free_paths(
+        self,
+        starts: np.ndarray,
+        context: np.ndarray,
+        n_steps: int,
+        steps: Steps,
+        entropy: int,
+        look: Look | None,
+        stop: bool,
+    ) -> tuple[np.ndarray, PathRecord]:
+        """Return paths and their record from those of the free components, see `relations_`."""
+        relations, (low, high) = self.relations_, (steps.low, steps.high)
+        if relations is None:
+            return self._advance(starts, context, n_steps, steps, entropy, look, stop)
+        columns = relations.coordinates(np.hstack([starts, context]))
+        z, outer = np.hsplit(columns, [len(relations.free)])
+        c = outer[:, : len(relations.rest)]
+
+        def look_at_all(paths: np.ndarray, start: int, looks: Looks) -> None:
+            assert look is not None
+            look(relations.states(paths, c), start, looks)
+
+        free_steps = steps._replace(low=low[relations.free], high=high[relations.free])
+        free, record = self._advance(
+            z, outer, n_steps, free_steps, entropy, look and look_at_all, stop
+        )
+        paths = relations.states(free, c)
+        np.clip(paths, low, high, out=paths)
+        paths[:, 0] = starts
+        return paths, record.expand(relations.free, self.n_state_)
+
+    def _advance(
+        self,
+        z: np.ndarray,
+        outer: np.ndarray,
+        n_steps: int,
+        steps: Steps,
+        entropy: int,
+        look: Look | None,
+        stop: bool,
+    ) -> tuple[np.ndarray, PathRecord]:
+        """Return the paths of the model's own components, and their record."""
+        model = array_model(self.model_) if z.shape[1] else None
+        outer = np.ascontiguousarray(outer)
+        if model is None:
+            advance = partial(advance_by_calls, lambda z: self._model_at(np.hstack([z, outer])))
+        else:
+            advance = partial(advance_paths, *model, self.mean_, self.scale_, outer)
+        return euler_maruyama(advance, z, n_steps, steps, entropy, look, stop)
 
     def warn_of(self, record: PathRecord) -> None:
         """Warn of paths that diverged or left the data, as `simulate` does."""
@@ -209,5 +254,17 @@ class PathSimulation:
         outer = np.broadcast_to(outer, (len(z), n_context))
         return check_finite(np.hstack([z, outer]), "macrostates and context")
 
+    def _coordinates(self, columns: np.ndarray) -> np.ndarray:
+        """Return what the model sees of columns, but for the standardisation."""
+        return columns if self.relations_ is None else self.relations_.coordinates(columns)
+
     def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.model_.coefficients((columns - self.mean_) / self.scale_)
+        """Return drift and factor L of the free components."""
+        return self._model_at(self._coordinates(columns))
+
+    def _model_at(self, coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.model_.coefficients((coordinates - self.mean_) / self.scale_)
+
+    def _expand(self, values: np.ndarray) -> np.ndarray:
+        """Return drifts, or factors, of all components for those of the free ones."""
+        return values if self.relations_ is None else self.relations_.expand(values)

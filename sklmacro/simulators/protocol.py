@@ -109,6 +109,7 @@ class SimulatorProtocol(BaseEstimator):
     observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)
     observable_range: ClassVar[int] = 0
     fast_observables: ClassVar[tuple[str, ...]] = ()
+    conserved_observables: ClassVar[tuple[str, ...]] = ()
     has_events: ClassVar[bool] = False
     isotropic: ClassVar[bool] = False
     upsample_method: ClassVar[str] = "replicate"
@@ -271,6 +272,27 @@ class SimulatorProtocol(BaseEstimator):
     def n_observables(self) -> int:
         """Number of observables."""
         return len(self.observable_names)
+
+    @property
+    def changing(self) -> np.ndarray:
+        """Whether each observable can change, (n_observables,): not the conserved ones.
+
+        Raises
+        ------
+        ValueError
+            If `conserved_observables` names another observable than the simulator has.
+        """
+        names, conserved = self.observable_names, self.conserved_observables
+        if isinstance(conserved, str) or not set(conserved) <= set(names):
+            raise ValueError(
+                f"Expected conserved_observables to be a tuple of some of {names}, but "
+                f"{type(self).__name__} has {conserved!r}; name observables that never change."
+            )
+        return np.array([name not in conserved for name in names])
+
+    def conserve(self, changes: np.ndarray) -> np.ndarray:
+        """Return changes (..., n_observables) of observables, exactly 0 in the conserved ones."""
+        return np.where(self.changing, changes, 0.0) if self.conserved_observables else changes
 
     def site_means(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
         """Return the observables (n_observables,) of one snapshot."""

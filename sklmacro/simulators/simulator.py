@@ -47,6 +47,10 @@ class Simulator(SimulatorProtocol):
         Distance in cells over which a site's density depends on its neighbours.
     fast_observables : tuple of str
         Names of the observables that soon follow the others, see `LocalRelax`.
+    conserved_observables : tuple of str
+        Names of the observables that the dynamics on the whole lattice never changes, such as a
+        composition. What flows across the edges of a patch cancels over the lattice: increments of
+        patches, their moments and the diffusion are exactly 0 in these.
     has_events : bool
         True if the dynamics can be advanced by a number of events.
     parity : tuple of int, or None
@@ -298,7 +302,8 @@ class Simulator(SimulatorProtocol):
         def work(batch: np.ndarray) -> dict[str, np.ndarray]:
             origins = np.tile(origin, (len(batch), 1, 1))
             b, A = self.moments_apart(batch, lattice, origins, extent)
-            return {"drift": b[:, 0] / n, "covariance": A[:, 0] / n**2}
+            A = self.conserve(self.conserve(A[:, 0]).mT).mT
+            return {"drift": self.conserve(b[:, 0]) / n, "covariance": A / n**2}
 
         rows = fill_rows(work, lambda start, stop: (X[start:stop],), len(X), n_jobs=n_jobs)
         return rows["drift"], rows["covariance"]

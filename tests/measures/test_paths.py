@@ -157,11 +157,18 @@ def test_workers_do_not_show_in_the_result():
         np.testing.assert_array_equal(mmd2_paths(P, Q, n_jobs=n_jobs), one)
 
 
-def test_a_component_without_spread_keeps_its_unit():
+def test_a_component_without_spread_is_compared_with_its_value():
     Q = np.concatenate([normal(0, 20, 4, 1), np.full((20, 4, 1), 0.1)], axis=2)
-    P = Q[::-1] + np.array([0, 0.5])
-    expected = mmd2_paths(P, Q, scale=[np.sqrt(Q[..., 0].var(axis=0, ddof=1).mean()), 1])
+    P = Q[::-1] + np.array([0, 0.05])
+    expected = mmd2_paths(P, Q, scale=[np.sqrt(Q[..., 0].var(axis=0, ddof=1).mean()), 0.1])
     np.testing.assert_array_equal(mmd2_paths(P, Q), expected)
+    for unit in (1e-100, 1e100):
+        np.testing.assert_allclose(mmd2_paths(P * unit, Q * unit), expected)
+    rounded = Q + np.array([0, 1e-16]) * np.arange(20)[:, np.newaxis, np.newaxis] % 3
+    np.testing.assert_allclose(mmd2_paths(Q, rounded), mmd2_paths(Q, Q), atol=1e-12)
+    from_zero = mmd2_paths(np.full_like(Q, 1e-100), 0 * Q, biased=True)
+    np.testing.assert_array_equal(from_zero, mmd2_paths(np.ones_like(Q), 0 * Q, biased=True))
+    assert from_zero.min() > 0.1
 
 
 def test_inputs_are_only_read():
@@ -196,6 +203,10 @@ def test_std_ratio_on_constructed_paths():
     P = Q * np.array([1, 2] * 3)[:, np.newaxis]
     np.testing.assert_allclose(std_ratio(P, Q), np.sqrt(2.5))
     np.testing.assert_array_equal(std_ratio(np.full_like(Q, 0.1), Q), 0)
+    # A component that the reference keeps is kept as well, or is not.
+    Q = np.concatenate([Q, np.full_like(Q, 0.1)], axis=2)
+    np.testing.assert_allclose(std_ratio(2 * Q, Q), [2, 1])
+    np.testing.assert_allclose(std_ratio(Q + 0.01 * Q[..., :1], Q), [1.01, np.inf])
 
 
 # --- reference and scorer -----------------------------------------------------------------------

@@ -121,8 +121,11 @@ def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
     coefficients[round_up(entries) :, :q] = model.B
     coefficients[round_up(entries) :, q:] = model.slope
     nets = pack([(0, [(coefficients[:, 1:], coefficients[:, 0])])])
+    drift_scale, noise_scale = (
+        np.broadcast_to(scale, d).copy() for scale in (model.drift_scale, model.noise_scale)
+    )
     return _polynomial_head, ArrayModel(
-        entries, round_up(len(coefficients)), nets, nets, np.ones(d), np.ones(d),
+        entries, round_up(len(coefficients)), nets, nets, drift_scale, noise_scale,
         monomial_factors(n_in, model.degree), model.low, model.high,
     )  # fmt: skip
 
