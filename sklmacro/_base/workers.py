@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache, partial
 from itertools import islice
 from typing import Any
@@ -233,6 +233,7 @@ def _run_alone(task: Callable[[], Any], given_up: threading.Event | None = None)
 
 
 _process_state = threading.RLock()
+_SMALLEST, _ONE = np.float64(5e-324), np.float64(1.0)  # their product is 0 where it is flushed
 
 
 @cache
@@ -242,21 +243,47 @@ def _thread_pools() -> ThreadpoolController:
 
 
 @contextmanager
+def plain_torch() -> Iterator[None]:
+    """Compute on tensors as torch does where nobody has changed its modes.
+
+    Neither inference mode nor autocast is on here, and the default device is the CPU, whatever the
+    caller has set.
+    """
+    modes: list[Any] = []
+    if torch.is_inference_mode_enabled():  # its tensors can take no part in a derivative
+        modes.append(torch.inference_mode(False))
+    for device in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(device):
+            modes.append(torch.autocast(device, enabled=False))
+    if torch.empty(0).device.type != "cpu":  # much faster than torch.get_default_device()
+        modes.append(torch.device("cpu"))
+    with ExitStack() as stack:
+        for mode in modes:
+            stack.enter_context(mode)
+        yield
+
+
+@contextmanager
 def single_threaded() -> Iterator[None]:
     """Run linear algebra and torch on one thread, so that sums have one order on every machine.
 
     joblib's workers have fewer threads than the process that starts them; without this a fit would
     differ in the last bits between `n_jobs=1` and `n_jobs=2`. The nets here are too small to gain
-    from more threads.
+    from more threads. Modes of torch are those of `plain_torch`, new tensors have single precision,
+    and small numbers are not flushed to zero.
 
-    Thread counts, and torch's generator of initial weights, belong to the process. One Python
-    thread at a time can therefore be inside; fits run side by side in processes.
+    Thread counts, torch's default type, and its generator of initial weights, belong to the
+    process. One Python thread at a time can therefore be inside; fits run side by side in
+    processes.
     """
-    with _process_state:
-        torch_threads = torch.get_num_threads()
+    with _process_state, ExitStack() as settings:
+        settings.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)
-        try:
-            with _thread_pools().limit(limits=1):
-                yield
-        finally:
-            torch.set_num_threads(torch_threads)
+        if torch.get_default_dtype() != torch.float32:
+            settings.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float32)
+        if _SMALLEST * _ONE == 0.0 and torch.set_flush_denormal(False):
+            settings.callback(torch.set_flush_denormal, True)
+        settings.enter_context(_thread_pools().limit(limits=1))
+        settings.enter_context(plain_torch())
+        yield

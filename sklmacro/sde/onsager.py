@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklmacro._base.workers import plain_torch
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
@@ -142,9 +143,9 @@ class OnsagerSDE(PatchSDE):
 
     def _evaluate(self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any) -> np.ndarray:
         """Return a part of the drift in the net's coordinates."""
-        u = self.model_.tensor((self._columns(z, context) - self.mean_) / self.scale_)
-        with torch.no_grad():
-            return part(self.model_.net.drift, u).cpu().numpy()
+        u = (self._columns(z, context) - self.mean_) / self.scale_
+        with torch.no_grad(), plain_torch():
+            return part(self.model_.net.drift, self.model_.tensor(u)).cpu().numpy()
 
     @property
     def _matrix_scale(self) -> np.ndarray:
