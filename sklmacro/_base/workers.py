@@ -216,8 +216,8 @@ def _results(
             calls = (delayed(_run_alone)(task, given_up) for task in tasks)
             yield from Parallel(**options, return_as="generator")(calls)
         else:  # multiprocessing; some at a time, so that not all results are held at once
-            pickled = map(wrap_non_picklable_objects, tasks)
-            calls, some = map(delayed(_run_alone), pickled), AT_A_TIME * effective_n_jobs(n_jobs)
+            calls = (delayed(_run_alone)(wrap_non_picklable_objects(task)) for task in tasks)
+            some = AT_A_TIME * effective_n_jobs(n_jobs)
             with Parallel(**options) as run:
                 while results := run(islice(calls, some)):
                     yield from results

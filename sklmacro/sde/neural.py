@@ -56,6 +56,13 @@ class NeuralSDE:
                 factor.cpu().numpy() * self.noise_scale[:, None],
             )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy; weights that inference mode has made take part in no derivative."""
+        vars(self).update(state)
+        if any(weight.is_inference() for weight in self.net.parameters()):
+            with plain_torch():
+                vars(self)["net"] = deepcopy(self.net)
+
     def tensor(self, u: np.ndarray) -> Tensor:
         """Return `u` as a tensor on the net's device."""
         return torch.as_tensor(u, dtype=torch.float64, device=next(self.net.parameters()).device)
