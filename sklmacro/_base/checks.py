@@ -112,14 +112,14 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def check_numbers(values: object, name: str) -> np.ndarray:
-    """Return `values` as an array of floats, if they are real numbers."""
+    """Return `values` as an array of floats in C order, if they are real numbers."""
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise ValueError(
             f"Expected {name} to be real numbers, but got an array of dtype {array.dtype}; "
             "convert them to float."
         )
-    return array.astype(float, copy=False)
+    return array.astype(float, order="C", copy=False)
 
 
 def check_finite_numbers(values: object, name: str) -> np.ndarray:

@@ -2,22 +2,32 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib import (
+    Parallel,
+    delayed,
+    effective_n_jobs,
+    parallel_config,
+    wrap_non_picklable_objects,
+)
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 from tqdm.auto import tqdm
+
+from sklmacro._base.kernels import heeding
 
 WORTH_A_THREAD = 1.5e-4  # seconds; below it two threads are slower than one
 LARGEST_BATCH = 256  # samples; large enough to hide the cost of a call, small enough to balance
 PROBE = (1, 4)  # samples by which it is judged; the first may have to compile a kernel
 N_BATCHES = 8  # for each worker, so that all end at about the same time
+AT_A_TIME = 4  # for each worker, where a backend returns no generator
 
 
 def map_batches(
@@ -31,7 +41,7 @@ def map_batches(
     n_jobs: int | None = None,
     verbose: bool = False,
     desc: str = "",
-) -> Iterator[tuple[slice, Any]]:
+) -> Generator[tuple[slice, Any], None, None]:
     """Yield `(slice(start, stop), work(*take(start, stop)))` for batches of all samples in order.
 
     `work` must treat every sample by itself, so that the batches cannot be seen in the result. It
@@ -51,8 +61,9 @@ def map_batches(
     def bind(start: int, stop: int) -> Callable[[], Any]:
         return partial(work, *take(start, stop))
 
-    with tqdm(total=n_samples, initial=first, desc=desc, disable=not verbose, leave=False) as bar:
-        for batch, result in _run(bind, first, n_samples, largest, longest, n_jobs):
+    bar = tqdm(total=n_samples, initial=first, desc=desc, disable=not verbose, leave=False)
+    with bar, closing(_run(bind, first, n_samples, largest, longest, n_jobs)) as results:
+        for batch, result in results:
             yield batch, result
             bar.update(batch.stop - batch.start)
 
@@ -148,8 +159,9 @@ def fill_rows(
         longest=rows.longest, n_jobs=n_jobs, verbose=verbose, desc=desc,
     )  # fmt: skip
     try:
-        for _, batch in batches:
-            rows.append(batch)
+        with closing(batches):
+            for _, batch in batches:
+                rows.append(batch)
     finally:  # an error or Ctrl-C loses nothing that is finished
         rows.save()
     return rows.arrays
@@ -162,7 +174,7 @@ def _run(
     largest: int,
     longest: float | None,
     n_jobs: int | None,
-) -> Iterator[tuple[slice, Any]]:
+) -> Generator[tuple[slice, Any], None, None]:
     """Yield all batches in order with their results, from as many workers as are worth it."""
     n_workers = effective_n_jobs(n_jobs)
     size = max(1, min(largest, -(-(n_samples - done) // (N_BATCHES * n_workers))))
@@ -186,18 +198,42 @@ def _run(
     if effective_n_jobs(n_jobs) == 1:
         yield from ((batch, task()) for batch, task in zip(batches, tasks, strict=True))
     else:
-        run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-        results = run(delayed(partial(_run_alone, task))() for task in tasks)
-        yield from zip(batches, results, strict=True)
+        with closing(_results(tasks, n_jobs, backend)) as results:
+            yield from zip(batches, results, strict=True)
 
 
-def _run_alone(task: Callable[[], Any]) -> Any:
+def _results(
+    tasks: Iterator[Callable[[], Any]], n_jobs: int | None, backend: Any
+) -> Generator[Any, None, None]:
+    """Yield the results of tasks in order, from several workers.
+
+    Threads whose work is given up end soon; processes are ended by joblib.
+    """
+    given_up = threading.Event() if getattr(backend, "supports_sharedmem", False) else None
+    options = {"n_jobs": n_jobs, "prefer": "threads"}
+    try:
+        if getattr(backend, "supports_return_generator", False):
+            calls = (delayed(_run_alone)(task, given_up) for task in tasks)
+            yield from Parallel(**options, return_as="generator")(calls)
+        else:  # multiprocessing; some at a time, so that not all results are held at once
+            calls = (delayed(_run_alone)(wrap_non_picklable_objects(task)) for task in tasks)
+            some = AT_A_TIME * effective_n_jobs(n_jobs)
+            with Parallel(**options) as run:
+                while results := run(islice(calls, some)):
+                    yield from results
+    finally:
+        if given_up is not None:
+            given_up.set()
+
+
+def _run_alone(task: Callable[[], Any], given_up: threading.Event | None = None) -> Any:
     """Do a task, with no workers for what is in it: dask would send that through the cluster."""
-    with parallel_config("sequential"):
+    with parallel_config("sequential"), heeding(given_up):
         return task()
 
 
 _process_state = threading.RLock()
+_SMALLEST, _ONE = np.float64(5e-324), np.float64(1.0)  # their product is 0 where it is flushed
 
 
 @cache
@@ -207,21 +243,47 @@ def _thread_pools() -> ThreadpoolController:
 
 
 @contextmanager
+def plain_torch() -> Iterator[None]:
+    """Compute on tensors as torch does where nobody has changed its modes.
+
+    Neither inference mode nor autocast is on here, and the default device is the CPU, whatever the
+    caller has set.
+    """
+    modes: list[Any] = []
+    if torch.is_inference_mode_enabled():  # its tensors can take no part in a derivative
+        modes.append(torch.inference_mode(False))
+    for device in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(device):
+            modes.append(torch.autocast(device, enabled=False))
+    if torch.empty(0).device.type != "cpu":  # much faster than torch.get_default_device()
+        modes.append(torch.device("cpu"))
+    with ExitStack() as stack:
+        for mode in modes:
+            stack.enter_context(mode)
+        yield
+
+
+@contextmanager
 def single_threaded() -> Iterator[None]:
     """Run linear algebra and torch on one thread, so that sums have one order on every machine.
 
     joblib's workers have fewer threads than the process that starts them; without this a fit would
     differ in the last bits between `n_jobs=1` and `n_jobs=2`. The nets here are too small to gain
-    from more threads.
+    from more threads. Modes of torch are those of `plain_torch`, new tensors have single precision,
+    and small numbers are not flushed to zero.
 
-    Thread counts, and torch's generator of initial weights, belong to the process. One Python
-    thread at a time can therefore be inside; fits run side by side in processes.
+    Thread counts, torch's default type, and its generator of initial weights, belong to the
+    process. One Python thread at a time can therefore be inside; fits run side by side in
+    processes.
     """
-    with _process_state:
-        torch_threads = torch.get_num_threads()
+    with _process_state, ExitStack() as settings:
+        settings.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)
-        try:
-            with _thread_pools().limit(limits=1):
-                yield
-        finally:
-            torch.set_num_threads(torch_threads)
+        if torch.get_default_dtype() != torch.float32:
+            settings.callback(torch.set_default_dtype, torch.get_default_dtype())
+            torch.set_default_dtype(torch.float32)
+        if _SMALLEST * _ONE == 0.0 and torch.set_flush_denormal(False):
+            settings.callback(torch.set_flush_denormal, True)
+        settings.enter_context(_thread_pools().limit(limits=1))
+        settings.enter_context(plain_torch())
+        yield

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from sklmacro._base.roles import Roles
+from sklmacro._base.workers import plain_torch, single_threaded
 from sklmacro.checkpoint.foreign import FOREIGN
 from sklmacro.checkpoint.schema import (
     MOST_LETTERS,
@@ -149,10 +150,11 @@ def _net(cls: type[nn.Module], arguments: dict[str, Any], state: dict[str, Any])
     """Build a net of the size that its weights have; nothing is allocated for it before."""
     if any(isinstance(v, list | tuple) and len(v) > MOST_ITEMS for v in arguments.values()):
         raise ValueError(f"Expected a {cls.__name__} of at most {MOST_ITEMS} layers, but got more.")
-    with torch.device("meta"):
+    with single_threaded(), torch.device("meta"):
         net = cls(**arguments)
     wanted = {k: _form(tensor) for k, tensor in own_tensors(net, arguments).items()}
-    given = {k: torch.tensor(array) for k, array in state.items()}  # aligned as torch does
+    with plain_torch():
+        given = {k: torch.tensor(array) for k, array in state.items()}  # aligned as torch does
     forms = {k: _form(tensor) for k, tensor in given.items()}
     if forms != wanted:
         raise ValueError(

@@ -259,6 +259,11 @@ class Lattice:
         """Return what `window` returns, unchecked and from a cache: for loops over samples."""
         return _mesh(self.cells, origin, cells)
 
+    def mesh_within(self, box: Window, window: Window) -> tuple[np.ndarray, ...]:
+        """Return the index of a window in the array that `mesh` cuts out of a box around it."""
+        places = zip(window.origin, box.origin, self.cells, strict=True)
+        return _mesh(box.extent, tuple((o - s) % n for o, s, n in places), window.extent)
+
     @property
     def full_window(self) -> Window:
         """Window of all cells."""

@@ -10,8 +10,8 @@ Shape vocabulary::
 """
 
 import numpy as np
-from numba import njit
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.sde.compiled.elementary import exp
 
 PAIRS_AT_A_TIME = 1024  # long enough to fill vectors, short enough to stay in the first cache
@@ -50,7 +50,7 @@ def kernel_sum(
     """
     (d, n), m = X.shape, Y.shape[1]
     squared_distance = np.empty(PAIRS_AT_A_TIME + m)
-    total, filled = 0.0, 0
+    total, filled, since = 0.0, 0, 0
     for i in range(n):
         stop = i if below_diagonal else m
         row = squared_distance[filled : filled + stop]
@@ -62,7 +62,10 @@ def kernel_sum(
         filled += stop
         if filled > PAIRS_AT_A_TIME or i == n - 1:
             total += _sum_of_kernels(squared_distance[:filled], rates, doubling)
-            filled = 0
+            since, filled = since + filled, 0
+            if since >= STEPS:
+                heed()
+                since = 0
     return total / len(rates)
 
 
@@ -76,6 +79,8 @@ def mmd2_at_times(
     doubling = bool((rates[1:] == 4 * rates[:-1]).all())
     values = np.empty(n_times)
     for t in range(n_times):
+        if t % 64 == 63:
+            heed()
         for k in range(d):
             X[k], Y[k] = P[:, t, k] / divisor[k], Q[:, t, k] / divisor[k]
         within_x = 2 * kernel_sum(X, X, rates, doubling, True)

@@ -172,7 +172,7 @@ def _path_std(paths: np.ndarray) -> np.ndarray:
 
 def _check_pair(P: object, Q: object, axes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return finite P and Q of equal shape but for their length, which is at least 2."""
-    P, Q = np.asarray(P, float), np.asarray(Q, float)
+    P, Q = np.asarray(P, float, order="C"), np.asarray(Q, float, order="C")
     equal = P.ndim == Q.ndim == len(axes) and P.shape[1:] == Q.shape[1:]
     if not equal or min(P.shape) == 0 or min(len(P), len(Q)) < 2:
         raise ValueError(
@@ -225,7 +225,7 @@ class ReferencePaths:
     context: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        paths, times = np.asarray(self.paths, float), check_times(self.times)
+        paths, times = np.asarray(self.paths, float, order="C"), check_times(self.times)
         if paths.ndim != 3 or min(paths.shape[:2]) < 2 or paths.shape[1] != len(times):
             raise ValueError(
                 "Expected paths of shape (n_paths >= 2, n_times >= 2, n_observables), but got "

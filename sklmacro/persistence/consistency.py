@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from functools import singledispatch
 
 import numpy as np
-import torch
 
 from sklmacro._base.checks import check_integer, check_real
 from sklmacro.closure.autoencoder import PatchAutoencoder
@@ -182,11 +181,10 @@ def _check_polynomials(model: PolynomialSDE, n_in: int, d: int) -> None:
 
 def _check_nets(model: NeuralSDE, n_in: int, d: int) -> None:
     """Raise ValueError unless a model is an SDE of d components of u (n, n_in)."""
-    with torch.no_grad():
-        drift, factor = model.net(model.tensor(np.zeros((1, n_in))))
+    drift, factor = model.coefficients(np.zeros((1, n_in)))
     _check_floats(
-        drift=(drift.cpu().numpy(), (1, d)),
-        factor=(factor.cpu().numpy(), (1, d, d)),
+        drift=(drift, (1, d)),
+        factor=(factor, (1, d, d)),
         drift_scale=(model.drift_scale, (d,)),
         noise_scale=(model.noise_scale, (d,)),
     )

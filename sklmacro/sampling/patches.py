@@ -12,7 +12,8 @@ and the sum runs over all terms that the patch takes part in: Eq. 15 holds to fi
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -155,14 +156,10 @@ class PatchEvolver:
 
         It returns the evolved patch, the elapsed time and d_obs (n_observables,).
         """
-        x, lattice, window, region = place = self._place(x, window)
-        closed = isinstance(self.boundary, Periodic)  # then x is the patch alone
-        cells, box = (..., ...) if closed else (lattice.mesh(*region), lattice.mesh(*window))
-        before = x[cells]  # a copy, since the index is a mesh of arrays
-        ((elapsed, change),) = self._advance(place, [self.span], rng)
-        patch = x[box]
-        x[cells] = before
-        return patch, elapsed, change / self.sites_per_patch
+        place = self._place(x, window)
+        with _kept(place) as patch:
+            ((elapsed, change),) = self._advance(place, [self.span], rng)
+            return patch(), elapsed, change / self.sites_per_patch
 
     def follow(
         self, x: np.ndarray, window: Window, steps: np.ndarray, rng: np.random.Generator
@@ -203,7 +200,11 @@ class PatchEvolver:
             return
         for origin in origins.tolist():
             window = Window(tuple(origin), self.extent)
-            x[self.lattice.mesh(*window)] = self.evolve(x, window, rng)[0]
+            small, lattice, _, region = place = self._place(x, window)
+            with _kept(place) as patch:
+                self.simulator.advance_window(small, lattice, Evolution(region, self.span, rng))
+                evolved = patch()
+            x[self.lattice.mesh(*window)] = evolved
 
     def moments(self, X: np.ndarray, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the moments per time of the mean over p patches of the increment, as dt -> 0.
@@ -244,6 +245,16 @@ class PatchEvolver:
             elapsed = simulator.advance_window(x, lattice, Evolution(region, span, rng))
             before, after = after, simulator.site_sums(x, lattice, window)
             yield elapsed, simulator.conserve(after - before)
+
+
+@contextmanager
+def _kept(place: Place) -> Iterator[Callable[[], np.ndarray]]:
+    """Put what evolves back afterwards; until then the function returns the patch."""
+    x, lattice, window, region = place
+    cells = lattice.mesh(*region)
+    before = x[cells]  # a copy, since the index is a mesh of arrays
+    yield lambda: x[lattice.mesh(*window)]
+    x[cells] = before
 
 
 @dataclass(frozen=True)

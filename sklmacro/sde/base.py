@@ -235,10 +235,11 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
                     "y is None. Expected latent pairs, or X = z with y = dz; pass the increments."
                 )
             columns, dz = validate_data(
-                self, X, y, reset=reset, dtype=np.float64, multi_output=True, y_numeric=True
-            )
+                self, X, y, reset=reset, dtype=np.float64, order="C", multi_output=True,
+                y_numeric=True,
+            )  # fmt: skip
             cov, flat = None, dz.ndim == 1
-            dz = dz.reshape(len(dz), -1).astype(float)
+            dz = dz.reshape(len(dz), -1).astype(float, order="C")
             if dz.shape[1] > columns.shape[1]:
                 raise ValueError(
                     "Expected at most as many increments as columns of X, since each belongs to a "

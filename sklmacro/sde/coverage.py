@@ -24,9 +24,9 @@ Shape vocabulary::
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.spatial import KDTree
 
+from sklmacro._base.kernels import njit
 from sklmacro._base.units import largest, spread
 from sklmacro.sde.path_record import Looks
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sklmacro._base.checks import check_widths
 from sklmacro._base.streams import Stage, resolve_entropy, stream
+from sklmacro._base.workers import plain_torch
 from sklmacro.sde.compiled.likelihood import CompiledLikelihood
 from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.nets import (
@@ -48,12 +49,19 @@ class NeuralSDE:
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
-        with torch.no_grad():
+        with torch.no_grad(), plain_torch():
             drift, factor = self.net(self.tensor(u))
-        return (
-            drift.cpu().numpy() * self.drift_scale,
-            factor.cpu().numpy() * self.noise_scale[:, None],
-        )
+            return (
+                drift.cpu().numpy() * self.drift_scale,
+                factor.cpu().numpy() * self.noise_scale[:, None],
+            )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy; weights that inference mode has made take part in no derivative."""
+        vars(self).update(state)
+        if any(weight.is_inference() for weight in self.net.parameters()):
+            with plain_torch():
+                vars(self)["net"] = deepcopy(self.net)
 
     def tensor(self, u: np.ndarray) -> Tensor:
         """Return `u` as a tensor on the net's device."""

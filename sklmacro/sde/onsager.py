@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklmacro._base.workers import plain_torch
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
@@ -166,9 +167,9 @@ class OnsagerSDE(PatchSDE):
         columns = self._coordinates(self._columns(z, context))
         if not isinstance(self.model_, NeuralSDE):  # there is no net where nothing ever changes
             return np.zeros((len(columns), *(0 for _ in axes)))
-        u = self.model_.tensor((columns - self.mean_) / self.scale_)
-        with torch.no_grad():
-            return part(self.model_.net.drift, u).cpu().numpy()
+        u = (columns - self.mean_) / self.scale_
+        with torch.no_grad(), plain_torch():
+            return part(self.model_.net.drift, self.model_.tensor(u)).cpu().numpy()
 
     @property
     def _unit(self) -> np.ndarray:

@@ -10,9 +10,9 @@ Within a window there are two classes of spins, up and down, each of one rate.
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from sklmacro._base.checks import check_real
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events
@@ -40,7 +40,9 @@ def _attempts(
     `total` is S; `up[(S - s_i + n - 1) // 2]` the word of the heat-bath probability of an up spin.
     """
     shift = up.shape[0] - 1  # n - 1
-    for _ in range(n_attempts):
+    for k in range(n_attempts):
+        if k % STEPS == STEPS - 1:
+            heed()
         site = below(spins.shape[0], state)
         others = total - spins[site]
         below_up = (next_word(state) & LOW32) < up[(others + shift) // 2]
@@ -63,7 +65,9 @@ def _flips(
         members[kind, count[kind]] = site
         count[kind] += 1
     elapsed = 0.0
-    for _ in range(n_events):
+    for k in range(n_events):
+        if k % STEPS == STEPS - 1:
+            heed()
         rise = count[0] * rates[(total + 1 + shift) // 2, 0] if count[0] > 0 else 0.0
         fall = count[1] * rates[(total - 1 + shift) // 2, 1] if count[1] > 0 else 0.0
         if rise + fall <= 0.0:

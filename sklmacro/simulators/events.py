@@ -10,7 +10,8 @@ and the covariance A dt (Gillespie, J. Chem. Phys. 113, 297 (2000), Eqs. 4-6):
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from sklmacro._base.kernels import STEPS, heed, njit
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,6 @@ def sum_events(rates: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.n
                 b[row, i] += rate * changes[e, i]
                 for j in range(k):
                     A[row, i, j] += rate * changes[e, i] * changes[e, j]
+            if e % STEPS == STEPS - 1:
+                heed()
     return b, A

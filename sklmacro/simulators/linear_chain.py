@@ -11,9 +11,9 @@ so that a step of any length is drawn from its exact Gaussian transition.
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from sklmacro._base.checks import check_real
+from sklmacro._base.kernels import njit
 from sklmacro._base.workers import single_threaded
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window

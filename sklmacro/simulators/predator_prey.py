@@ -11,9 +11,9 @@ cell an independent increment of variance sigma^2 step / spacing. The discrete m
 import math
 
 import numpy as np
-from numba import njit
 
 from sklmacro._base.checks import check_real
+from sklmacro._base.kernels import njit
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.protocol import Evolution

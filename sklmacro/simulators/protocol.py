@@ -162,7 +162,9 @@ class SimulatorProtocol(BaseEstimator):
     def density(self, x: np.ndarray) -> np.ndarray:
         """Return the observables' densities (*site_shape, n_observables) of one snapshot.
 
-        The default is the fields themselves, so that the observables are their means.
+        It is called with boxes of a snapshot, too. An edge of a box is an edge of the lattice, or
+        what comes within `observable_range` cells of it is not used. The default is the fields
+        themselves, so that the observables are their means.
         """
         return x if self.n_fields > 1 else x[..., np.newaxis]
 
@@ -260,10 +262,14 @@ class SimulatorProtocol(BaseEstimator):
     def site_sums(self, x: np.ndarray, lattice: Lattice, window: Window) -> np.ndarray:
         """Return the sum over a window's sites of each density, shape (n_observables,).
 
-        Densities use the true neighbours across the window's edge.
+        Densities use the true neighbours across the window's edge: that of the window and a rim of
+        `observable_range` cells is computed, whose outermost values are not used, and no more.
         """
-        box = lattice.mesh(*window)
-        density = self.density(x)[box] if self.observable_range else self.density(x[box])
+        if self.observable_range:
+            seen = lattice.grow(*window, self.observable_range)
+            density = self.density(x[lattice.mesh(*seen)])[lattice.mesh_within(seen, window)]
+        else:
+            density = self.density(x[lattice.mesh(*window)])
         return density.sum(axis=tuple(range(density.ndim - 1)), dtype=np.float64)
 
     # Called by the estimators ---------------------------------------------------------------------

@@ -146,10 +146,6 @@ def train(
     """
     device, batch_size = training.device, training.batch_size
     seed = stream_seed(resolve_entropy(run.random_state), Stage.TRAIN)
-    tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in arrays]
-    train_set, held_set = (
-        TensorDataset(*(t[torch.as_tensor(r, device=device)] for t in tensors)) for r in rows
-    )
     best, generator = BestEpoch(training.patience), torch.Generator().manual_seed(seed)
     policy, lr = torch.optim.lr_scheduler.CosineAnnealingLR, training.lr
     schedule = LRScheduler(policy=policy, T_max=training.max_epochs, eta_min=lr * 1e-3)
@@ -162,6 +158,10 @@ def train(
         callbacks.append(Progress(run.desc))
     with single_threaded(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in arrays]
+        train_set, held_set = (
+            TensorDataset(*(t[torch.as_tensor(r, device=device)] for t in tensors)) for r in rows
+        )
         net = _Net(
             build().to(device=device, dtype=dtype),
             criterion=nn.Module,  # the module gives the loss itself

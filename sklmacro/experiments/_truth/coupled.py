@@ -7,8 +7,8 @@ Each state has its exact law, and the two differ so little that their difference
 """
 
 import numpy as np
-from numba import njit
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.simulators import Ising
 from sklmacro.simulators.glauber.tables import neighbour_table
@@ -54,6 +54,8 @@ def evolve_coupled(
     for r in range(counts.shape[0]):
         last = first + counts[r]
         for k in range(first, last):
+            if k % STEPS == STEPS - 1:
+                heed()
             i = sites[k]
             own = patch_of[i]
             neighbours, frozen = 0, 0

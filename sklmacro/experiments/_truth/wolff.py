@@ -14,9 +14,9 @@ Shape vocabulary::
 import math
 
 import numpy as np
-from numba import njit
 
 from sklmacro._base.checks import check_integer, check_real
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.machine.random_words import (
     below,
@@ -68,10 +68,14 @@ def run_chain(
     """
     n_sites, z = table.shape
     stack = np.empty(n_sites, table.dtype)
-    flips = 0
+    flips, since = 0, 0
     for k in range(series.shape[0]):
         for _ in range(n_between):
-            flips += flip_cluster(spins, table, join, stack, state)
+            size = flip_cluster(spins, table, join, stack, state)
+            flips, since = flips + size, since + size + 1
+            if since >= STEPS:
+                heed()
+                since = 0
         sign = 1 if next_word(state) >> np.uint64(63) else -1
         total, unequal = 0, 0
         for i in range(n_sites):

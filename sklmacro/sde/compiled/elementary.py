@@ -12,7 +12,8 @@ The largest errors, measured in units in the last place: exp 1, tanh 2, softplus
 import math
 
 import numpy as np
-from numba import njit
+
+from sklmacro._base.kernels import njit
 
 LOG2_E = 1 / math.log(2)
 LOG_2_HIGH = 6.93147180369123816490e-01  # log 2 to 33 bits: k times it is exact (fdlibm, e_exp.c)

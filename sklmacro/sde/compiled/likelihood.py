@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 
+from sklmacro._base.kernels import heed, njit
 from sklmacro.sde.compiled.elementary import exp, softplus
 from sklmacro.sde.compiled.perceptron import (
     LANES,
@@ -135,6 +135,8 @@ def mean_nll(
     transposed = transpose(nets) if len(gradient) > 0 else nets
     total = 0.0
     for first in range(0, n, LANES):
+        if first // LANES % 16 == 15:
+            heed()
         count = min(LANES, n - first)
         share[:count], share[count:] = 1 / n, 0.0
         for p in range(count):

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 
+from sklmacro._base.kernels import heed, njit
 from sklmacro.sde.compiled.elementary import exp, softplus
 from sklmacro.sde.compiled.likelihood import below_diagonal, diffusion_nets, layers
 from sklmacro.sde.compiled.perceptron import (
@@ -281,6 +281,8 @@ def advance_paths(
             for k in range(d, n_in):
                 u[k, p] = (outer[first + p, k - d] - mean[k]) / scale[k]
         for step in range(noise.shape[1]):
+            if step % 32 == 31:
+                heed()
             for i in range(d):
                 for p in range(count):
                     xi[i, p] = noise[first + p, step, i]

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 
+from sklmacro._base.kernels import njit
 from sklmacro.sde.compiled.elementary import tanh
 
 TILE = 4

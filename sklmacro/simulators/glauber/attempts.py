@@ -14,8 +14,9 @@ Shape vocabulary::
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.simulators.glauber.rates import attempts_cost_more
 from sklmacro.simulators.machine.random_words import LOW32
 from sklmacro.simulators.machine.word_blocks import WordSource, draw_words, round_to_lanes
@@ -68,6 +69,8 @@ def do_attempts(
         place(box, words[:size])
         flips += update(box, words[:size], 0)
         left -= size
+        if left >= STEPS and left % STEPS < words.shape[0]:
+            heed()
     return flips
 
 
@@ -87,7 +90,7 @@ def _do_events(
     ends early where rejection-free events would be faster; that is judged by what has happened, not
     by what will, and leaves the law as it is.
     """
-    flips, attempts, at, size = 0, 0, 0, 0
+    flips, attempts, at, size, heeded = 0, 0, 0, 0, 0
     while flips < n_events:
         missing = n_events - flips
         if at == size:
@@ -96,6 +99,9 @@ def _do_events(
             at, size = 0, min(round_to_lanes(8 * missing), words.shape[0])
             draw_words(source, words[:size], n_sites)
             place(box, words[:size])
+            if attempts - heeded >= STEPS:
+                heed()
+                heeded = attempts
         end = min(at + missing, size)
         flips += count(box, words[at:end], at)
         attempts += end - at

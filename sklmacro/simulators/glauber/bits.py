@@ -13,8 +13,9 @@ Shape vocabulary::
 """
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.simulators.glauber.attempts import row_and_column
 from sklmacro.simulators.machine.instructions import bytes_below, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32
@@ -127,4 +128,6 @@ def evolve_bits(x: np.ndarray, up: np.ndarray, n_attempts: int, source: WordSour
         _place(words[:size], beside[:size], n0, n1)
         _update(tiles, words, beside, size, up, n1)
         left -= size
+        if left >= STEPS and left % STEPS < BLOCK:
+            heed()
     _store(tiles, x)

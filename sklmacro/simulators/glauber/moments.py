@@ -12,8 +12,9 @@ Shape vocabulary::
 """
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.events import Events, sum_events
@@ -79,6 +80,8 @@ def count_tables(
         for q in range(z):
             total += spins[table[sites[k], q]]
         counts[(spins[sites[k]] + 1) // 2, total] += 1
+        if k % STEPS == STEPS - 1:
+            heed()
 
 
 @njit(nogil=True)
@@ -90,6 +93,7 @@ def count_square(
     Up to 127 sites are counted in two words of nine counts, of all spins and of those that are up:
     a shift and an addition each, and no write to memory that the next site would wait for.
     """
+    since = 0
     for k in range(origins.shape[0]):
         for q in range(origins.shape[1]):
             o0, o1 = origins[k, q]
@@ -97,6 +101,10 @@ def count_square(
                 rows = min(band_rows(e1), e0 - start)
                 ring = load_ring(X[k], (o0 + start) % X.shape[1], o1, rows, e1, periodic)
                 _count_ring(ring, counts[k, q])
+                since += rows * e1
+                if since >= STEPS:
+                    heed()
+                    since = 0
 
 
 @njit(nogil=True)

@@ -5,8 +5,8 @@ held with its frozen surroundings in a ring.
 """
 
 import numpy as np
-from numba import njit
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.simulators.glauber.attempts import BLOCK, do_attempts
 from sklmacro.simulators.glauber.square import Box, load_ring, place_in_ring, update_ring
 from sklmacro.simulators.machine.random_words import next_word, poisson
@@ -47,7 +47,7 @@ def evolve_patches(
     """
     (e0, e1), (up, mean) = patches.shape[2:], law
     words = np.empty(BLOCK, np.uint64)
-    lanes = np.empty((4, N_LANES), np.uint64)
+    lanes, since = np.empty((4, N_LANES), np.uint64), 0
     for k in range(X.shape[0]):
         side = states[k]
         for row in range(4):
@@ -65,3 +65,7 @@ def evolve_patches(
             for i in range(e0):
                 for j in range(e1):
                     patches[k, q, i, j] = np.int8(ring[i + 1, j + 1]) - 1
+            since += e0 * e1 + n_attempts
+            if since >= STEPS:
+                heed()
+                since = 0

@@ -6,9 +6,9 @@ Costs, in nanoseconds, say when to continue without rejections.
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from scipy.special import expit
 
+from sklmacro._base.kernels import njit
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.simulators.machine.random_words import probability_words
 

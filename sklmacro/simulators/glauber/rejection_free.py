@@ -10,8 +10,9 @@ Shape vocabulary::
 """
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.simulators.machine.random_words import LOW32, TO_UNIT, below
 from sklmacro.simulators.machine.word_blocks import WordSource, fill_times, fill_words
 
@@ -113,12 +114,16 @@ def evolve_classes(
         kinds[k], place[k] = kind, count[kind]
         members[kind, count[kind]] = k
         count[kind] += _ONE
+        if k % STEPS == STEPS - 1:
+            heed()
     words, times = np.empty(2 * BLOCK, np.uint64), np.empty(BLOCK)
     scratch = np.empty(BLOCK, np.uint64)
     elapsed, done, outside = 0.0, 0, uint64(m)
     while done < n_events:
         at = done % BLOCK
         if at == 0:
+            if done % STEPS == 0 and done > 0:
+                heed()
             fill_times(source.lanes, scratch, times)
             fill_words(source.lanes, words)
         u = (np.float64(words[2 * at] >> uint64(11)) + 0.5) * TO_UNIT

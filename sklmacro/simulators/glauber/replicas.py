@@ -19,8 +19,9 @@ equals that of the threshold draw the other 24 bits, so that probabilities are k
 from typing import Any
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.simulators.glauber.attempts import row_and_column, torus_neighbours
 from sklmacro.simulators.machine.instructions import bytes_below, bytes_equal, count_ones, prefetch
 from sklmacro.simulators.machine.random_words import LOW32, next_word
@@ -45,6 +46,8 @@ def pack(X: np.ndarray) -> np.ndarray:
     """Return the spins (n,) of up to 64 replicas X (n_replicas, n)."""
     spins = np.zeros(X.shape[1], np.uint64)
     for r in range(X.shape[0]):
+        if X.shape[1] >= STEPS:
+            heed()
         for k in range(uint64(X.shape[1])):
             spins[k] |= uint64(X[r, k] > 0) << uint64(r)
     return spins
@@ -54,6 +57,8 @@ def pack(X: np.ndarray) -> np.ndarray:
 def unpack(spins: np.ndarray, X: np.ndarray) -> None:
     """Write the spins of the first replicas to X (n_replicas, n)."""
     for r in range(X.shape[0]):
+        if X.shape[1] >= STEPS:
+            heed()
         for k in range(uint64(X.shape[1])):
             X[r, k] = 2 * np.int8((spins[k] >> uint64(r)) & _ONE) - 1
 
@@ -86,8 +91,13 @@ def count(spins: np.ndarray, n0: int, n1: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers (64,) of spins that are up and of unequal bonds, for every replica."""
     ups, unequal = np.zeros(64, np.int64), np.zeros(64, np.int64)
     own, right, below = np.empty(64, np.uint64), np.empty(64, np.uint64), np.empty(64, np.uint64)
+    since = 0
     for i in range(n0):
         row, next_row = i * n1, ((i + 1) % n0) * n1
+        since += n1
+        if since >= STEPS:
+            heed()
+            since = 0
         for start in range(0, n1, 64):
             own[:], right[:], below[:] = _ZERO, _ZERO, _ZERO
             for k in range(min(64, n1 - start)):
@@ -196,6 +206,8 @@ def evolve_replicas(
         _place(words[:size], beside, above_below, n0, n1)
         _update(spins, words[:size], beside, above_below, noise, by_number, source.side)
         left -= size
+        if left >= STEPS and left % STEPS < BLOCK:
+            heed()
 
 
 class Replicas(Trajectory):

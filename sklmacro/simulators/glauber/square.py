@@ -18,8 +18,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, uint8, uint64
+from numba import uint8, uint64
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.simulators.glauber.attempts import (
     BLOCK,
     evolution_by,
@@ -102,6 +103,8 @@ def window_sums(
     """Return the sum of a window's spins and their number of unequal neighbours."""
     ups, unequal = 0, 0
     for start in range(0, e0, band_rows(e1)):
+        if start > 0:
+            heed()
         rows = min(band_rows(e1), e0 - start)
         ring = load_ring(x, (o0 + start) % x.shape[0], o1, rows, e1, periodic)
         for i in range(1, rows + 1):
@@ -244,7 +247,7 @@ def evolve_square(
     wrap = (periodic and e0 == n0, periodic and e1 == n1)
     torus = wrap[0] and wrap[1] and x.size <= TORUS_SITES
     words, neighbours = np.empty(BLOCK, np.uint64), np.empty(BLOCK, np.uint64)
-    flips, attempts = 0, 0
+    flips, attempts, since = 0, 0, 0
     for w in range(origins.shape[0]):
         o0, o1 = origins[w, 0], origins[w, 1]
         now = probe[w], rest[w], n_events
@@ -261,4 +264,8 @@ def evolve_square(
             store_ring(cells, x, o0, o1)
         if not ready:
             return w, flips, attempts
+        since += e0 * e1 + attempts + rest[w]
+        if since >= STEPS:
+            heed()
+            since = 0
     return origins.shape[0], flips, attempts

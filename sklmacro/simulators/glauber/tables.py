@@ -14,8 +14,9 @@ Shape vocabulary::
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import STEPS, heed, njit
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators.glauber.attempts import evolution_by
 from sklmacro.simulators.machine.random_words import LOW32
@@ -64,6 +65,8 @@ def table_sums(spins: np.ndarray, sites: np.ndarray, table: np.ndarray) -> tuple
         total += spin
         for q in range(table.shape[1]):
             unequal += spin * spins[table[sites[k], q]] < 0
+        if k % STEPS == STEPS - 1:
+            heed()
     return total, unequal
 
 

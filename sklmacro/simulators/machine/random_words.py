@@ -7,7 +7,9 @@ its four words of state.
 import math
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
+
+from sklmacro._base.kernels import njit
 
 LOW32 = np.uint64(0xFFFFFFFF)
 TO_UNIT = 2.0**-53

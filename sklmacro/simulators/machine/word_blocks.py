@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types, uint64
+from numba import types, uint64
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from sklmacro._base.kernels import njit
 from sklmacro.simulators.machine.random_words import LOW32, next_word
 
 N_LANES = 8

@@ -19,8 +19,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import njit
 from sklmacro.lattice.lattice import Lattice, offsets_within
 
 BEYOND = -(2**60)  # an address beyond an open edge is negative whatever is added to it

@@ -18,9 +18,10 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
 from sklmacro._base.checks import check_choice, check_finite, check_numbers, check_real
+from sklmacro._base.kernels import njit
 from sklmacro.lattice.lattice import KINDS, nearest_distance, offsets_within
 from sklmacro.simulators.machine.vectors import CHAINS, SHORT, sum_rows
 

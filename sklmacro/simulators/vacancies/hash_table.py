@@ -5,7 +5,9 @@ are. At most a quarter of the slots is taken, and no site of the lattice needs m
 """
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
+
+from sklmacro._base.kernels import njit
 
 HASH = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio
 

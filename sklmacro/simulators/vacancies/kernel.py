@@ -33,8 +33,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 
+from sklmacro._base.kernels import heed, njit
 from sklmacro.simulators.machine.instructions import borrow
 from sklmacro.simulators.machine.random_words import uniform
 from sklmacro.simulators.vacancies.addresses import (
@@ -47,6 +48,7 @@ from sklmacro.simulators.vacancies.addresses import (
 )
 from sklmacro.simulators.vacancies.hash_table import enter, find, leave
 
+EVENTS = 1 << 14  # between two calls of `heed`; each takes a microsecond, or 20 with a net
 DONE, ASK = 0, 1  # why the kernel returns: all is done, or barriers have to be evaluated outside
 
 
@@ -295,6 +297,8 @@ def run(
         _count_pairs(atom, 1, before, walk.left[3], walk)
         _count_pairs(atom, -1, environment, walk.cells[v, 3], walk)
         walk.counters[2] += 1
+        if walk.counters[2] % EVENTS == 0:
+            heed()
         walk.pending[0], walk.counters[0] = v, 1
         if walk.counters[3] > 1:
             _mark_all_pending(v, d, here, x, geometry, walk)
@@ -306,6 +310,8 @@ def gather_all(x: np.ndarray, where: Map, halo: Shell, walk: Walk) -> np.ndarray
     environments = np.empty((walk.sites.shape[0], halo.steps.shape[2]), np.int8)
     for v in range(walk.sites.shape[0]):
         read(x, walk.sites[v], walk.cells[v], where, halo, walk.cells[v, 3], environments[v])
+        if v % EVENTS == EVENTS - 1:
+            heed()
     return environments
 
 
@@ -346,11 +352,15 @@ def count_pairs(
     n_species: int,
 ) -> np.ndarray:
     """Count ordered pairs (site of the window, nearest neighbour) by their species."""
-    n, cell = where.shape, np.empty(4, np.int64)
+    n, cell, since = where.shape, np.empty(4, np.int64), 0
     pairs = np.zeros((n_species + 1, n_species + 1), np.int64)
     for a0 in range(extent[0]):
         cell[0] = (origin[0] + a0) % n[0]
         for a1 in range(extent[1]):
+            since += extent[2]
+            if since >= EVENTS:
+                heed()
+                since = 0
             cell[1] = (origin[1] + a1) % n[1]
             for a2 in range(extent[2]):
                 cell[2] = (origin[2] + a2) % n[2]

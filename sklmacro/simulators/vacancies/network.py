@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 from safetensors.numpy import load_file
 
+from sklmacro._base.kernels import njit
 from sklmacro.simulators.machine.vectors import ROWS, TILE, rectified_layer
 from sklmacro.simulators.vacancies.barriers import BarrierModel
 

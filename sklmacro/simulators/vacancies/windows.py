@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from sklmacro._base.kernels import heed, njit
 from sklmacro.simulators.vacancies.addresses import Geometry, Map, locate
 from sklmacro.simulators.vacancies.hash_table import enter
 from sklmacro.simulators.vacancies.kernel import ASK, DONE, Scale, Walk, run
@@ -98,7 +98,7 @@ def run_windows(
 
     It returns ASK where `run` does, and continues in the same window.
     """
-    apart, where = tour.patches.shape[0] > 0, geometry.where
+    apart, where, since = tour.patches.shape[0] > 0, geometry.where, 0
     while tour.at[0] < tour.origins.shape[0]:
         w = tour.at[0]
         origin = tour.origins[w]
@@ -109,6 +109,10 @@ def run_windows(
                 walk.pairs[:] = 0
         if run(x, geometry, evaluate, law, walk, limits, state) == ASK:
             return ASK
+        since += 1 + walk.counters[2]
+        if since >= 64:
+            heed()
+            since = 0
         tour.elapsed[w] = walk.clock[0]
         if apart:
             _copy_box(x, where, origin, tour.extent, tour.patches[w], False)
