@@ -7,17 +7,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import (
     check_bounds,
     check_choice,
+    check_column_names,
     check_covariances,
     check_finite,
     check_integer,
@@ -25,17 +26,20 @@ from sklmacro._base.checks import (
     check_parity,
     check_real,
 )
-from sklmacro._base.estimators import begin_fit
+from sklmacro._base.estimators import begin_fit, validate_input
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded
 from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
-    context_of,
+    check_fields,
+    check_parts,
+    common_fields,
     has_moments,
     increments_of,
     is_latent_pairs,
     is_structured,
+    source_groups,
 )
 from sklmacro.sde.compiled.paths import advance_paths, array_model
 from sklmacro.sde.drift import Drift, FitData
@@ -50,6 +54,57 @@ DIFFUSIONS = ("full", "diagonal", "constant")
 
 class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
     """What estimators have in common whose score is a likelihood of increments."""
+
+    __metadata_request__fit: ClassVar = {"groups": True}
+    n_features_in_: int
+    n_state_: int
+
+    def plain_data(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return X (n_samples, n_columns) and y, (n_samples,) or (n_samples, d), as floats.
+
+        If `reset`, their columns are those of fit from now on. Data frames of which y has columns
+        of X, but not the first ones in their order, are a ValueError.
+        """
+        names = list(getattr(y, "columns", []))
+        if names and set(names) <= set(getattr(X, "columns", [])):
+            check_column_names(y, list(X.columns)[: len(names)], "y")
+        return validate_input(
+            self, X, y, reset=reset, dtype=np.float64, multi_output=True, y_numeric=True
+        )
+
+    def columns_of(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return state and context (n_samples, n_features_in_) side by side, as in fit.
+
+        Parameters
+        ----------
+        z : array-like of shape (d,) or (n_samples, d)
+            Macrostates.
+        context : array-like of shape (n_context,) or (n_samples, n_context), default=None
+            Outer parameters.
+
+        Raises
+        ------
+        ValueError
+            If they have other shapes or, as data frames, other columns than in fit, or are not
+            finite.
+        """
+        check_is_fitted(self)
+        n_state, n_context = self.n_state_, self.n_features_in_ - self.n_state_
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None:
+            check_column_names(z, names[:n_state], "macrostates")
+            check_column_names(context, names[n_state:], "context")
+        z = np.atleast_2d(check_numbers(z, "macrostates"))
+        outer = np.atleast_2d(check_numbers([] if context is None else context, "context"))
+        shared = len(outer) == 1
+        if z.shape[1:] != (n_state,) or outer.shape != (1 if shared else len(z), n_context):
+            raise ValueError(
+                f"Expected macrostates of shape (n_samples, {n_state}) and context of shape "
+                f"({n_context},) or (n_samples, {n_context}), as in fit, but got z of shape "
+                f"{z.shape} and context {np.shape(context)}; pass both as the model was trained."
+            )
+        outer = np.broadcast_to(outer, (len(z), n_context))
+        return check_finite(np.hstack([z, outer]), "macrostates and context")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -70,8 +125,6 @@ class PatchSDE(LikelihoodRegressor, Roles):
     lam: float | str
     bounds: Sequence[tuple[float, float]] | None
     parity: Sequence[int] | None
-    n_features_in_: int
-    n_state_: int
     mean_: np.ndarray
     scale_: np.ndarray
     lam_: float
@@ -96,7 +149,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         return self._drift.n_epochs
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
         """Fit drift and diffusion by maximum likelihood (Eq. 7).
 
         Latent pairs of moments give the likelihood's expectation in the limit dt -> 0 (see
@@ -109,6 +162,9 @@ class PatchSDE(LikelihoodRegressor, Roles):
             Latent pairs; or macrostates z, followed by columns of the context.
         y : array-like of shape (n_samples, d) or (n_samples,), default=None
             Increments dz, for plain X; the state is the first d columns of X.
+        groups : array-like of int, shape (n_samples,), default=None
+            Source trajectory of each row. None takes those of the pairs; rows of plain X then count
+            as groups of their own.
 
         Returns
         -------
@@ -126,17 +182,12 @@ class PatchSDE(LikelihoodRegressor, Roles):
             If `verbose` or `checkpoint_dir` is set, and nothing is trained.
         """
         self.check_parameters()
-        columns, increments, groups = self._training_data(X, y)
-        dz, dt = increments.dz, increments.dt
-        check_finite(dz, "increments")
+        columns, increments = self._training_data(X, y)
         if increments.cov is not None:
             check_covariances(increments.cov)
-        if not (check_finite(dt, "elapsed times") > 0).all():
-            raise ValueError(
-                f"Expected elapsed times dt above 0, but got a smallest of {dt.min():g}; remove "
-                "pairs in which no time passed."
-            )
-        self.n_state_ = dz.shape[1]
+        matter = self._drift.holds_out_groups
+        groups = source_groups(X, groups, len(columns), matter=matter)
+        self.n_state_ = increments.dz.shape[1]
         if len(check_bounds(self.bounds)) > self.n_state_:
             raise ValueError(
                 f"Expected bounds for at most {self.n_state_} components, the dimension of the "
@@ -148,7 +199,8 @@ class PatchSDE(LikelihoodRegressor, Roles):
         spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
         self.lam_ = float(np.mean(increments.lam))
-        self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
+        errors = common_fields(X).get("lam_error", 0.0) if is_structured(X) else 0.0
+        self.lam_error_ = float(np.mean(errors)) if self.lam == "auto" else 0.0
         task = begin_fit(self, X, increments_of(X, y), n_tasks=self.n_epochs)
         with single_threaded():
             data = FitData(
@@ -181,12 +233,12 @@ class PatchSDE(LikelihoodRegressor, Roles):
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._coefficients(self._columns(z, context))[0]
+        return self._coefficients(self.columns_of(z, context))[0]
 
     def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
         with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
-            factor = self._coefficients(self._columns(z, context))[1]
+            factor = self._coefficients(self.columns_of(z, context))[1]
         return factor @ factor.transpose(0, 2, 1)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -196,9 +248,10 @@ class PatchSDE(LikelihoodRegressor, Roles):
         """
         check_is_fitted(self)
         if is_structured(X):
-            columns, dt = self._pair_columns(X, reset=False)
+            columns, fields = self._pair_columns(X, reset=False)
+            dt = fields["dt"]
         else:
-            columns = validate_data(self, X, reset=False, dtype=np.float64)
+            columns = validate_input(self, X, reset=False, dtype=np.float64)
             dt = np.array(self.dt)
         mean = self._coefficients(columns)[0] * np.reshape(dt, (-1, 1))
         return mean[:, 0] if self._flat_output else mean
@@ -214,7 +267,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         by a score of trajectories, such as `PathScorer`.
         """
         check_is_fitted(self)
-        columns, increments, _ = self._training_data(X, y, reset=False)
+        columns, increments = self._training_data(X, y, reset=False)
         mu, factor = self._coefficients(columns)
         return float(np.mean(log_likelihood(increments, mu, factor)))
 
@@ -262,7 +315,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         dt = check_real(dt, "dt", low=0.0, strict=True)
         n_paths = check_integer(n_paths, "n_paths", low=1)
         store_every = check_integer(store_every, "store_every", low=1)
-        starts = np.repeat(self._columns(z0, context), n_paths, axis=0)
+        starts = np.repeat(self.columns_of(z0, context), n_paths, axis=0)
         z, outer = np.hsplit(starts, [self.n_state_])
         outer = np.ascontiguousarray(outer)
         model = array_model(self.model_)
@@ -277,25 +330,22 @@ class PatchSDE(LikelihoodRegressor, Roles):
 
     # Data -----------------------------------------------------------------------------------------
 
-    def _training_data(
-        self, X: Any, y: Any, reset: bool = True
-    ) -> tuple[np.ndarray, Increments, np.ndarray]:
-        """Return columns (state and context), increments and groups."""
+    def _training_data(self, X: Any, y: Any, reset: bool = True) -> tuple[np.ndarray, Increments]:
+        """Return columns (state and context) and increments, checked."""
         if is_structured(X):
-            columns, dt = self._pair_columns(X, reset)
-            dz, lam, groups = np.ascontiguousarray(X["dz"]), self._factor(X), np.asarray(X["group"])
-            cov = np.ascontiguousarray(X["cov"]) if has_moments(X) else None
-            flat = False
+            columns, fields = self._pair_columns(X, reset)
+            _, dz, cov = check_parts(X["z"], X["dz"], X["cov"] if has_moments(X) else None)
+            dz, flat = np.ascontiguousarray(dz), False
+            cov = None if cov is None else np.ascontiguousarray(check_finite(cov, "covariances"))
+            dt = fields["dt"]
         else:
             if y is None:
                 raise ValueError(
                     f"This {type(self).__name__} estimator requires y to be passed, but the target "
                     "y is None. Expected latent pairs, or X = z with y = dz; pass the increments."
                 )
-            columns, dz = validate_data(
-                self, X, y, reset=reset, dtype=np.float64, multi_output=True, y_numeric=True
-            )
-            cov, flat = None, dz.ndim == 1
+            columns, dz = self.plain_data(X, y, reset=reset)
+            cov, flat, fields = None, dz.ndim == 1, {}
             dz = dz.reshape(len(dz), -1).astype(float)
             if dz.shape[1] > columns.shape[1]:
                 raise ValueError(
@@ -303,55 +353,39 @@ class PatchSDE(LikelihoodRegressor, Roles):
                     f"component of the state, but got y with {dz.shape[1]} and X with "
                     f"{columns.shape[1]} columns; pass X = z (followed by the context), y = dz."
                 )
-            dt, lam = np.full(len(columns), self.dt), self._factor(columns)
-            groups = np.arange(len(columns))
+            dt = np.full(len(columns), self.dt)
         if reset:
             self._flat_output = flat
-        return columns, Increments(dz, dt, lam, cov), groups
+        check_finite(dz, "increments")
+        return columns, Increments(dz, dt, self._factor(fields, len(dz)), cov)
 
-    def _factor(self, X: np.ndarray) -> np.ndarray:
-        """Return lam (n_samples,) for pairs X, or for a plain X of as many rows."""
+    def _factor(self, fields: dict[str, np.ndarray], n_pairs: int) -> np.ndarray:
+        """Return lam (n_pairs,) for pairs with these fields; a plain X has none."""
         if not isinstance(self.lam, str):
-            return np.full(len(X), float(self.lam))
-        names = X.dtype.names or ()
+            return np.full(n_pairs, float(self.lam))
         if self.lam == "K":
-            return X["n_patches"] / X["n_evolved"] if names else np.ones(len(X))
-        if "lam" not in names:
+            return fields["n_patches"] / fields["n_evolved"] if fields else np.ones(n_pairs)
+        if "lam" not in fields:
             raise ValueError(
                 "Expected pairs with an estimated lam for lam='auto', but got "
-                f"{'pairs' if names else 'an array'} without one; sample them by "
+                f"{'pairs' if fields else 'an array'} without one; sample them by "
                 "patch=Patches(n_joint=...), or set lam='K' or a number."
             )
-        return np.asarray(X["lam"])
+        return fields["lam"]
 
-    def _pair_columns(self, pairs: np.ndarray, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return columns and elapsed times of latent pairs."""
+    def _pair_columns(
+        self, pairs: np.ndarray, reset: bool
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return columns of latent pairs, and the fields that all pairs have in common."""
         if not is_latent_pairs(pairs):
             raise ValueError(
                 "Expected latent pairs with fields z, dz, dt, n_patches, n_evolved and group, but "
                 f"got fields {', '.join(pairs.dtype.names or ())}; pass snapshot pairs through "
                 "PatchAutoencoder first."
             )
-        context = context_of(pairs)
-        columns = pairs["z"] if context is None else np.hstack([pairs["z"], context])
-        columns = validate_data(self, columns, reset=reset, dtype=np.float64)
-        return columns, np.asarray(pairs["dt"], float)
-
-    def _columns(self, z: Any, context: Any) -> np.ndarray:
-        """Return state and context side by side, as the model was trained on."""
-        check_is_fitted(self)
-        z = np.atleast_2d(check_numbers(z, "macrostates"))
-        n_state, n_context = self.n_state_, self.n_features_in_ - self.n_state_
-        outer = np.atleast_2d(check_numbers([] if context is None else context, "context"))
-        shared = len(outer) == 1
-        if z.shape[1:] != (n_state,) or outer.shape != (1 if shared else len(z), n_context):
-            raise ValueError(
-                f"Expected macrostates of shape (n_samples, {n_state}) and context of shape "
-                f"({n_context},) or (n_samples, {n_context}), as in fit, but got z of shape "
-                f"{z.shape} and context {np.shape(context)}; pass both as the model was trained."
-            )
-        outer = np.broadcast_to(outer, (len(z), n_context))
-        return check_finite(np.hstack([z, outer]), "macrostates and context")
+        fields, z = check_fields(common_fields(pairs), len(pairs)), check_numbers(pairs["z"], "z")
+        columns = np.hstack([z, fields["context"]]) if "context" in fields else z
+        return validate_input(self, columns, reset=reset, dtype=np.float64), fields
 
     def _coefficients(self, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.model_.coefficients((columns - self.mean_) / self.scale_)

@@ -142,7 +142,7 @@ class OnsagerSDE(PatchSDE):
 
     def _evaluate(self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any) -> np.ndarray:
         """Return a part of the drift in the net's coordinates."""
-        u = self.model_.tensor((self._columns(z, context) - self.mean_) / self.scale_)
+        u = self.model_.tensor((self.columns_of(z, context) - self.mean_) / self.scale_)
         with torch.no_grad():
             return part(self.model_.net.drift, u).cpu().numpy()
 
