@@ -50,6 +50,7 @@ from sklmacro.sde.rollout import Steps, advance_by_calls, euler_maruyama
 from sklmacro.training.loop import Run
 
 DIFFUSIONS = ("full", "diagonal", "constant")
+MOST_COUNTED = 100  # pairs of which it is seen how many states differ
 
 
 class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
@@ -179,7 +180,12 @@ class PatchSDE(LikelihoodRegressor, Roles):
         Warns
         -----
         UserWarning
-            If `verbose` or `checkpoint_dir` is set, and nothing is trained.
+            If `verbose` or `checkpoint_dir` is set, and nothing is trained; if there are too few
+            different states for the coefficients of the drift; if no group can be held out.
+        GroupsWarning
+            If a search splits by groups and they do not come here, although some are held out.
+        ConvergenceWarning
+            If the training diverged. The best weights before are kept.
         """
         self.check_parameters()
         columns, increments = self._training_data(X, y)
@@ -187,6 +193,8 @@ class PatchSDE(LikelihoodRegressor, Roles):
             check_covariances(increments.cov)
         matter = self._drift.holds_out_groups
         groups = source_groups(X, groups, len(columns), matter=matter)
+        if len(columns) < 2:
+            raise ValueError("Expected at least 2 samples, but got 1 sample; pass more pairs.")
         self.n_state_ = increments.dz.shape[1]
         if len(check_bounds(self.bounds)) > self.n_state_:
             raise ValueError(
@@ -198,6 +206,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
         self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
         spread = np.sqrt(np.mean((columns - self.mean_) ** 2, axis=0))
         self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.mean_)), spread, 1.0)
+        check_finite(self.scale_, "spreads of the columns")
         self.lam_ = float(np.mean(increments.lam))
         errors = common_fields(X).get("lam_error", 0.0) if is_structured(X) else 0.0
         self.lam_error_ = float(np.mean(errors)) if self.lam == "auto" else 0.0
@@ -218,6 +227,7 @@ class PatchSDE(LikelihoodRegressor, Roles):
             self.history_ = self.model_.history
         else:
             self.degree_ = self.model_.degree
+        self._check_model(columns, sampled=increments.cov is None)
         task.end(fitted=dict)
         return self
 
@@ -228,6 +238,26 @@ class PatchSDE(LikelihoodRegressor, Roles):
             warnings.warn(
                 f"Expected a drift that is trained for {' and '.join(idle)} to have an effect, but "
                 "got one that is fitted by regressions; leave them out.",
+                stacklevel=4,
+            )
+
+    def _check_model(self, columns: np.ndarray, *, sampled: bool) -> None:
+        """Refuse a model that is not finite; warn of one that so few states do not determine.
+
+        Sampled increments have to tell the noise besides the drift, which moments bring along.
+        """
+        for part in self._coefficients(columns[:1]):
+            check_finite(part, "coefficients of the fit")
+        count = 1 + self.n_features_in_  # a net is at least linear
+        if isinstance(self.model_, PolynomialSDE):
+            count = int(np.count_nonzero(self.model_.B, axis=1).max())
+        few = len(columns) <= MOST_COUNTED
+        n_states = len(np.unique(columns, axis=0)) if few else len(columns)
+        if n_states < count + sampled:
+            warnings.warn(
+                f"Expected pairs of at least {count + sampled} different states for the {count} "
+                f"coefficients of a component's drift, but got {n_states}, which do not determine "
+                "them; pass more pairs, or lower the degree.",
                 stacklevel=4,
             )
 

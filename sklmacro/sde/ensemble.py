@@ -151,7 +151,7 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
             )
         task = begin_fit(self, X, increments_of(X, y), n_tasks=n_members, in_order=False)
 
-        def fit_member(k: int) -> tuple[PatchSDE, set[tuple[type[Warning], str]]]:
+        def fit_member(k: int) -> tuple[PatchSDE, dict[tuple, str]]:
             rng = stream(entropy, Stage.BOOTSTRAP, k)
             saved = checkpoint if sde.n_epochs else None  # a fit by regressions saves nothing
             folder = saved.folder / f"member {k}" if saved else None
@@ -165,8 +165,11 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
             own = {} if groups is None else {"groups": groups_of[rows]}
             with task.member(member, k), _recorded_warnings() as said:
                 member.fit(X[rows], None if y is None else y[rows], **own)
-            texts = {(one.category, str(one.message)) for one in said}
-            return member, {(c, text) for c, text in texts if c is not GroupsWarning}
+            return member, {
+                (one.category, one.filename, one.lineno): str(one.message)
+                for one in said
+                if one.category is not GroupsWarning  # the ensemble's own matter
+            }
 
         # Processes: a fit holds the thread counts of its process for itself.
         given = {} if groups is None else {"groups": groups_of}
@@ -356,10 +359,16 @@ def _recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
         yield said
 
 
-def _warn_of_members(said: list[set[tuple[type[Warning], str]]]) -> None:
-    """Warn once of each thing that members warn of, and say how many do."""
-    for (category, text), count in Counter(chain.from_iterable(said)).items():
-        warnings.warn(f"{count} of {len(said)} members: {text}", category, stacklevel=4)
+def _warn_of_members(said: list[dict[tuple, str]]) -> None:
+    """Warn once of each kind that members warn of: how many do, and what the first one says.
+
+    A kind is a category and the place where it was issued.
+    """
+    counts = Counter(chain.from_iterable(said))
+    texts = dict(chain.from_iterable(own.items() for own in reversed(said)))
+    for kind, count in counts.items():
+        text = f"{count} of {len(said)} members, the first of which says: {texts[kind]}"
+        warnings.warn(text, kind[0], stacklevel=4)
 
 
 def rows_by_group(groups: np.ndarray) -> list[np.ndarray]:
