@@ -117,7 +117,7 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
 
 def check_unmasked(values: Any, name: str) -> Any:
     """Return `values` if nothing in them is masked, lists of masked arrays included."""
-    level = [values]
+    level = [] if type(values) is np.ndarray else [values]
     while level:
         types = set(map(type, level))
         masked = any(issubclass(t, np.ma.MaskedArray) for t in types)

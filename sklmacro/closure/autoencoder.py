@@ -22,9 +22,9 @@ from sklearn.utils.validation import check_is_fitted
 from sklmacro._base.checks import (
     check_cells,
     check_choice,
-    check_finite,
+    check_column_names,
+    check_finite_numbers,
     check_integer,
-    check_numbers,
     check_widths,
 )
 from sklmacro._base.estimators import FitTask, SetOutput, begin_fit, validate_input
@@ -36,6 +36,7 @@ from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.pairs import (
+    check_snapshot_pairs,
     common_fields,
     has_moments,
     is_snapshot_pairs,
@@ -227,7 +228,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         Z : array-like of shape (n_samples, n_latent_)
         """
         check_is_fitted(self)
-        Z = check_finite(check_numbers(Z, "macrostates"), "macrostates")
+        check_column_names(Z, self.get_feature_names_out().tolist(), "macrostates")
+        Z = check_finite_numbers(Z, "macrostates")
         if Z.ndim != 2 or Z.shape[1] != self.n_latent_:
             raise ValueError(
                 f"Expected macrostates of shape (n_samples, {self.n_latent_}), but got {Z.shape}; "
@@ -357,6 +359,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                     f"n_evolved and group, but got fields {', '.join(X.dtype.names)}; pass what "
                     "PartialEvolutionSampler returns."
                 )
+            check_snapshot_pairs(X, self.simulator_)
             X = X["x"]
         tiled = not reset and self._is_tiled(
             np.asarray(X).shape[1:]

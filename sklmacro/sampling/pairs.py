@@ -37,6 +37,8 @@ import numpy as np
 from sklearn import get_config
 
 from sklmacro._base.checks import (
+    as_data,
+    check_covariances,
     check_finite_numbers,
     check_numbers,
     check_positive,
@@ -45,6 +47,7 @@ from sklmacro._base.checks import (
 )
 from sklmacro._base.estimators import is_split_by_groups
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators import Simulator
 
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
 OPTIONAL_FIELDS = ("context", "lam", "lam_error")
@@ -155,7 +158,8 @@ def warn_of_lost_groups() -> None:
         warnings.warn(
             "Expected the groups that rows are split by, but got none, since scikit-learn hands "
             "them on to estimators by metadata routing alone: every row counts as a group of its "
-            "own; call sklearn.set_config(enable_metadata_routing=True) before.",
+            "own; call sklearn.set_config(enable_metadata_routing=True) before, and give groups to "
+            "fit of a search, or to a cross-validation as params={'groups': groups}.",
             GroupsWarning,
             stacklevel=3,
         )
@@ -245,6 +249,40 @@ def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:
             f"{', '.join(str(tuple(e)) for e in extents.tolist())} cells; keep them apart."
         )
     return tuple(extents[0].tolist())
+
+
+def check_snapshot_pairs(pairs: np.ndarray, simulator: Simulator) -> None:
+    """Raise ValueError unless the fields of snapshot pairs go together, and with a simulator.
+
+    `x` is left to `Simulator.check_snapshots`.
+    """
+    lattice, n, q = simulator.lattice(pairs["x"].shape[1:]), len(pairs), simulator.n_observables
+    fields, moments = check_fields(common_fields(pairs), n), has_moments(pairs)
+    origin = check_whole(pairs["origin"], "origin", low=0, remedy="pass first cells of patches")
+    p = origin.shape[1] if origin.ndim == 3 else 0
+    cells = patch_cells(pairs, lattice.ndim)
+    rest = pairs["x"].shape[1 + lattice.ndim :]
+    shapes = {"origin": (n, p, lattice.ndim), "d_obs": (n, q)}
+    shapes |= {"cov_obs": (n, q, q)} if moments else {"x_next": (n, p, *cells, *rest)}
+    for name, shape in shapes.items():
+        if p == 0 or pairs[name].shape != shape:
+            raise ValueError(
+                f"Expected {name} of shape {shape} in snapshot pairs of p evolved patches of "
+                f"{type(simulator).__name__}, but got {pairs[name].shape}; see sklmacro.pairs."
+            )
+    far = np.add(cells, -1) if lattice.boundary == "open" else 0
+    outside = (origin + far >= lattice.cells).any(axis=(1, 2)) | (fields["n_evolved"] != p)
+    if outside.any():
+        raise ValueError(
+            f"Expected n_evolved={p} patches of {cells} cells inside the lattice of {lattice.cells}"
+            f", but got {int(outside.sum())} pairs with others, the first of pair "
+            f"{int(np.argmax(outside))}; correct its origin or n_evolved."
+        )
+    check_finite_numbers(pairs["d_obs"], "d_obs")
+    if moments:
+        check_covariances(check_numbers(pairs["cov_obs"], "cov_obs"))
+    else:
+        simulator.check_states(np.asarray(as_data(pairs["x_next"], "x_next")))
 
 
 def patches_before(pairs: np.ndarray, q: int, lattice: Lattice) -> np.ndarray:

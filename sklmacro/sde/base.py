@@ -57,6 +57,8 @@ class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
     """What estimators have in common whose score is a likelihood of increments."""
 
     __metadata_request__fit: ClassVar = {"groups": True}
+    # Where metadata are routed, Pipeline.score hands this on even as None, and asks who knows it.
+    __metadata_request__score: ClassVar = {"sample_weight": None}
     n_features_in_: int
     n_state_: int
 
