@@ -232,16 +232,21 @@ class ReferencePaths:
                 "Expected paths of shape (n_paths >= 2, n_times >= 2, n_observables), but got "
                 f"{paths.shape} with {len(times)} times; pass one time for each point of a path."
             )
-        rows = {"x0": as_data(self.x0, "x0")}
+        rows = {"x0": np.asarray(as_data(self.x0, "x0"))}
+        if rows["x0"].dtype.kind not in "iuf":
+            check_numbers(self.x0, "x0")
         if self.context is not None:
             rows["context"] = check_numbers(self.context, "context")
+        named = hasattr(self.x0, "columns")  # which an SDE compares with those of its fit
         for name, array in (rows | {"paths": paths}).items():
             if array.ndim < 2 or len(array) != len(paths):
                 raise ValueError(
                     f"Expected {name} with one row for each of the {len(paths)} paths, but got "
                     f"shape {array.shape}; repeat a row that several paths share."
                 )
-            object.__setattr__(self, name, check_finite(array, name))
+            value = self.x0 if name == "x0" and named else array
+            check_finite(array, name)
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "times", times)
 
     def __repr__(self) -> str:

@@ -34,6 +34,7 @@ from sklmacro.checkpoint.container import write_container
 from sklmacro.checkpoint.identity import WITHOUT_EFFECT, digest, identity
 from sklmacro.persistence.classes import CLASSES
 from sklmacro.persistence.save_load import load, write_objects
+from sklmacro.sampling.pairs import warn_of_lost_groups
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +158,8 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     @available_if(_has("transform"))
     def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Fit, or read the fit, and return `transform` of X; metadata go where they are taken."""
+        if "groups" not in params and _takes_groups(self.estimator):
+            warn_of_lost_groups()
         self.fit(X, y, **_taken(self.estimator, "fit", params))
         return self.transform(X, **_taken(self.estimator_, "transform", params))
 
@@ -213,6 +216,11 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 CLASSES[Checkpointed.__name__] = Checkpointed  # files may hold it, too
+
+
+def _takes_groups(estimator: Any) -> bool:
+    """Tell whether `transform` names groups among its arguments."""
+    return "groups" in inspect.signature(estimator.transform).parameters
 
 
 def _taken(estimator: BaseEstimator, method: str, params: dict[str, Any]) -> dict[str, Any]:

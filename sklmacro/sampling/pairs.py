@@ -256,6 +256,8 @@ def check_snapshot_pairs(pairs: np.ndarray, simulator: Simulator) -> None:
 
     `x` is left to `Simulator.check_snapshots`.
     """
+    if len(pairs) == 0:
+        raise ValueError("Expected at least one snapshot pair, but got none; pass some.")
     lattice, n, q = simulator.lattice(pairs["x"].shape[1:]), len(pairs), simulator.n_observables
     fields, moments = check_fields(common_fields(pairs), n), has_moments(pairs)
     origin = check_whole(pairs["origin"], "origin", low=0, remedy="pass first cells of patches")

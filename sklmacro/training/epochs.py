@@ -55,14 +55,15 @@ class BestEpoch(Callback):
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Return to the best weights; warn of a training that diverged."""
-        far = self._is_far(self.loss_)
+        far = _is_far(self.loss_, self.start)
         if far and not math.isfinite(self.start):
             raise ValueError(
                 f"Expected a finite loss, but got {self.start} at the start and in all epochs; "
                 "look for values that are larger than all others by far, and rescale them."
             )
         net.module_.load_state_dict(self.initial_ if far else self.weights_)
-        lost = [far or self._is_lost(record) for record in net.history]
+        least = min(record["train_loss"] for record in net.history)
+        lost = [far or self._is_lost(record, least) for record in net.history]
         if lost[-1]:
             epoch, kept = lost.index(True), "of the start" if far else f"of epoch {self.epoch_}"
             warnings.warn(
@@ -74,15 +75,16 @@ class BestEpoch(Callback):
                 stacklevel=2,
             )
 
-    def _is_lost(self, record: Mapping[str, float]) -> bool:
-        """Tell whether an epoch shows a divergence. One that overfits has a small training loss."""
-        loss = record["valid_loss"]
-        return math.isnan(loss) or (self._is_far(loss) and self._is_far(record["train_loss"]))
+    def _is_lost(self, record: Mapping[str, float], least: float) -> bool:
+        """Tell whether an epoch diverged. One that overfits has about the least training loss."""
+        held, trained = record["valid_loss"], record["train_loss"]
+        return math.isnan(held) or (_is_far(held, self.start) and _is_far(trained, least))
 
-    def _is_far(self, loss: float) -> bool:
-        """Tell whether a loss is NaN, infinite or far above that of the start."""
-        excess = loss - self.start if math.isfinite(self.start) else 0.0
-        return not (math.isfinite(loss) and excess <= max(1.0, abs(self.start)))
+
+def _is_far(loss: float, reference: float) -> bool:
+    """Tell whether a loss is NaN, infinite or far above a finite reference."""
+    excess = loss - reference if math.isfinite(reference) else 0.0
+    return not (math.isfinite(loss) and excess <= max(1.0, abs(reference)))
 
 
 class Progress(Callback):
