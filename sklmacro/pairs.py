@@ -1,6 +1,7 @@
 """Snapshot pairs and latent pairs: the public names of `sklmacro.sampling.pairs`."""
 
 from sklmacro.sampling.pairs import (
+    GroupsWarning,
     common_fields,
     context_of,
     has_moments,
@@ -13,6 +14,7 @@ from sklmacro.sampling.pairs import (
 )
 
 __all__ = [
+    "GroupsWarning",
     "common_fields",
     "context_of",
     "has_moments",

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from sklearn import config_context
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, GroupKFold, HalvingGridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
@@ -313,7 +314,8 @@ def search(search, estimator, grid, data, folder, **options):
     X, groups = data()
     options = {k: v() if v is path_scorer else v for k, v in options.items()}
     fitted = search(one, grid, cv=GroupKFold(2), error_score="raise", **options)
-    found = results(fitted.fit(X, groups=groups).cv_results_)
+    with config_context(enable_metadata_routing=True):
+        found = results(fitted.fit(X, groups=groups).cv_results_)
     return sha256(*[found[name] for name in sorted(found)])
 
 

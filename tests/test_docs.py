@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn import config_context
 
 from sklmacro.__main__ import build_parser
 from sklmacro.scoring import mean_path_error
@@ -32,8 +33,9 @@ def run(page, folder, monkeypatch):
     """Run the Python blocks of a page in order, in one namespace and an empty folder."""
     monkeypatch.chdir(folder)
     names = {}
-    for block in blocks_of(page, "python"):
-        exec(compile(block, page, "exec"), names)
+    with config_context():  # pages may set it
+        for block in blocks_of(page, "python"):
+            exec(compile(block, page, "exec"), names)
     plt.close("all")
     return names
 

@@ -88,7 +88,7 @@ OWN = {
         "finite snapshots, but got 1 values",
     ),
     "complex in observe": (lambda: LinearChain().observe(CHAIN * 1j), "numeric .*complex128"),
-    "words in observe": (lambda: LinearChain().observe([["a", "b"]]), "numeric snapshots.*<U1"),
+    "words in observe": (lambda: LinearChain().observe([["a", "b"]]), "to be real numbers.*<U1"),
     "no snapshots": (lambda: ISING.observe(SPINS[:0]), "at least one snapshot"),
     # simulators
     "no simulator": (lambda: upsample(simulator="ising"), "instance of .*but got 'ising'"),

@@ -40,6 +40,13 @@ ISING = Ising(temperature=3.0)
 GROUPS = np.repeat(np.arange(10), 4)
 
 
+@pytest.fixture(autouse=True)
+def _routed():
+    """Groups reach the steps of a search."""
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
 @pytest.fixture(scope="module")
 def small():
     """Snapshots of 8x8 spins, four of each group."""

@@ -1,15 +1,19 @@
 """Checks of parameters and arrays: one wording for one error.
 
-Every message says what was expected, what came and what to do about it.
+Every message says what was expected, what came and what to do about it. All that is array-like
+enters by `as_data`, or by `check_numbers` where floats are wanted.
 """
 
 import math
 import numbers
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
 PIECE = 1 << 24  # bytes that are looked at together
+NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # though Python takes some of them for integers
 
 
 def check_real(
@@ -28,7 +32,7 @@ def check_real(
         lower = f"{low:g} {sign} " if low > -math.inf else ""
         upper = f" {sign} {high:g}" if high < math.inf else ""
         wanted += f" with {lower}{name}{upper}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    if isinstance(value, NO_NUMBERS) or not isinstance(value, numbers.Real):
         raise ValueError(f"{wanted}, but got {value!r}; {remedy or 'pass a number'}.")
     number = float(value)
     inside = low < number < high if strict else low <= number <= high
@@ -39,7 +43,7 @@ def check_real(
 
 def check_integer(value: object, name: str, *, low: int | None, remedy: str = "") -> int:
     """Return `value` as an integer of at least `low`, or as any integer if that is None."""
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, NO_NUMBERS)
     if is_integer and (low is None or int(value) >= low):  # type: ignore[call-overload]
         return int(value)  # type: ignore[call-overload]
     bound = "" if low is None else f" of at least {low}"
@@ -73,7 +77,7 @@ def check_cells(value: object, name: str, n_axes: int, *, low: int | None = 1) -
     )
 
 
-def check_range(value: Sequence[float], name: str) -> tuple[float, float]:
+def check_range(value: Sequence[float] | np.ndarray, name: str) -> tuple[float, float]:
     """Return `value` as a pair of positive numbers (low, high), low at most high."""
     if len(value) == 2:
         low, high = (check_real(v, name, low=0.0, strict=True) for v in value)
@@ -111,10 +115,52 @@ def pieces(array: np.ndarray) -> Iterator[np.ndarray]:
         yield from (array[start : start + step] for start in range(0, len(array), step))
 
 
+def check_unmasked(values: Any, name: str) -> Any:
+    """Return `values` if nothing in them is masked, lists of masked arrays included."""
+    level = [] if type(values) is np.ndarray else [values]
+    while level:
+        types = set(map(type, level))
+        masked = any(issubclass(t, np.ma.MaskedArray) for t in types)
+        if masked and any(_any_masked(v) for v in level if isinstance(v, np.ma.MaskedArray)):
+            raise ValueError(
+                f"Expected {name} without masked values, but got a masked array that has some; "
+                "leave these samples out, or fill them in."
+            )
+        nested = any(issubclass(t, list | tuple) for t in types)
+        lists = (v for v in level if isinstance(v, list | tuple))
+        level = list(chain.from_iterable(lists)) if nested else []
+    return values
+
+
+def _any_masked(array: np.ma.MaskedArray) -> bool:
+    """Tell whether a value is masked, in any field of a structured array."""
+    mask = np.ma.getmask(array)
+    return mask is not np.ma.nomask and bool(np.ascontiguousarray(mask).view(bool).any())
+
+
+def as_data(values: Any, name: str, *, booleans: bool = False) -> Any:
+    """Return `values` as they are, or as an array, unless some are masked or no numbers.
+
+    Data frames, sparse matrices and complex numbers are left to scikit-learn's `validate_data`,
+    which has words of its own for them.
+    """
+    array = np.asarray(check_unmasked(values, name))
+    kind = array.dtype.kind
+    if kind == "O":
+        types = set(map(type, array.ravel().tolist()))
+        kind = "U" if any(issubclass(t, str | bytes | np.ma.MaskedArray) for t in types) else kind
+    if kind in "mMUS" or (kind == "b" and not booleans):
+        raise ValueError(
+            f"Expected {name} to be real numbers, but got a {type(values).__name__} of dtype "
+            f"{array.dtype}; convert them to float, times in the unit of the model."
+        )
+    return values if kind in "OV" or hasattr(values, "columns") else array
+
+
 def check_numbers(values: object, name: str) -> np.ndarray:
     """Return `values` as an array of floats in C order, if they are real numbers."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
+    array = np.asarray(as_data(values, name))
+    if array.dtype.kind not in "iuf":
         raise ValueError(
             f"Expected {name} to be real numbers, but got an array of dtype {array.dtype}; "
             "convert them to float."
@@ -125,6 +171,58 @@ def check_numbers(values: object, name: str) -> np.ndarray:
 def check_finite_numbers(values: object, name: str) -> np.ndarray:
     """Return `values` as an array of floats, if they are finite real numbers."""
     return check_finite(check_numbers(values, name), name)
+
+
+def check_positive(values: object, name: str, remedy: str) -> np.ndarray:
+    """Return `values` as an array of floats, if they are finite and above 0."""
+    array = check_finite_numbers(values, name)
+    if not (array > 0).all():
+        raise ValueError(
+            f"Expected {name} above 0, but got a smallest of {array.min():g}; {remedy}."
+        )
+    return array
+
+
+def check_whole(values: object, name: str, *, low: int | None, remedy: str) -> np.ndarray:
+    """Return `values` as int64, if they are whole numbers of at least `low`, or any for None."""
+    array = np.asarray(as_data(values, name))
+    if array.dtype.kind not in "iu":
+        array = check_finite_numbers(array, name)
+    wrong = ~is_exact(array, np.int64)
+    if low is not None:
+        wrong |= array < low
+    if wrong.any():
+        bound = "" if low is None else f" of at least {low}"
+        raise ValueError(
+            f"Expected {name} to be whole numbers{bound}, but got {array[wrong].flat[0]}; {remedy}."
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def is_exact(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Tell which finite numbers keep their values in a type of integers or of booleans."""
+    if np.can_cast(array.dtype, dtype):
+        return np.ones(array.shape, bool)
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64, copy=False)
+    limits = None if np.dtype(dtype).kind == "b" else np.iinfo(dtype)
+    low, high = (0, 1) if limits is None else (int(limits.min), int(limits.max))
+    return (array >= low) & (array < high + 1) & (array == np.rint(array))
+
+
+def check_column_names(table: Any, expected: Sequence[str] | None, name: str) -> None:
+    """Raise ValueError if a data frame, or a row of one, has other columns than in fit.
+
+    None, as for a fit to an array, expects nothing; columns without names meet everything.
+    """
+    names = getattr(table, "columns", getattr(table, "index", None))
+    if expected is None or names is None or callable(names):
+        return
+    if all(isinstance(one, str) for one in names) and list(names) != list(expected):
+        raise ValueError(
+            f"Expected {name} to have the columns {', '.join(expected)}, in the order of fit, but "
+            f"got {', '.join(names)}; select them by name."
+        )
 
 
 def check_widths(value: object, name: str) -> tuple[int, ...]:
@@ -140,11 +238,13 @@ def check_widths(value: object, name: str) -> tuple[int, ...]:
 def check_bounds(value: object) -> tuple[tuple[float, float], ...]:
     """Return `value`, a (low, high) for each of the first components or None, as a tuple."""
     try:
-        bounds = tuple((float(low), float(high)) for low, high in value or ())  # type: ignore
-    except (TypeError, ValueError):
-        bounds = ((0.0, 0.0),)
-    if all(low < high for low, high in bounds):
-        return bounds
+        bounds = check_numbers([] if value is None else value, "bounds")
+    except ValueError:
+        bounds = np.zeros((1, 2))
+    if bounds.size == 0:
+        return ()
+    if bounds.ndim == 2 and bounds.shape[1] == 2 and (bounds[:, 0] < bounds[:, 1]).all():
+        return tuple((low, high) for low, high in bounds.tolist())
     raise ValueError(
         "Expected bounds to be None or a (low, high) with low < high for each of the first "
         f"components, but got {value!r}; pass for instance [(-1, 1)]."
@@ -156,7 +256,7 @@ def check_parity(value: object, n: int) -> np.ndarray:
     if value is None:
         return np.ones(n)
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-        signs = np.asarray(value)
+        signs = np.asarray(check_unmasked(value, "parity"))
         if signs.shape == (n,) and signs.dtype.kind in "iuf" and (np.abs(signs) == 1).all():
             return signs.astype(float)
     raise ValueError(

@@ -5,8 +5,11 @@ ends.
 
 Macrostates are a table, and become a data frame where one is asked for. Snapshots and pairs are
 not, and stay the arrays that the next step of a pipeline needs.
+
+All data come in by `validate_input`.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -17,6 +20,38 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.callback import with_callbacks
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import validate_data
+
+from sklmacro._base.checks import as_data
+
+
+def validate_input(estimator: BaseEstimator, X: Any, *y: Any, **options: Any) -> Any:
+    """Return X, and y if it is given, checked by `as_data` and scikit-learn's `validate_data`."""
+    targets = (as_data(target, "y") for target in y)
+    return validate_data(estimator, as_data(X, "X"), *targets, **options)
+
+
+def is_split_by_groups() -> bool:
+    """Tell whether a search or a cross-validation calls that splits rows by groups.
+
+    No argument tells an estimator: it is seen from the calls of `sklearn.model_selection` that it
+    runs within. In another process those of a cross-validation are not to be seen.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("sklearn.model_selection."):
+            given = frame.f_locals
+            groups = given.get("groups", (given.get("params") or {}).get("groups"))
+            if groups is not None or _takes_groups(getattr(given.get("caller"), "cv", None)):
+                return True
+        frame = frame.f_back
+    return False
+
+
+def _takes_groups(splitter: Any) -> bool:
+    """Tell whether a splitter, such as GroupKFold, asks for groups."""
+    return get_routing_for_object(splitter).consumes("split", ["groups"]) == {"groups"}
 
 
 class FitTask:

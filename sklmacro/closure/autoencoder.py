@@ -17,17 +17,17 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import (
     check_cells,
     check_choice,
-    check_finite,
+    check_column_names,
+    check_finite_numbers,
     check_integer,
-    check_numbers,
     check_widths,
 )
-from sklmacro._base.estimators import FitTask, SetOutput, begin_fit
+from sklmacro._base.estimators import FitTask, SetOutput, begin_fit, validate_input
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
@@ -36,6 +36,7 @@ from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.pairs import (
+    check_snapshot_pairs,
     common_fields,
     has_moments,
     is_snapshot_pairs,
@@ -43,6 +44,7 @@ from sklmacro.sampling.pairs import (
     latent_pairs,
     patch_cells,
     patches_before,
+    source_groups,
 )
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training.loop import Run, held_out_rows
@@ -111,6 +113,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
     (50, 3)
     """
 
+    __metadata_request__fit: ClassVar = {"groups": True}
     simulator_: Simulator
     grid_: PatchGrid
     n_latent_: int
@@ -150,7 +153,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         self.checkpoint_dir = checkpoint_dir
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> "PatchAutoencoder":
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> "PatchAutoencoder":
         """Train the autoencoder on patches (Eq. 2).
 
         Parameters
@@ -158,6 +161,9 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
             Snapshot pairs, of which x is used, or snapshots.
         y : ignored
+        groups : array-like of int, shape (n_samples,), default=None
+            Source trajectory of each row, held out as a whole. None takes those of the pairs;
+            snapshots then count as groups of their own.
 
         Returns
         -------
@@ -183,8 +189,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         n_epochs = TRAINING.complete(self.training).max_epochs if self.n_closure else 0
         task = begin_fit(self, X, y, n_tasks=n_epochs)
         if self.n_closure:
-            groups = X["group"] if is_snapshot_pairs(X) else np.arange(len(snapshots))
-            groups = np.asarray(groups)
+            matter = TRAINING.complete(self.training).validation_fraction > 0
+            groups = source_groups(X, groups, len(snapshots), matter=matter)
             with resume_method(self, "fit", X=snapshots, groups=groups) as (checkpoint, entropy):
                 self._train(snapshots, groups, task, checkpoint, entropy)
         task.end(fitted=dict)
@@ -222,7 +228,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         Z : array-like of shape (n_samples, n_latent_)
         """
         check_is_fitted(self)
-        Z = check_finite(check_numbers(Z, "macrostates"), "macrostates")
+        check_column_names(Z, self.get_feature_names_out().tolist(), "macrostates")
+        Z = check_finite_numbers(Z, "macrostates")
         if Z.ndim != 2 or Z.shape[1] != self.n_latent_:
             raise ValueError(
                 f"Expected macrostates of shape (n_samples, {self.n_latent_}), but got {Z.shape}; "
@@ -352,11 +359,12 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                     f"n_evolved and group, but got fields {', '.join(X.dtype.names)}; pass what "
                     "PartialEvolutionSampler returns."
                 )
+            check_snapshot_pairs(X, self.simulator_)
             X = X["x"]
         tiled = not reset and self._is_tiled(
             np.asarray(X).shape[1:]
         )  # else as many cells as in fit
-        X = validate_data(self, X, reset=reset, allow_nd=True, ensure_2d=not tiled)
+        X = validate_input(self, X, reset=reset, allow_nd=True, ensure_2d=not tiled)
         return self.simulator_.check_snapshots(X)
 
     def _is_tiled(self, shape: tuple[int, ...]) -> bool:

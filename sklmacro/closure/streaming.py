@@ -8,22 +8,22 @@ random streams of its own, named by its number: the batches cannot be seen in th
 
 import math
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_integer
-from sklmacro._base.estimators import SetOutput
+from sklmacro._base.estimators import SetOutput, validate_input
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.sampling.evolution import PartialEvolutionSampler
-from sklmacro.sampling.pairs import check_groups, latent_pairs
+from sklmacro.sampling.pairs import check_groups, latent_pairs, warn_of_lost_groups
 from sklmacro.sampling.upsampling import HierarchicalUpsampler, Start
 
 BATCH_BYTES = 1 << 26  # of large snapshots in a batch
@@ -86,6 +86,8 @@ class StreamedPairs(SetOutput, BaseEstimator):
     (20, 2)
     """
 
+    __metadata_request__fit: ClassVar = {"groups": True}
+    __metadata_request__transform: ClassVar = {"groups": True}
     upsampler_: HierarchicalUpsampler | None
     sampler_: PartialEvolutionSampler
     closure_: PatchAutoencoder | FrozenEstimator
@@ -131,6 +133,11 @@ class StreamedPairs(SetOutput, BaseEstimator):
         ValueError
             If a step refuses X or one of its parameters, or moments would be encoded from events
             drawn at random.
+
+        Warns
+        -----
+        GroupsWarning
+            If a search splits by groups and none come here.
         """
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size", low=1)
@@ -141,9 +148,11 @@ class StreamedPairs(SetOutput, BaseEstimator):
                 "Expected n_events_encoded=None for pairs of moments in batches, but got "
                 f"{n_drawn}; encode all events, or use the three steps one after the other."
             )
-        X = validate_data(self, X, allow_nd=True, ensure_all_finite=False)
+        X = validate_input(self, X, allow_nd=True, ensure_all_finite=False)
         self.upsampler_ = None if self.upsampler is None else clone(self.upsampler).fit(X)
         self.sampler_, self.closure_ = clone(self.sampler), clone(self.closure)
+        if groups is None:
+            warn_of_lost_groups()
         X, groups = self._check(X, groups)
         seed, _ = self._entropies()
 
@@ -175,7 +184,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
             One row for each large snapshot, or two with mirror images; see `sklmacro.pairs`.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, allow_nd=True, ensure_all_finite=False)
+        X = validate_input(self, X, reset=False, allow_nd=True, ensure_all_finite=False)
         X, groups = self._check(X, groups)
         entropies, copies = self._entropies(), self.sampler_.n_copies
 

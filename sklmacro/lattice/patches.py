@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sklmacro._base.checks import check_cells, check_integer
+from sklmacro._base.checks import check_cells, check_integer, check_unmasked
 from sklmacro.lattice.lattice import Lattice
 
 MOST_CELLS_TO_DIVIDE = 10_000  # of which an error lists the divisors
@@ -126,7 +126,7 @@ class PatchGrid:
         They have the shape (n_samples, n_patches, *patch_shape, *trailing) and the order of
         `origins`, and may share memory with X.
         """
-        X = np.asarray(X)
+        X = np.asarray(check_unmasked(X, "X"))
         _check_shape("X", X, self.lattice.site_shape, ("n_samples",))
         n_samples, ndim = len(X), self.lattice.ndim
         rest = X.shape[1 + ndim :]
@@ -140,7 +140,7 @@ class PatchGrid:
 
         The snapshots (n_samples, *site_shape, *trailing) may share memory with `patches`.
         """
-        patches = np.asarray(patches)
+        patches = np.asarray(check_unmasked(patches, "patches"))
         _check_shape("patches", patches, (self.n_patches, *self.patch_shape), ("n_samples",))
         n_samples, ndim = len(patches), self.lattice.ndim
         rest = patches.shape[2 + ndim :]
@@ -153,7 +153,7 @@ class PatchGrid:
 
         The snapshots (n_samples, *site_shape, *trailing) are new memory.
         """
-        patch = np.asarray(patch)
+        patch = np.asarray(check_unmasked(patch, "patch"))
         _check_shape("patch", patch, self.patch_shape, ("n_samples",))
         unrepeated = patch.ndim - 1 - self.lattice.ndim
         return np.tile(patch, (1, *self.counts, *(1,) * unrepeated))

@@ -23,7 +23,17 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from sklmacro._base.checks import check_choice, check_finite, check_integer, check_real, check_times
+from sklmacro._base.checks import (
+    as_data,
+    check_choice,
+    check_column_names,
+    check_finite,
+    check_finite_numbers,
+    check_integer,
+    check_numbers,
+    check_real,
+    check_times,
+)
 from sklmacro._base.units import CONSTANT, largest
 from sklmacro._base.workers import map_batches
 from sklmacro.measures.mmd import mmd2_at_times
@@ -172,7 +182,7 @@ def _path_std(paths: np.ndarray) -> np.ndarray:
 
 def _check_pair(P: object, Q: object, axes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return finite P and Q of equal shape but for their length, which is at least 2."""
-    P, Q = np.asarray(P, float, order="C"), np.asarray(Q, float, order="C")
+    P, Q = check_numbers(P, "predictions"), check_numbers(Q, "reference")
     equal = P.ndim == Q.ndim == len(axes) and P.shape[1:] == Q.shape[1:]
     if not equal or min(P.shape) == 0 or min(len(P), len(Q)) < 2:
         raise ValueError(
@@ -193,7 +203,7 @@ def _divisor(scale: str | float | np.ndarray | None, P: np.ndarray, Q: np.ndarra
 
 def _positive(values: object, name: str, n_values: int) -> np.ndarray:
     """Return `values`, one or `n_values` positive numbers, as an array of shape (1,) or (n,)."""
-    array = np.atleast_1d(np.asarray(values, float))
+    array = np.atleast_1d(check_numbers(values, name))
     positive = array.size > 0 and ((array > 0) & (array < np.inf)).all()
     if not positive or array.shape not in ((1,), (n_values,)):
         raise ValueError(
@@ -225,22 +235,27 @@ class ReferencePaths:
     context: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        paths, times = np.asarray(self.paths, float, order="C"), check_times(self.times)
+        paths, times = check_numbers(self.paths, "paths"), check_times(self.times)
         if paths.ndim != 3 or min(paths.shape[:2]) < 2 or paths.shape[1] != len(times):
             raise ValueError(
                 "Expected paths of shape (n_paths >= 2, n_times >= 2, n_observables), but got "
                 f"{paths.shape} with {len(times)} times; pass one time for each point of a path."
             )
-        rows = {"x0": np.asarray(self.x0)}
+        rows = {"x0": np.asarray(as_data(self.x0, "x0"))}
+        if rows["x0"].dtype.kind not in "iuf":
+            check_numbers(self.x0, "x0")
         if self.context is not None:
-            rows["context"] = np.asarray(self.context, float)
+            rows["context"] = check_numbers(self.context, "context")
+        named = hasattr(self.x0, "columns")  # which an SDE compares with those of its fit
         for name, array in (rows | {"paths": paths}).items():
             if array.ndim < 2 or len(array) != len(paths):
                 raise ValueError(
                     f"Expected {name} with one row for each of the {len(paths)} paths, but got "
                     f"shape {array.shape}; repeat a row that several paths share."
                 )
-            object.__setattr__(self, name, check_finite(array, name))
+            value = self.x0 if name == "x0" and named else array
+            check_finite(array, name)
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "times", times)
 
     def __repr__(self) -> str:
@@ -353,6 +368,13 @@ def macrostates(estimator: Any, x0: Any) -> tuple[Any, Any]:
     for _, encoder in estimator.steps[-2:-1]:  # none where the SDE is the only step
         x0 = getattr(encoder, "macrostates", encoder.transform)(x0)
     return estimator[-1], x0
+
+
+def states_of(sde: Any, z: Any) -> np.ndarray:
+    """Return macrostates (n, d) of a fitted SDE as floats; data frames have the columns of fit."""
+    names = getattr(sde, "feature_names_in_", None)
+    check_column_names(z, None if names is None else names[: sde.n_state_], "states")
+    return check_finite_numbers(z, "states")
 
 
 def time_steps(times: np.ndarray, dt: float | None) -> tuple[float, int]:

@@ -21,6 +21,9 @@ from typing import Any
 import numpy as np
 from scipy.fft import dctn, idctn
 
+from sklmacro._base.checks import check_finite_numbers, check_positive, check_real
+from sklmacro.measures.paths import states_of
+
 STEP = 1e-4  # of the spread of a component, for central differences
 SINGULAR = 1e-10  # part of the largest eigenvalue of Sigma below which there is no noise
 
@@ -60,6 +63,7 @@ def thermodynamic_force(sde: Any, z: np.ndarray, scale: np.ndarray, context: Any
     -------
     force : ndarray of shape (n, d)
     """
+    z, scale = states_of(sde, z), check_positive(scale, "scale", "pass 1 for what is constant")
     divergence = np.zeros_like(z)
     for j, h in enumerate(STEP * scale):
         step = np.zeros(len(scale))
@@ -90,7 +94,8 @@ def nearest_potential(force: np.ndarray, spacing: tuple[float, float]) -> Effect
     >>> bool(np.allclose(potential.values, x**2 + 2 * y**2)), round(potential.share, 6)
     (True, 1.0)
     """
-    h_x, h_y = spacing
+    force = check_finite_numbers(force, "force")
+    h_x, h_y = (check_real(h, "spacing", low=0.0, strict=True) for h in spacing)
     along_x = -h_x * (force[1:, :, 0] + force[:-1, :, 0]) / 2  # differences of Phi to come close to
     along_y = -h_y * (force[:, 1:, 1] + force[:, :-1, 1]) / 2
     right = np.zeros(force.shape[:2])

@@ -199,8 +199,10 @@ def collapse(
     x, scaled : ndarray of shape (n_points,)
     """
     T, L, y = (check_finite_numbers(v, name) for v, name in ((T, "T"), (L, "L"), (y, "y")))
-    _check_positive(L=L, nu=np.asarray(nu))
-    return (T - Tc) * L ** (1 / nu), y * L ** (-float(exponent))
+    _check_positive(L=L)
+    Tc, exponent = check_real(Tc, "Tc"), check_real(exponent, "exponent")
+    nu = check_real(nu, "nu", low=0.0, strict=True)
+    return (T - Tc) * L ** (1 / nu), y * L ** (-exponent)
 
 
 def collapse_residual(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags, get_tags
@@ -25,7 +26,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._base.checks import check_integer
+from sklmacro._base.checks import check_integer, check_unmasked
 from sklmacro._base.estimators import begin_fit
 from sklmacro.checkpoint.atomic import remove_drafts
 from sklmacro.checkpoint.checkpoint import interruptible
@@ -33,6 +34,7 @@ from sklmacro.checkpoint.container import write_container
 from sklmacro.checkpoint.identity import WITHOUT_EFFECT, digest, identity
 from sklmacro.persistence.classes import CLASSES
 from sklmacro.persistence.save_load import load, write_objects
+from sklmacro.sampling.pairs import warn_of_lost_groups
 
 logger = logging.getLogger(__name__)
 
@@ -155,10 +157,11 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     @available_if(_has("transform"))
     def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
-        """Fit, or read the fit, and return `transform` of X; metadata go to both."""
-        self.fit(X, y, **params)
-        taken = inspect.signature(self.estimator_.transform).parameters
-        return self.transform(X, **{name: v for name, v in params.items() if name in taken})
+        """Fit, or read the fit, and return `transform` of X; metadata go where they are taken."""
+        if "groups" not in params and _takes_groups(self.estimator):
+            warn_of_lost_groups()
+        self.fit(X, y, **_taken(self.estimator, "fit", params))
+        return self.transform(X, **_taken(self.estimator_, "transform", params))
 
     transform = _delegate("transform", "`transform` of X")
     inverse_transform = _delegate("inverse_transform", "`inverse_transform` of X")
@@ -215,6 +218,22 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 CLASSES[Checkpointed.__name__] = Checkpointed  # files may hold it, too
 
 
+def _takes_groups(estimator: Any) -> bool:
+    """Tell whether `transform` names groups among its arguments."""
+    return "groups" in inspect.signature(estimator.transform).parameters
+
+
+def _taken(estimator: BaseEstimator, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata that a method takes: on request where they are routed, else by name."""
+    names = inspect.signature(getattr(estimator, method)).parameters
+    free = any(one.kind == one.VAR_KEYWORD for one in names.values())
+    if free and get_config()["enable_metadata_routing"]:
+        names = get_routing_for_object(estimator).consumes(method, params)
+    elif free and method == "fit":
+        return params
+    return {name: value for name, value in params.items() if name in names}
+
+
 def _without_effect(estimator: BaseEstimator) -> dict[str, Any]:
     """Return the parameters that are free; refuse those that leave bits to chance."""
     free = {}
@@ -237,7 +256,7 @@ def _data_identity(name: str, data: Any) -> Any:
     """Return JSON that is equal for equal data."""
     if data is None:
         return None
-    array = np.atleast_1d(np.asarray(data))
+    array = np.atleast_1d(np.asarray(check_unmasked(data, name)))
     try:
         values = identity(array.tolist()) if array.dtype.hasobject else digest(array)
     except ValueError as error:

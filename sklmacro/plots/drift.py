@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_choice, check_finite_numbers, check_integer
 from sklmacro._base.units import largest, spread
-from sklmacro.measures.paths import macrostates
+from sklmacro.measures.paths import macrostates, states_of
 from sklmacro.measures.potential import nearest_potential, thermodynamic_force
 from sklmacro.measures.stationary import stationary_density
 from sklmacro.plots._axes import Display, require_matplotlib
@@ -138,7 +138,7 @@ class DriftDisplay(Display):
         sde, z = macrostates(estimator, X)
         check_is_fitted(sde)
         d = sde.n_state_
-        states = check_finite_numbers(z["z"] if is_structured(z) else z, "states")
+        states = states_of(sde, z["z"] if is_structured(z) else z)
         if states.ndim != 2 or states.shape[1] != d or len(states) < 2:
             raise ValueError(
                 f"Expected at least 2 states X of shape (n_states, {d}), but got {states.shape}; "

@@ -7,14 +7,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from sklmacro._base.checks import check_cells, check_integer
+from sklmacro._base.checks import check_cells, check_integer, check_unmasked
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.plots._axes import Display
 from sklmacro.plots._plane import Box, Plane
 from sklmacro.plots._sites import add_lines, chain_outline, draw_chain, draw_plane
 from sklmacro.plots.style import GRID, OUTLINE
-from sklmacro.sampling.pairs import has_moments, is_snapshot_pairs, patch_cells
+from sklmacro.sampling.pairs import (
+    check_snapshot_pairs,
+    has_moments,
+    is_snapshot_pairs,
+    patch_cells,
+)
 from sklmacro.simulators import Alloy, Simulator
 
 CHAIN = (7.5, 1.6), (7.5, 3.0)  # inches: discrete states, fields
@@ -100,7 +105,7 @@ class SnapshotDisplay(Display):
         ValueError
             If x is not a snapshot of the simulator, or the patches do not tile it.
         """
-        x = simulator.check_snapshots(np.asarray(x)[np.newaxis])[0]
+        x = simulator.check_snapshots(np.asarray(check_unmasked(x, "x"))[np.newaxis])[0]
         lattice = simulator.lattice(x.shape)
         if patch is not None:
             patch = check_cells(patch, "patch", lattice.ndim)
@@ -150,6 +155,7 @@ class SnapshotDisplay(Display):
                 "returns, or use from_snapshot."
             )
         _check_below(index, "index", len(pairs), "pairs")
+        check_snapshot_pairs(pairs, simulator)
         lattice, pair = simulator.lattice(pairs["x"].shape[1:]), pairs[index]
         cells, x = patch_cells(pairs, lattice.ndim), pair["x"]
         windows = [(tuple(origin), cells) for origin in pair["origin"].tolist()]

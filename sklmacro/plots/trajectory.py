@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sklmacro._base.checks import check_numbers, check_times
+from sklmacro._base.checks import check_numbers, check_times, check_unmasked
 from sklmacro.measures.paths import ReferencePaths, outside_states, predict_paths
 from sklmacro.plots._axes import Display, legend, require_matplotlib
 from sklmacro.plots._bands import Band, Look, band_title, check_band, draw_bands
@@ -124,7 +124,7 @@ class TrajectoryDisplay(Display):
         )
         return cls.from_predictions(
             reference.paths, paths, times=reference.times, groups_true=groups,
-            groups_pred=None if groups is None else np.repeat(np.asarray(groups), n_paths),
+            groups_pred=None if groups is None else np.repeat(_numbers(groups), n_paths),
             labels=labels_of(estimator, labels),
             outside=outside_states(estimator, reference, paths), **options,
         )  # fmt: skip
@@ -223,6 +223,11 @@ class TrajectoryDisplay(Display):
         return self
 
 
+def _numbers(groups: Any) -> np.ndarray:
+    """Return the groups of paths, whatever names them."""
+    return np.asarray(check_unmasked(groups, "groups"))
+
+
 def _check_paths(
     name: str, paths: Any, times: np.ndarray, groups: Any
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -236,7 +241,7 @@ def _check_paths(
         )
     if groups is None:
         return paths, None
-    groups = np.asarray(groups)
+    groups = _numbers(groups)
     if groups.shape != paths.shape[-3:-2]:
         raise ValueError(
             f"Expected the groups of {name} to have one entry for each of the {paths.shape[-3]} "

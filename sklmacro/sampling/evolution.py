@@ -10,15 +10,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_choice, check_integer, check_real
-from sklmacro._base.estimators import SetOutput, as_one_task
+from sklmacro._base.estimators import SetOutput, as_one_task, validate_input
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows
@@ -28,7 +28,7 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.sampling.boundary import Boundary, Ghost, as_boundary
 from sklmacro.sampling.lam import check_joint, estimate_lam
-from sklmacro.sampling.pairs import check_groups, snapshot_pair_dtype
+from sklmacro.sampling.pairs import snapshot_pair_dtype, source_groups, warn_of_lost_groups
 from sklmacro.sampling.patches import Patches, PatchEvolver, as_patches
 from sklmacro.sampling.symmetry import Augmentation
 from sklmacro.simulators import Simulator, resolve_simulator
@@ -132,6 +132,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         "n_joint": "patch__n_joint",
     }
 
+    __metadata_request__transform: ClassVar = {"groups": True}
     simulator_: Simulator
     grid_: PatchGrid
     n_patches_: int
@@ -198,7 +199,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         """Return large snapshots, checked together with the parameters: `fit` but for lam."""
         self.simulator_ = resolve_simulator(self.simulator)
         check_out(self.out)
-        X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
+        X = self.simulator_.check_snapshots(validate_input(self, X, allow_nd=True))
         self._plan: _Plan | None = None
         self._plan = plan = self._plan_for(X.shape[1:])
         self.grid_, self.n_patches_ = plan.grid, plan.grid.n_patches
@@ -225,7 +226,12 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
             )  # fmt: skip
 
     def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
-        """Fit to large snapshots and return their snapshot pairs; see `transform`."""
+        """Fit to large snapshots and return their snapshot pairs; see `transform`.
+
+        A `sklmacro.pairs.GroupsWarning` says where a search splits by groups and none come here.
+        """
+        if groups is None:
+            warn_of_lost_groups()
         return self.fit(X, y).transform(X, groups)
 
     def transform(self, X: Any, groups: Any = None) -> np.ndarray:
@@ -245,7 +251,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         """
         X = self.check_large(X)
         numbers = np.arange(len(X))
-        groups = numbers if groups is None else check_groups(groups, len(X))
+        groups = source_groups(X, groups, len(X), matter=False)
         if self.checkpoint_dir is None and self.out is None:
             return self.sample(X, numbers, groups, resolve_entropy(self.random_state))
         lam = getattr(self, "lam_", None), self.n_patches_
@@ -267,7 +273,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
     def check_large(self, X: Any) -> np.ndarray:
         """Return large snapshots, checked; those of a memory map of their type are not copied."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, allow_nd=True)
+        X = validate_input(self, X, reset=False, allow_nd=True)
         self._plan_for(X.shape[1:])
         return self.simulator_.check_states(X)
 
@@ -290,7 +296,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
             plan.augmentation.fill(source, X, numbers, entropy)
         pairs["n_patches"], pairs["n_evolved"] = n_patches, patches.n_evolved
         pairs["group"] = np.repeat(groups, copies)
-        if self.context:
+        if len(self.context):
             pairs["context"] = self._context()
         if patches.n_joint:
             share = n_patches / self.n_patches_  # 1, unless of lattices of another size

@@ -28,18 +28,43 @@ and ``cov`` (d, d) its conditional covariance, A dt. Snapshot pairs then have ``
 the cells of a patch, in the place of ``x_next``.
 """
 
+import warnings
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 
-from sklmacro._base.checks import check_numbers
+from sklmacro._base.checks import (
+    as_data,
+    check_covariances,
+    check_finite_numbers,
+    check_numbers,
+    check_positive,
+    check_unmasked,
+    check_whole,
+)
+from sklmacro._base.estimators import is_split_by_groups
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.simulators import Simulator
 
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
 OPTIONAL_FIELDS = ("context", "lam", "lam_error")
 LATENT_FIELDS = ("z", "dz", *COMMON_FIELDS)
 SAMPLED_FIELDS = ("x", "x_next", "origin", "d_obs", *COMMON_FIELDS)
 MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs", *COMMON_FIELDS)
+# What the fields in common hold, as functions of values and name.
+HOLDS: dict[str, Any] = {
+    "dt": partial(check_positive, remedy="remove pairs in which no time passed"),
+    "n_patches": partial(check_whole, low=1, remedy="pass K, the patches that tile the lattice"),
+    "n_evolved": partial(check_whole, low=1, remedy="pass how many of the patches were evolved"),
+    "group": partial(check_whole, low=None, remedy="number the source trajectories"),
+    "context": check_finite_numbers,
+    "lam": partial(check_positive, remedy="remove these pairs, or leave lam out"),
+    "lam_error": check_finite_numbers,
+}
+NAMES = {"dt": "elapsed times dt"}  # of fields in errors
 
 
 def snapshot_pair_dtype(
@@ -123,15 +148,94 @@ def _has_fields(X: object, *fields: str) -> bool:
     return names is not None and set(fields) <= set(names)
 
 
+class GroupsWarning(UserWarning):
+    """Groups by which a search or a cross-validation splits rows do not reach a step."""
+
+
+def warn_of_lost_groups() -> None:
+    """Warn if the groups that a search or cross-validation splits by are not passed on."""
+    if not get_config()["enable_metadata_routing"] and is_split_by_groups():
+        warnings.warn(
+            "Expected the groups that rows are split by, but got none, since scikit-learn hands "
+            "them on to estimators by metadata routing alone: every row counts as a group of its "
+            "own; call sklearn.set_config(enable_metadata_routing=True) before, and give groups to "
+            "fit of a search, or to a cross-validation as params={'groups': groups}.",
+            GroupsWarning,
+            stacklevel=3,
+        )
+
+
+def source_groups(X: Any, groups: Any, n_rows: int, *, matter: bool = True) -> np.ndarray:
+    """Return the source trajectory of each row of X: given, of the pairs, or a number of its own.
+
+    Groups that are given for other rows, such as those before a mirror image was added, give way to
+    those of the pairs. A `GroupsWarning` says where a search has groups and none are given, if they
+    matter.
+    """
+    own = X["group"] if _has_fields(X, "group") else None
+    if groups is not None and (own is None or len(groups) == n_rows):
+        return check_groups(groups, n_rows)
+    if own is not None:
+        return HOLDS["group"](own, "group")
+    if matter:
+        warn_of_lost_groups()
+    return np.arange(n_rows)
+
+
 def check_groups(groups: Any, n_samples: int) -> np.ndarray:
     """Return `groups`, one integer for each of `n_samples` snapshots."""
-    array = np.asarray(groups)
+    array = np.asarray(check_unmasked(groups, "groups"))
     if array.shape != (n_samples,) or array.dtype.kind not in "iu":
         raise ValueError(
             f"Expected groups to be {n_samples} integers, one for each snapshot, but got an array "
             f"of shape {array.shape} and dtype {array.dtype}; number the source trajectories."
         )
     return array
+
+
+def check_fields(fields: Mapping[str, Any], n_samples: int) -> dict[str, np.ndarray]:
+    """Return the fields that pairs have in common, each a number or one row for each pair.
+
+    Raises
+    ------
+    ValueError
+        If a value makes no sense in its field, or more patches were evolved than there are.
+    """
+    checked = {name: HOLDS[name](v, NAMES.get(name, name)) for name, v in fields.items()}
+    for name, array in checked.items():
+        axes = (2,) if name == "context" else (0, 1)
+        if array.ndim not in axes or array.shape[:1] not in ((), (1,), (n_samples,)):
+            raise ValueError(
+                f"Expected {name} with one row for each of the {n_samples} pairs, but got shape "
+                f"{array.shape}; pass one value per pair, or a row of them as context."
+            )
+    more = np.broadcast_to(checked["n_evolved"] > checked["n_patches"], (n_samples,))
+    if more.any():
+        raise ValueError(
+            "Expected n_evolved of at most n_patches, the patches that tile the lattice, but got "
+            f"{int(more.sum())} pairs with more, the first of pair {int(np.argmax(more))}; "
+            "exchange the two."
+        )
+    return checked
+
+
+def check_parts(
+    z: Any, dz: Any, cov: Any = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return macrostates, increments and covariances of latent pairs, whose shapes go together."""
+    z, dz = check_numbers(z, "z"), check_numbers(dz, "dz")
+    if z.ndim != 2 or z.shape != dz.shape:
+        raise ValueError(
+            "Expected z and dz of one shape (n_samples, d), but got "
+            f"{z.shape} and {dz.shape}; pass one row per pair."
+        )
+    cov = None if cov is None else check_numbers(cov, "cov")
+    if cov is not None and cov.shape != (*z.shape, z.shape[1]):
+        raise ValueError(
+            f"Expected cov of shape {(*z.shape, z.shape[1])}, a matrix for each row of z, but "
+            f"got {cov.shape}; pass the increments' covariances."
+        )
+    return z, dz, cov
 
 
 def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:
@@ -145,6 +249,42 @@ def patch_cells(pairs: np.ndarray, n_axes: int) -> tuple[int, ...]:
             f"{', '.join(str(tuple(e)) for e in extents.tolist())} cells; keep them apart."
         )
     return tuple(extents[0].tolist())
+
+
+def check_snapshot_pairs(pairs: np.ndarray, simulator: Simulator) -> None:
+    """Raise ValueError unless the fields of snapshot pairs go together, and with a simulator.
+
+    `x` is left to `Simulator.check_snapshots`.
+    """
+    if len(pairs) == 0:
+        raise ValueError("Expected at least one snapshot pair, but got none; pass some.")
+    lattice, n, q = simulator.lattice(pairs["x"].shape[1:]), len(pairs), simulator.n_observables
+    fields, moments = check_fields(common_fields(pairs), n), has_moments(pairs)
+    origin = check_whole(pairs["origin"], "origin", low=0, remedy="pass first cells of patches")
+    p = origin.shape[1] if origin.ndim == 3 else 0
+    cells = patch_cells(pairs, lattice.ndim)
+    rest = pairs["x"].shape[1 + lattice.ndim :]
+    shapes = {"origin": (n, p, lattice.ndim), "d_obs": (n, q)}
+    shapes |= {"cov_obs": (n, q, q)} if moments else {"x_next": (n, p, *cells, *rest)}
+    for name, shape in shapes.items():
+        if p == 0 or pairs[name].shape != shape:
+            raise ValueError(
+                f"Expected {name} of shape {shape} in snapshot pairs of p evolved patches of "
+                f"{type(simulator).__name__}, but got {pairs[name].shape}; see sklmacro.pairs."
+            )
+    far = np.add(cells, -1) if lattice.boundary == "open" else 0
+    outside = (origin + far >= lattice.cells).any(axis=(1, 2)) | (fields["n_evolved"] != p)
+    if outside.any():
+        raise ValueError(
+            f"Expected n_evolved={p} patches of {cells} cells inside the lattice of {lattice.cells}"
+            f", but got {int(outside.sum())} pairs with others, the first of pair "
+            f"{int(np.argmax(outside))}; correct its origin or n_evolved."
+        )
+    check_finite_numbers(pairs["d_obs"], "d_obs")
+    if moments:
+        check_covariances(check_numbers(pairs["cov_obs"], "cov_obs"))
+    else:
+        simulator.check_states(np.asarray(as_data(pairs["x_next"], "x_next")))
 
 
 def patches_before(pairs: np.ndarray, q: int, lattice: Lattice) -> np.ndarray:
@@ -202,37 +342,28 @@ def latent_pairs(
     Raises
     ------
     ValueError
-        If z and dz do not have the same two-dimensional shape, or cov does not go with them.
+        If z and dz do not have the same two-dimensional shape, cov does not go with them, a value
+        is masked or makes no sense in its field, or more patches were evolved than there are.
     TypeError
         If a keyword is none of these.
     """
-    z, dz = check_numbers(z, "z"), check_numbers(dz, "dz")
-    if z.ndim != 2 or z.shape != dz.shape:
-        raise ValueError(
-            "Expected z and dz of one shape (n_samples, d), but got "
-            f"{z.shape} and {dz.shape}; pass one row per pair."
-        )
-    if cov is not None:
-        cov = check_numbers(cov, "cov")
-        if cov.shape != (*z.shape, z.shape[1]):
-            raise ValueError(
-                f"Expected cov of shape {(*z.shape, z.shape[1])}, a matrix for each row of z, but "
-                f"got {cov.shape}; pass the increments' covariances."
-            )
+    z, dz, cov = check_parts(z, dz, cov)
     known = (*COMMON_FIELDS[1:], *OPTIONAL_FIELDS)
     if unknown := [name for name in fields if name not in known]:
         raise TypeError(
             f"Expected z, dz, dt, cov, {', '.join(known)}, but got {', '.join(unknown)}; pass "
             "fields of latent pairs."
         )
-    values = {"n_patches": 1, "n_evolved": 1, "group": np.arange(len(z)), "lam_error": 0.0}
+    values: dict[str, Any] = {"n_patches": 1, "n_evolved": 1, "group": np.arange(len(z))}
+    values |= {"lam_error": 0.0, "dt": dt}
     values |= {name: value for name, value in fields.items() if value is not None}
-    n_context = np.asarray(values["context"]).shape[1] if "context" in values else 0
+    values |= check_fields(values, len(z))
+    n_context = values["context"].shape[1] if "context" in values else 0
     dtype = latent_pair_dtype(
         z.shape[1], n_context=n_context, moments=cov is not None, estimated_lam="lam" in values
     )
     pairs = np.empty(len(z), dtype)
-    values |= {"z": z, "dz": dz, "dt": dt, "cov": cov}
+    values |= {"z": z, "dz": dz, "cov": cov}
     for name in dtype.names or ():
         pairs[name] = values[name]
     return pairs

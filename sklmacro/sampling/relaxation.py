@@ -169,7 +169,7 @@ class LocalRelax(Roles):
     def _spans(self, simulator: Simulator, n_sites: int) -> tuple[float, Span]:
         """Return the shortest duration of a visit to n_sites sites, and the longest span."""
         if self.n_events is not None:
-            if self.duration not in ("auto", None):
+            if self.duration is not None and str(self.duration) != "auto":
                 raise ValueError(
                     "Expected either duration or n_events of LocalRelax, but got "
                     f"duration={self.duration!r} and n_events={self.n_events!r}; leave one at its "
@@ -177,7 +177,7 @@ class LocalRelax(Roles):
                 )
             n_events = check_real(self.n_events, "n_events", low=0.0)
             return 0.0, simulator.check_span(n_events=round(n_events * n_sites))
-        if isinstance(self.duration, Sequence) and not isinstance(self.duration, str):
+        if isinstance(self.duration, Sequence | np.ndarray) and not isinstance(self.duration, str):
             shortest, longest = check_range(self.duration, "duration")
         elif isinstance(self.duration, str):
             check_choice(self.duration, "duration", ("auto",))

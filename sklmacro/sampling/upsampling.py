@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_cells, check_choice, check_integer
-from sklmacro._base.estimators import SetOutput, as_one_task
+from sklmacro._base.estimators import SetOutput, as_one_task, validate_input
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows
@@ -191,7 +191,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         """
         self.simulator_ = resolve_simulator(self.simulator)
         check_out(self.out)
-        X = self.simulator_.check_snapshots(validate_data(self, X, allow_nd=True))
+        X = self.simulator_.check_snapshots(validate_input(self, X, allow_nd=True))
         check_integer(self.n_iter, "n_iter", low=0)
         check_choice(self.method, "method", ("simulator", *METHODS))
         if check_integer(self.nearby, "nearby", low=0) and self.method != "simulator":
@@ -239,7 +239,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
     def check_small(self, X: Any) -> np.ndarray:
         """Return small snapshots, checked; those of a memory map of their type are not copied."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, allow_nd=True)
+        X = validate_input(self, X, reset=False, allow_nd=True)
         self._plan_for(X.shape[1:])
         return self.simulator_.check_states(X)
 

@@ -9,30 +9,32 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.callback import with_callbacks
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import (
     check_bounds,
     check_choice,
     check_covariances,
     check_finite,
+    check_numbers,
     check_parity,
     check_real,
 )
-from sklmacro._base.estimators import begin_fit
+from sklmacro._base.estimators import begin_fit, validate_input
 from sklmacro._base.roles import Roles
 from sklmacro._base.units import largest, standard_scale
 from sklmacro._base.workers import single_threaded
 from sklmacro.checkpoint.checkpoint import resume_method
 from sklmacro.sampling.pairs import (
-    context_of,
+    check_fields,
+    check_parts,
+    common_fields,
     has_moments,
     increments_of,
     is_latent_pairs,
     is_structured,
+    source_groups,
 )
 from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.drift import Drift, FitData
@@ -44,20 +46,10 @@ from sklmacro.sde.simulation import PathSimulation
 from sklmacro.training.loop import Run
 
 DIFFUSIONS = ("full", "diagonal", "constant")
+MOST_COUNTED = 100  # pairs of which it is seen how many states differ
 
 
-class LikelihoodRegressor(CallbackSupportMixin, RegressorMixin):
-    """What estimators have in common whose score is a likelihood of increments."""
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        tags.regressor_tags.poor_score = True  # the score is a log-likelihood, not R^2
-        return tags
-
-
-class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
+class PatchSDE(PathSimulation, Roles):
     """What `PatchSDERegressor` and `OnsagerSDE` share: data, likelihood, evaluation, simulation."""
 
     diffusion_model: str
@@ -89,7 +81,7 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
         return self._drift.n_epochs
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
         """Fit drift and diffusion by maximum likelihood (Eq. 7).
 
         Latent pairs of moments give the likelihood's expectation in the limit dt -> 0 (see
@@ -105,6 +97,9 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
             Latent pairs; or macrostates z, followed by columns of the context.
         y : array-like of shape (n_samples, d) or (n_samples,), default=None
             Increments dz, for plain X; the state is the first d columns of X.
+        groups : array-like of int, shape (n_samples,), default=None
+            Source trajectory of each row. None takes those of the pairs; rows of plain X then count
+            as groups of their own.
 
         Returns
         -------
@@ -119,20 +114,22 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
         Warns
         -----
         UserWarning
-            If `verbose` or `checkpoint_dir` is set, and nothing is trained.
+            If `verbose` or `checkpoint_dir` is set, and nothing is trained; if there are too few
+            different states for the coefficients of the drift; if no group can be held out.
+        GroupsWarning
+            If a search splits by groups and they do not come here, although some are held out.
+        ConvergenceWarning
+            If the training diverged. The best weights before are kept.
         """
         self.check_parameters()
-        columns, increments, groups = self._training_data(X, y)
-        dz, dt = increments.dz, increments.dt
-        check_finite(dz, "increments")
+        columns, increments = self._training_data(X, y)
         if increments.cov is not None:
             check_covariances(increments.cov)
-        if not (check_finite(dt, "elapsed times") > 0).all():
-            raise ValueError(
-                f"Expected elapsed times dt above 0, but got a smallest of {dt.min():g}; remove "
-                "pairs in which no time passed."
-            )
-        self.n_state_ = dz.shape[1]
+        matter = self._drift.holds_out_groups
+        groups = source_groups(X, groups, len(columns), matter=matter)
+        if len(columns) < 2:
+            raise ValueError("Expected at least 2 samples, but got 1 sample; pass more pairs.")
+        self.n_state_ = increments.dz.shape[1]
         if len(check_bounds(self.bounds)) > self.n_state_:
             raise ValueError(
                 f"Expected bounds for at most {self.n_state_} components, the dimension of the "
@@ -140,6 +137,7 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
             )
         parity = np.ones(columns.shape[1])
         parity[: self.n_state_] = check_parity(self.parity, self.n_state_)
+        check_finite(columns.mean(axis=0), "means of the columns")
         self.coverage_ = Coverage.of(columns, parity)
         own, sizes = increments.in_own_time(), largest(columns)
         with single_threaded():
@@ -151,7 +149,8 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
         self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
         self.scale_ = standard_scale(columns, self.mean_, sizes)
         self.lam_ = float(np.mean(increments.lam))
-        self.lam_error_ = float(np.mean(X["lam_error"])) if self.lam == "auto" else 0.0
+        errors = common_fields(X).get("lam_error", 0.0) if is_structured(X) else 0.0
+        self.lam_error_ = float(np.mean(errors)) if self.lam == "auto" else 0.0
         n_epochs = self.n_epochs if own.dz.shape[1] else 0
         task = begin_fit(self, X, increments_of(X, y), n_tasks=n_epochs)
         with single_threaded():
@@ -172,6 +171,8 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
             self.history_ = getattr(self.model_, "history", [])  # none where nothing was trained
         elif isinstance(self.model_, PolynomialSDE):
             self.degree_ = self.model_.degree
+        if own.dz.shape[1]:
+            self._check_model(columns, sampled=increments.cov is None)
         task.end(fitted=dict)
         return self
 
@@ -185,6 +186,26 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
                 stacklevel=4,
             )
 
+    def _check_model(self, columns: np.ndarray, *, sampled: bool) -> None:
+        """Refuse a model that is not finite; warn of one that so few states do not determine.
+
+        Sampled increments have to tell the noise besides the drift, which moments bring along.
+        """
+        for part in self._model_at(columns[:1]):
+            check_finite(part, "coefficients of the fit")
+        count = 1 + self.n_features_in_  # a net is at least linear
+        if isinstance(self.model_, PolynomialSDE):
+            count = int(np.count_nonzero(self.model_.B, axis=1).max())
+        few = len(columns) <= MOST_COUNTED
+        n_states = len(np.unique(columns, axis=0)) if few else len(columns)
+        if n_states < count + sampled:
+            warnings.warn(
+                f"Expected pairs of at least {count + sampled} different states for the {count} "
+                f"coefficients of a component's drift, but got {n_states}, which do not determine "
+                "them; pass more pairs, or lower the degree.",
+                stacklevel=4,
+            )
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the conditional mean mu dt of the increments, (n_samples, d) or (n_samples,).
 
@@ -192,9 +213,10 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
         """
         check_is_fitted(self)
         if is_structured(X):
-            columns, dt = self._pair_columns(X, reset=False)
+            columns, fields = self._pair_columns(X, reset=False)
+            dt = fields["dt"]
         else:
-            columns = validate_data(self, X, reset=False, dtype=np.float64)
+            columns = validate_input(self, X, reset=False, dtype=np.float64)
             dt = np.array(self.dt)
         mean = self._expand(self._coefficients(columns)[0]) * np.reshape(dt, (-1, 1))
         return mean[:, 0] if self._flat_output else mean
@@ -211,7 +233,7 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
         by a score of trajectories, such as `PathScorer`.
         """
         check_is_fitted(self)
-        columns, increments, _ = self._training_data(X, y, reset=False)
+        columns, increments = self._training_data(X, y, reset=False)
         if self.relations_ is not None:
             increments = self.relations_.reduce(increments)
         mu, factor = self._coefficients(columns)
@@ -219,26 +241,22 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
 
     # Data -----------------------------------------------------------------------------------------
 
-    def _training_data(
-        self, X: Any, y: Any, reset: bool = True
-    ) -> tuple[np.ndarray, Increments, np.ndarray]:
-        """Return columns (state and context), increments and groups."""
+    def _training_data(self, X: Any, y: Any, reset: bool = True) -> tuple[np.ndarray, Increments]:
+        """Return columns (state and context) and increments, checked."""
         if is_structured(X):
-            columns, dt = self._pair_columns(X, reset)
-            dz, lam, groups = np.ascontiguousarray(X["dz"]), self._factor(X), np.asarray(X["group"])
-            cov = np.ascontiguousarray(X["cov"]) if has_moments(X) else None
-            flat = False
+            columns, fields = self._pair_columns(X, reset)
+            _, dz, cov = check_parts(X["z"], X["dz"], X["cov"] if has_moments(X) else None)
+            dz, flat = np.ascontiguousarray(dz), False
+            cov = None if cov is None else np.ascontiguousarray(check_finite(cov, "covariances"))
+            dt = fields["dt"]
         else:
             if y is None:
                 raise ValueError(
                     f"This {type(self).__name__} estimator requires y to be passed, but the target "
                     "y is None. Expected latent pairs, or X = z with y = dz; pass the increments."
                 )
-            columns, dz = validate_data(
-                self, X, y, reset=reset, dtype=np.float64, order="C", multi_output=True,
-                y_numeric=True,
-            )  # fmt: skip
-            cov, flat = None, dz.ndim == 1
+            columns, dz = self.plain_data(X, y, reset=reset)
+            cov, flat, fields = None, dz.ndim == 1, {}
             dz = dz.reshape(len(dz), -1).astype(float, order="C")
             if dz.shape[1] > columns.shape[1]:
                 raise ValueError(
@@ -246,39 +264,39 @@ class PatchSDE(PathSimulation, LikelihoodRegressor, Roles):
                     f"component of the state, but got y with {dz.shape[1]} and X with "
                     f"{columns.shape[1]} columns; pass X = z (followed by the context), y = dz."
                 )
-            dt, lam = np.full(len(columns), self.dt), self._factor(columns)
-            groups = np.arange(len(columns))
+            dt = np.full(len(columns), self.dt)
         if reset:
             self._flat_output = flat
-        return columns, Increments(dz, dt, lam, cov), groups
+        check_finite(dz, "increments")
+        return columns, Increments(dz, dt, self._factor(fields, len(dz)), cov)
 
-    def _factor(self, X: np.ndarray) -> np.ndarray:
-        """Return lam (n_samples,) for pairs X, or for a plain X of as many rows."""
+    def _factor(self, fields: dict[str, np.ndarray], n_pairs: int) -> np.ndarray:
+        """Return lam (n_pairs,) for pairs with these fields; a plain X has none."""
         if not isinstance(self.lam, str):
-            return np.full(len(X), float(self.lam))
-        names = X.dtype.names or ()
+            return np.full(n_pairs, float(self.lam))
         if self.lam == "K":
-            return X["n_patches"] / X["n_evolved"] if names else np.ones(len(X))
-        if "lam" not in names:
+            return fields["n_patches"] / fields["n_evolved"] if fields else np.ones(n_pairs)
+        if "lam" not in fields:
             raise ValueError(
                 "Expected pairs with an estimated lam for lam='auto', but got "
-                f"{'pairs' if names else 'an array'} without one; sample them by "
+                f"{'pairs' if fields else 'an array'} without one; sample them by "
                 "patch=Patches(n_joint=...), or set lam='K' or a number."
             )
-        return np.asarray(X["lam"])
+        return fields["lam"]
 
-    def _pair_columns(self, pairs: np.ndarray, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return columns and elapsed times of latent pairs."""
+    def _pair_columns(
+        self, pairs: np.ndarray, reset: bool
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return columns of latent pairs, and the fields that all pairs have in common."""
         if not is_latent_pairs(pairs):
             raise ValueError(
                 "Expected latent pairs with fields z, dz, dt, n_patches, n_evolved and group, but "
                 f"got fields {', '.join(pairs.dtype.names or ())}; pass snapshot pairs through "
                 "PatchAutoencoder first."
             )
-        context = context_of(pairs)
-        columns = pairs["z"] if context is None else np.hstack([pairs["z"], context])
-        columns = validate_data(self, columns, reset=reset, dtype=np.float64)
-        return columns, np.asarray(pairs["dt"], float)
+        fields, z = check_fields(common_fields(pairs), len(pairs)), check_numbers(pairs["z"], "z")
+        columns = np.hstack([z, fields["context"]]) if "context" in fields else z
+        return validate_input(self, columns, reset=reset, dtype=np.float64), fields
 
     def check_parameters(self) -> None:
         """Raise ValueError unless the parameters make sense."""

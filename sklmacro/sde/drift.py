@@ -61,6 +61,11 @@ class Drift(Roles):
         """Return the largest number of epochs of a fit; 0 where nothing is trained."""
         return 0
 
+    @property
+    def holds_out_groups(self) -> bool:
+        """Return whether a fit is judged by groups that are held out."""
+        return False
+
     def check(self) -> None:
         """Raise ValueError unless the parameters make sense."""
 

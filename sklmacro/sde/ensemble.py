@@ -14,7 +14,11 @@ the truth is within theta +- t error sqrt(1 + 1/n), t Student's quantile for n -
 
 import math
 import os
-from collections.abc import Callable
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -22,14 +26,16 @@ from joblib import Parallel, delayed
 from scipy import stats
 from sklearn.base import BaseEstimator, clone
 from sklearn.callback import with_callbacks
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._base.checks import check_integer, check_numbers, check_real
-from sklmacro._base.estimators import begin_fit
+from sklmacro._base.checks import check_integer, check_real
+from sklmacro._base.estimators import begin_fit, validate_input
 from sklmacro._base.streams import Stage, resolve_entropy, stream, stream_seed
+from sklmacro._base.workers import single_threaded
 from sklmacro.checkpoint.checkpoint import resume_method
-from sklmacro.sampling.pairs import increments_of, is_structured
-from sklmacro.sde.base import LikelihoodRegressor, PatchSDE
+from sklmacro.sampling.pairs import GroupsWarning, increments_of, is_structured, source_groups
+from sklmacro.sde.base import PatchSDE
+from sklmacro.sde.estimator import LikelihoodRegressor
 from sklmacro.sde.path_record import PathRecord
 from sklmacro.sde.regressor import PatchSDERegressor
 
@@ -105,7 +111,7 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         self.checkpoint_dir = checkpoint_dir
 
     @with_callbacks
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
         """Fit the members.
 
         Parameters
@@ -114,6 +120,9 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
             As for the SDE: latent pairs; or macrostates z, followed by the context.
         y : array-like of shape (n_samples, d) or (n_samples,), default=None
             Increments dz, for plain X.
+        groups : array-like of int, shape (n_samples,), default=None
+            Source trajectory of each row. None takes those of the pairs; rows of plain X then count
+            as groups of their own.
 
         Returns
         -------
@@ -124,13 +133,18 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         ValueError
             If there are fewer than 2 members or groups, X and y are not what the SDE takes, or
             `checkpoint_dir` has another fit.
+
+        Warns
+        -----
+        UserWarning
+            What the fits of members warn of, with their number.
         """
         n_members = check_integer(self.n_members, "n_members", low=2)
         sde = PatchSDERegressor() if self.sde is None else self.sde
         if not is_structured(X):
-            X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        has_groups = "group" in (X.dtype.names or ())  # the SDE will refuse pairs without
-        rows_of = rows_by_group(X["group"] if has_groups else np.arange(len(X)))
+            X, y = self.plain_data(X, y, reset=True)
+        groups_of = source_groups(X, groups, len(X), matter=self.bootstrap)
+        rows_of = rows_by_group(groups_of)
         if self.bootstrap and len(rows_of) < 2:
             raise ValueError(
                 "Expected at least 2 groups (source trajectories) for a bootstrap, but got "
@@ -139,24 +153,33 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
             )
         task = begin_fit(self, X, increments_of(X, y), n_tasks=n_members, in_order=False)
 
-        def fit_member(k: int) -> PatchSDE:
+        def fit_member(k: int) -> tuple[PatchSDE, dict[tuple, str]]:
             rng = stream(entropy, Stage.BOOTSTRAP, k)
             saved = checkpoint if sde.n_epochs else None  # a fit by regressions saves nothing
             folder = saved.folder / f"member {k}" if saved else None
             member = clone(sde).set_params(
                 random_state=int(rng.integers(2**31 - 1)), checkpoint_dir=folder
             )
-            with task.member(member, k):
-                if not self.bootstrap:
-                    return member.fit(X, y)
+            rows: Any = slice(None)
+            if self.bootstrap:
                 resampled = rng.integers(len(rows_of), size=len(rows_of))
                 rows = np.concatenate([rows_of[g] for g in resampled])
-                return member.fit(X[rows], None if y is None else y[rows])
+            own = {} if groups is None else {"groups": groups_of[rows]}
+            with task.member(member, k), _recorded_warnings() as said:
+                member.fit(X[rows], None if y is None else y[rows], **own)
+            return member, {
+                (one.category, one.filename, one.lineno): str(one.message)
+                for one in said
+                if one.category is not GroupsWarning  # the ensemble's own matter
+            }
 
         # Processes: a fit holds the thread counts of its process for itself.
-        with resume_method(self, "fit", X=np.asarray(X), y=y) as (checkpoint, entropy):
+        given = {} if groups is None else {"groups": groups_of}
+        with resume_method(self, "fit", X=np.asarray(X), y=y, **given) as (checkpoint, entropy):
             run = Parallel(n_jobs=self.n_jobs)
-            self.members_ = run(delayed(fit_member)(k) for k in range(n_members))
+            fits = run(delayed(fit_member)(k) for k in range(n_members))
+        self.members_ = [member for member, _ in fits]
+        _warn_of_members([said for _, said in fits])
         self.lam_ = float(np.mean([member.lam_ for member in self.members_]))
         self.n_state_ = self.members_[0].n_state_
         self.n_features_in_ = self.members_[0].n_features_in_
@@ -165,30 +188,36 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift (n_samples, d) at macrostates z (n_samples, d), mean over members."""
-        return self._each(lambda sde: sde.drift(z, context)).mean(axis=0)
+        return self._at(z, context, "drift").mean(axis=0)
 
     def drift_error(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the standard deviation over members of the drift, (n_samples, d)."""
-        return self._each(lambda sde: sde.drift(z, context)).std(axis=0, ddof=1)
+        return self._at(z, context, "drift").std(axis=0, ddof=1)
 
     def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the diffusion (n_samples, d, d) at z (n_samples, d), mean over members."""
-        return self._each(lambda sde: sde.diffusion(z, context)).mean(axis=0)
+        return self._at(z, context, "diffusion").mean(axis=0)
 
     def diffusion_error(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the standard deviation over members of the diffusion, (n_samples, d, d)."""
-        return self._each(lambda sde: sde.diffusion(z, context)).std(axis=0, ddof=1)
+        return self._at(z, context, "diffusion").std(axis=0, ddof=1)
 
     def covers(self, z: Any, context: Any = None) -> np.ndarray:
         """Return whether the data of most members cover macrostates z, bool (n_samples,)."""
-        return self._each(lambda sde: sde.covers(z, context)).mean(axis=0) > 0.5
+        return self._at(z, context, "covers").mean(axis=0) > 0.5
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the mean over members of the mean increments, (n_samples, d) or (n_samples,)."""
+        check_is_fitted(self)
+        if not is_structured(X):
+            X = validate_input(self, X, reset=False, dtype=np.float64)
         return self._each(lambda sde: sde.predict(X)).mean(axis=0)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean over members of the log-likelihood per pair (Eq. 7)."""
+        check_is_fitted(self)
+        if y is not None and not is_structured(X):
+            X, y = self.plain_data(X, y, reset=False)
         return float(self._each(lambda sde: sde.score(X, y)).mean())
 
     def simulate(
@@ -219,18 +248,14 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         """
         check_is_fitted(self)
         n_paths = check_integer(n_paths, "n_paths", low=1)
-        starts = np.repeat(np.atleast_2d(check_numbers(z0, "macrostates")), n_paths, axis=0)
-        outer = None if context is None else np.atleast_2d(check_numbers(context, "context"))
-        if outer is not None and len(outer) > 1:
-            outer = np.repeat(outer, n_paths, axis=0)
+        starts, outer = (np.repeat(part, n_paths, axis=0) for part in self._split(z0, context))
         entropy = resolve_entropy(random_state)
         own, records = [], []
         for k, member in enumerate(self.members_[: len(starts)]):
             mine = slice(k, None, len(self.members_))
-            context = outer if outer is None or len(outer) == 1 else outer[mine]
             seed = stream_seed(entropy, Stage.BOOTSTRAP, k)
             one, record = member.rollout(
-                starts[mine], n_steps, dt, context=context, store_every=store_every,
+                starts[mine], n_steps, dt, context=outer[mine], store_every=store_every,
                 random_state=seed, outside=outside,
             )  # fmt: skip
             own.append(one)
@@ -312,6 +337,15 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         n = len(self.members_)
         return float(stats.t.ppf((1 + level) / 2, n - 1) * math.sqrt(1 + 1 / n))
 
+    def _split(self, z: Any, context: Any) -> list[np.ndarray]:
+        """Return macrostates (n, d) and their context (n, n_context), checked."""
+        return np.hsplit(self.columns_of(z, context), [self.n_state_])
+
+    def _at(self, z: Any, context: Any, method: str) -> np.ndarray:
+        """Return what a method of every member gives at macrostates, stacked."""
+        parts = self._split(z, context)
+        return self._each(lambda sde: getattr(sde, method)(*parts))
+
     def _each(self, value: Callable[[PatchSDE], Any]) -> np.ndarray:
         """Return a value of every member, stacked."""
         check_is_fitted(self)
@@ -328,6 +362,7 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         **options: Any,
     ) -> np.ndarray:
         """Return a value of every member's paths, stacked, with one warning for all of them."""
+        z0, options["context"] = self._split(z0, options.get("context"))
         records = []
 
         def one(sde: PatchSDE, seed: int) -> np.ndarray:
@@ -344,6 +379,26 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         check_is_fitted(self)
         entropy, members = resolve_entropy(random_state), enumerate(self.members_)
         return np.array([value(m, stream_seed(entropy, Stage.BOOTSTRAP, k)) for k, m in members])
+
+
+@contextmanager
+def _recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """Record warnings, which belong to the process as thread counts do: by one thread at a time."""
+    with single_threaded(), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield said
+
+
+def _warn_of_members(said: list[dict[tuple, str]]) -> None:
+    """Warn once of each kind that members warn of: how many do, and what the first one says.
+
+    A kind is a category and the place where it was issued.
+    """
+    counts = Counter(chain.from_iterable(said))
+    texts = dict(chain.from_iterable(own.items() for own in reversed(said)))
+    for kind, count in counts.items():
+        text = f"{count} of {len(said)} members, the first of which says: {texts[kind]}"
+        warnings.warn(text, kind[0], stacklevel=4)
 
 
 def rows_by_group(groups: np.ndarray) -> list[np.ndarray]:

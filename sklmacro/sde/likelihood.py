@@ -26,6 +26,12 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._base.checks import (
+    check_covariances,
+    check_finite_numbers,
+    check_numbers,
+    check_positive,
+)
 from sklmacro._base.units import largest
 
 
@@ -229,8 +235,11 @@ def transition_log_likelihood(
     -------
     log_likelihood : ndarray of shape (n,)
     """
-    n = len(dz)
-    dt, lam = (np.broadcast_to(np.asarray(value, float), n) for value in (dt, lam))
+    dz, mu = check_finite_numbers(dz, "dz"), check_finite_numbers(mu, "mu")
+    factor, n = check_finite_numbers(factor, "factor"), len(dz)
+    cov = None if cov is None else check_covariances(check_numbers(cov, "cov"))
+    dt = np.broadcast_to(check_positive(dt, "dt", "remove pairs in which no time passed"), n)
+    lam = np.broadcast_to(check_positive(lam, "lam", "pass K over the patches evolved"), n)
     return log_likelihood(Increments(dz, dt, lam, cov), mu, factor)
 
 

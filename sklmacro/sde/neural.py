@@ -98,6 +98,11 @@ class MLP(Drift):
         """Return the largest number of epochs of a fit."""
         return TRAINING.complete(self.training).max_epochs
 
+    @property
+    def holds_out_groups(self) -> bool:
+        """Return whether training stops by the loss of groups that are held out."""
+        return TRAINING.complete(self.training).validation_fraction > 0
+
     def check(self) -> None:
         """Raise ValueError unless the parameters make sense."""
         check_widths(self.hidden, "hidden")

@@ -62,6 +62,11 @@ class Polynomial(Drift):
     def __init__(self, degree: int | str = 2):
         self.degree = degree
 
+    @property
+    def holds_out_groups(self) -> bool:
+        """Return whether the degree is chosen by groups that are held out."""
+        return isinstance(self.degree, str)
+
     def check(self) -> None:
         """Raise ValueError unless the degree makes sense."""
         if self.degree != "auto":

@@ -12,20 +12,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import (
     check_bounds,
     check_choice,
-    check_finite,
     check_integer,
-    check_numbers,
     check_real,
 )
 from sklmacro._base.streams import resolve_entropy
 from sklmacro._base.workers import single_threaded
 from sklmacro.sde.compiled.paths import advance_paths, array_model
 from sklmacro.sde.coverage import Coverage
+from sklmacro.sde.estimator import LikelihoodRegressor
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.path_record import FAR, Looks, PathRecord
 from sklmacro.sde.regressions import PolynomialSDE
@@ -37,12 +35,10 @@ ROUNDING = 1e-6  # of the standard deviation; a start may be so far beyond a bou
 OUTSIDE = ("warn", "stop", "ignore")
 
 
-class PathSimulation:
+class PathSimulation(LikelihoodRegressor):
     """What a fitted SDE says of macrostates, and the paths that follow."""
 
     bounds: Sequence[tuple[float, float]] | None
-    n_features_in_: int
-    n_state_: int
     mean_: np.ndarray
     scale_: np.ndarray
     model_: PolynomialSDE | NeuralSDE
@@ -51,12 +47,12 @@ class PathSimulation:
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._expand(self._coefficients(self._columns(z, context))[0])
+        return self._expand(self._coefficients(self.columns_of(z, context))[0])
 
     def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
         with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
-            factor = self._expand(self._coefficients(self._columns(z, context))[1])
+            factor = self._expand(self._coefficients(self.columns_of(z, context))[1])
         return factor @ factor.transpose(0, 2, 1)
 
     def covers(self, z: Any, context: Any = None) -> np.ndarray:
@@ -69,7 +65,7 @@ class PathSimulation:
         -------
         covered : ndarray of bool of shape (n_samples,)
         """
-        columns = self._columns(z, context)
+        columns = self.columns_of(z, context)
         if self.coverage_ is None:
             raise ValueError(
                 "Expected a model that knows what its data cover, but got one of a file from "
@@ -159,7 +155,7 @@ class PathSimulation:
         n_paths = check_integer(n_paths, "n_paths", low=1)
         store_every = check_integer(store_every, "store_every", low=1)
         check_choice(outside, "outside", OUTSIDE)
-        columns = np.repeat(self._columns(z0, context), n_paths, axis=0)
+        columns = np.repeat(self.columns_of(z0, context), n_paths, axis=0)
         asked, context = np.hsplit(columns, [self.n_state_])
         steps = Steps.of(dt, check_bounds(self.bounds), self.n_state_, store_every)
         starts = np.clip(asked, steps.low, steps.high)
@@ -237,22 +233,6 @@ class PathSimulation:
         names += [f"context {i}" for i in range(self.n_features_in_ - self.n_state_)]
         known = getattr(self, "feature_names_in_", names)
         return [n if n == k else f"{n} ({k})" for n, k in zip(names, known, strict=True)]
-
-    def _columns(self, z: Any, context: Any) -> np.ndarray:
-        """Return state and context side by side, as the model was trained on."""
-        check_is_fitted(self)
-        z = np.atleast_2d(check_numbers(z, "macrostates"))
-        n_state, n_context = self.n_state_, self.n_features_in_ - self.n_state_
-        outer = np.atleast_2d(check_numbers([] if context is None else context, "context"))
-        shared = len(outer) == 1
-        if z.shape[1:] != (n_state,) or outer.shape != (1 if shared else len(z), n_context):
-            raise ValueError(
-                f"Expected macrostates of shape (n_samples, {n_state}) and context of shape "
-                f"({n_context},) or (n_samples, {n_context}), as in fit, but got z of shape "
-                f"{z.shape} and context {np.shape(context)}; pass both as the model was trained."
-            )
-        outer = np.broadcast_to(outer, (len(z), n_context))
-        return check_finite(np.hstack([z, outer]), "macrostates and context")
 
     def _coordinates(self, columns: np.ndarray) -> np.ndarray:
         """Return what the model sees of columns, but for the standardisation."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import check_choice, check_real
+from sklmacro._base.checks import check_choice, check_finite, check_real
 from sklmacro.lattice.enlarge import apportion, tile_shifted
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.windows import Window
@@ -204,16 +204,17 @@ class Alloy(Simulator):
 
     def check_states(self, X: np.ndarray) -> np.ndarray:
         """Return `X` as int8, if all states are vacancies or species."""
-        states, X = X, super().check_states(X)
         highest = len(self.species)
-        kept = X.dtype == states.dtype or np.array_equal(X, states)  # no loss on the way to int8
-        if not kept or X.min() < 0 or X.max() > highest:
-            wrong = (states != X) | (states < 0) | (states > highest)
+        real = X.dtype.kind == "f"
+        if real:
+            check_finite(X, "snapshots")
+        if X.min() < 0 or X.max() > highest or (real and not np.array_equal(X, np.rint(X))):
+            wrong = (np.rint(X) != X) | (X < 0) | (highest < X)
             raise ValueError(
                 f"Expected the states of {type(self).__name__} to be 0 (vacancy) to {highest} "
-                f"({self.species[-1]}), but got {states[wrong][0]!r}; number the species from 1."
+                f"({self.species[-1]}), but got {X[wrong][0]!r}; number the species from 1."
             )
-        return X
+        return X.astype(self.state_dtype, copy=False)
 
     def draw_initial(self, lattice: Lattice, rng: np.random.Generator) -> np.ndarray:
         """Draw a random solution of the given composition, and vacancies."""

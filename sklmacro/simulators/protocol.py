@@ -18,7 +18,14 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklmacro._base.checks import check_finite, check_integer, check_real, pieces
+from sklmacro._base.checks import (
+    as_data,
+    check_finite,
+    check_integer,
+    check_real,
+    is_exact,
+    pieces,
+)
 from sklmacro.lattice.enlarge import enlarge
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window
@@ -341,7 +348,7 @@ class SimulatorProtocol(BaseEstimator):
             If X has the wrong shape, is empty, or holds NaN, infinity or states that the model
             does not have.
         """
-        X = np.asarray(X)
+        X = np.asarray(as_data(X, "snapshots", booleans=self.state_dtype in (bool, np.bool_)))
         if X.dtype.kind not in "biuf":
             raise ValueError(
                 f"Expected numeric snapshots, but got an array of dtype {X.dtype}; "
@@ -361,7 +368,7 @@ class SimulatorProtocol(BaseEstimator):
         Raises
         ------
         ValueError
-            If X holds NaN, infinity or states that the model does not have.
+            If X holds NaN, infinity or states that the model, or its type, does not have.
         """
         real = X.dtype.kind == "f"
         if real:
@@ -377,7 +384,25 @@ class SimulatorProtocol(BaseEstimator):
                 f"Expected the states of {type(self).__name__} to be -1 or +1, but got {wrong!r}; "
                 "map 0 and 1 with 2 * X - 1."
             )
-        return X.astype(self.state_dtype, copy=False)
+        if self.two_valued or np.can_cast(X.dtype, self.state_dtype):
+            return X.astype(self.state_dtype, copy=False)
+        return self._cast(X)
+
+    def _cast(self, X: np.ndarray) -> np.ndarray:
+        """Return finite numbers in the simulator's own type, if it can hold them."""
+        dtype = np.dtype(self.state_dtype)
+        if dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                return check_finite(X.astype(dtype), f"snapshots of type {dtype}")
+        for piece in pieces(X):
+            exact = is_exact(piece, dtype)
+            if not exact.all():
+                raise ValueError(
+                    f"Expected the states of {type(self).__name__} to be numbers that {dtype} "
+                    f"holds, but got {piece[~exact][0]!r}; encode them as such, or choose the "
+                    "simulator that they come from."
+                )
+        return X.astype(dtype)
 
     def check_span(self, duration: float | None = None, n_events: int | None = None) -> Span:
         """Return the span of an evolution, given by exactly one of its two sizes.

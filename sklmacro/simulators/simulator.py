@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import check_cells, check_integer, check_times
+from sklmacro._base.checks import as_data, check_cells, check_integer, check_times
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import resume
@@ -254,6 +254,7 @@ class Simulator(SimulatorProtocol):
 
         Densities use the true neighbours across the window's edge.
         """
+        x = as_data(x, "x")
         lattice = self.lattice(x.shape)
         n_sites = int(np.prod(window[1])) * lattice.n_basis
         return self.site_sums(x, lattice, Window(*window)) / n_sites

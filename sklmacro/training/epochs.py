@@ -8,12 +8,14 @@ random: initial weights follow from the seed, and no module draws numbers in tra
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback, LRScheduler
 from skorch.history import History
 from torch import Tensor, nn
@@ -27,15 +29,20 @@ PART = "training"  # of a checkpoint
 
 
 class BestEpoch(Callback):
-    """Stop after `patience` epochs without a smaller held-out loss, and return to the best one."""
+    """Stop after `patience` epochs without a smaller held-out loss, and return to the best one.
 
-    def __init__(self, patience: int):
-        self.patience = patience
+    `start` is the held-out loss of the initial weights, to which it returns where no epoch comes
+    near. A loss is far from it where it exceeds it by its own size, and by 1 at least.
+    """
+
+    def __init__(self, patience: int, start: float):
+        self.patience, self.start = patience, start
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget earlier trainings."""
         self.loss_, self.epoch_ = math.inf, 0
         self.weights_: dict[str, Tensor] = {}
+        self.initial_ = deepcopy(net.module_.state_dict())
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Save the weights if they are the best so far, or stop."""
@@ -43,13 +50,41 @@ class BestEpoch(Callback):
         if loss < self.loss_:
             self.loss_, self.epoch_ = loss, epoch
             self.weights_ = deepcopy(net.module_.state_dict())
-        elif epoch - self.epoch_ == self.patience:
-            net.stopped_ = True
+        elif epoch - self.epoch_ == self.patience or math.isnan(loss):
+            net.stopped_ = True  # weights that are NaN stay so
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Return to the best weights."""
-        if self.weights_:
-            net.module_.load_state_dict(self.weights_)
+        """Return to the best weights; warn of a training that diverged."""
+        far = _is_far(self.loss_, self.start)
+        if far and not math.isfinite(self.start):
+            raise ValueError(
+                f"Expected a finite loss, but got {self.start} at the start and in all epochs; "
+                "look for values that are larger than all others by far, and rescale them."
+            )
+        net.module_.load_state_dict(self.initial_ if far else self.weights_)
+        least = min(record["train_loss"] for record in net.history)
+        lost = [far or self._is_lost(record, least) for record in net.history]
+        if lost[-1]:
+            epoch, kept = lost.index(True), "of the start" if far else f"of epoch {self.epoch_}"
+            warnings.warn(
+                f"Expected a held-out loss near {self.start:.3g}, that of the start, or below, but "
+                f"got {net.history[epoch, 'valid_loss']:.3g} in epoch {epoch + 1}: the training "
+                f"diverged, and the weights {kept} are kept; lower lr, now {net.lr:g}, or look for "
+                "values far from all others.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+
+    def _is_lost(self, record: Mapping[str, float], least: float) -> bool:
+        """Tell whether an epoch diverged. One that overfits has about the least training loss."""
+        held, trained = record["valid_loss"], record["train_loss"]
+        return math.isnan(held) or (_is_far(held, self.start) and _is_far(trained, least))
+
+
+def _is_far(loss: float, reference: float) -> bool:
+    """Tell whether a loss is NaN, infinite or far above a finite reference."""
+    excess = loss - reference if math.isfinite(reference) else 0.0
+    return not (math.isfinite(loss) and excess <= max(1.0, abs(reference)))
 
 
 class Progress(Callback):

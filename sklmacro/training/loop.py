@@ -5,6 +5,7 @@ falls along a cosine, and the weights of the epoch with the smallest held-out lo
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -93,15 +94,29 @@ def held_out_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split rows into training and held-out ones, by whole groups.
 
-    With a single group, or a fraction of 0, the same rows serve as both.
+    With a single group, of which a warning tells, or a fraction of 0, the same rows serve as both.
     """
     names = np.unique(groups)
+    if fraction > 0 and len(names) < 2:
+        warnings.warn(
+            "Expected at least 2 groups (source trajectories), to hold one out, but got 1: the "
+            "training stops by the loss of what it is fitted to; pass more trajectories.",
+            stacklevel=4,
+        )
     n_held = min(max(round(fraction * len(names)), int(fraction > 0)), len(names) - 1)
     everything = np.arange(len(groups))
     if n_held == 0:
         return everything, everything
     held = np.isin(groups, rng.choice(names, n_held, replace=False))
     return everything[~held], everything[held]
+
+
+def _mean_loss(module: nn.Module, dataset: Any, batch_size: int) -> float:
+    """Return the mean loss over a TensorDataset, as it stands."""
+    with torch.no_grad():
+        batches = InMemoryBatches(dataset, batch_size)
+        total = sum(len(batch[0]) * float(module.eval()(*batch)) for batch in batches)
+    return total / len(dataset)
 
 
 @dataclass(frozen=True)
@@ -146,24 +161,27 @@ def train(
     """
     device, batch_size = training.device, training.batch_size
     seed = stream_seed(resolve_entropy(run.random_state), Stage.TRAIN)
-    best, generator = BestEpoch(training.patience), torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     policy, lr = torch.optim.lr_scheduler.CosineAnnealingLR, training.lr
     schedule = LRScheduler(policy=policy, T_max=training.max_epochs, eta_min=lr * 1e-3)
-    callbacks: list = [best, schedule]
-    if run.checkpoint is not None:
-        callbacks.append(SavedState(run.checkpoint, generator, best, schedule))
-    if run.task is not None:
-        callbacks.append(EpochTasks(run.task, run.fitted or (lambda module: {})))
-    if run.verbose:
-        callbacks.append(Progress(run.desc))
     with single_threaded(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tensors = [torch.as_tensor(a).to(device=device, dtype=dtype) for a in arrays]
         train_set, held_set = (
             TensorDataset(*(t[torch.as_tensor(r, device=device)] for t in tensors)) for r in rows
         )
+        module = build().to(device=device, dtype=dtype)
+        held_batch = max(batch_size, 8192)
+        best = BestEpoch(training.patience, _mean_loss(module, held_set, held_batch))
+        callbacks: list = [best, schedule]
+        if run.checkpoint is not None:
+            callbacks.append(SavedState(run.checkpoint, generator, best, schedule))
+        if run.task is not None:
+            callbacks.append(EpochTasks(run.task, run.fitted or (lambda module: {})))
+        if run.verbose:
+            callbacks.append(Progress(run.desc))
         net = _Net(
-            build().to(device=device, dtype=dtype),
+            module,
             criterion=nn.Module,  # the module gives the loss itself
             optimizer=torch.optim.AdamW,
             optimizer__weight_decay=training.weight_decay,
@@ -174,7 +192,7 @@ def train(
             iterator_train=InMemoryBatches,
             iterator_train__generator=generator,
             iterator_valid=InMemoryBatches,
-            iterator_valid__batch_size=max(batch_size, 8192),
+            iterator_valid__batch_size=held_batch,
             train_split=predefined_split(held_set),
             callbacks=callbacks,
             callbacks__train_loss=None,  # the loop above records them

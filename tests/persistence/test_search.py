@@ -299,10 +299,11 @@ def test_it_stands_as_a_step_that_is_not_fitted_for_every_candidate(tmp_path, n_
     pipe = Pipeline([("pairs", Checkpointed(streamed()[0], tmp_path)), ("sde", LINEAR)])
     grid = {"sde__lam": [1.0, 2.0, 3.0]}
     options = {"scoring": path_scorer(), "cv": GroupKFold(2), "refit": False}
-    found, expected = (
-        GridSearchCV(one, grid, **options, error_score="raise").fit(SMALL, groups=GROUPS)
-        for one in (pipe, streamed())
-    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        found, expected = (
+            GridSearchCV(one, grid, **options, error_score="raise").fit(SMALL, groups=GROUPS)
+            for one in (pipe, streamed())
+        )
     np.testing.assert_array_equal(
         found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
     )
