@@ -17,8 +17,8 @@ from typing import IO, TextIO, cast
 LONGEST = 1 << 20  # characters of a line
 BLOCK = 1 << 17  # characters of the rows that are parsed together
 # A packed file of S bytes may hold FREE_TEXT + TEXT_PER_BYTE S characters: dumps pack to a fifth
-# or a tenth. What a frame costs beyond its text counts as FRAME characters.
-FREE_TEXT, TEXT_PER_BYTE, FRAME = 10_000_000, 20, 300
+# or a tenth. What a frame and a blank line cost beyond their text counts as characters, too.
+FREE_TEXT, TEXT_PER_BYTE, FRAME, BLANK = 10_000_000, 20, 300, 30
 
 GZIP = b"\x1f\x8b"
 PACKED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
@@ -39,7 +39,7 @@ class Lines:
     def next_line(self) -> str:
         """Return the next line that is not blank, or "" at the end of the file."""
         while (line := self._stream.readline(LONGEST)) and not line.strip():
-            self._count([line], len(line))
+            self._count([line], len(line) + BLANK)
         self._count([line] * bool(line), len(line))
         return line
 

@@ -178,10 +178,9 @@ def from_atoms(
         max_sites=max_sites,
         allowance=FREE_BYTES + BYTES_PER_ATOM * len(atoms),
     )
+    own = _corner(atoms) if corner is None else np.zeros(3)
     return sites.snapshot(
-        Frame(
-            np.asarray(atoms.cell), _corner(atoms), np.asarray(atoms.pbc), _blocks(atoms, symbols)
-        )
+        Frame(np.asarray(atoms.cell), own, np.asarray(atoms.pbc), _blocks(atoms, symbols))
     )
 
 

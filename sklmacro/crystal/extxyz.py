@@ -14,6 +14,7 @@ whole one, and makes arrays of whatever numbers of columns and keys a comment st
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
@@ -56,12 +57,12 @@ def read_frame(
     n_atoms = count_atoms(header)
     what = f"a comment and {n_atoms} atoms"
     values = _values(lines.take(1, what)[0], lines.number)
-    cell = np.array(_numbers(values, "Lattice", 9, "0 " * 9)).reshape(3, 3)
-    corner = np.array(_numbers(values, "Origin", 3, "0 0 0"))
+    cell = np.array(_numbers(values, "Lattice", 9)).reshape(3, 3)
+    corner = np.array(_numbers(values, "Origin", 3))
     pbc = boundary_of(_pbc(values), boundary, default="Lattice" in values)
     # ASE states wrong types of the columns where there are no atoms.
     properties = values.get("Properties", PLAIN) if n_atoms else PLAIN
-    columns, names = _columns(properties, symbols)
+    columns, names = _columns(properties, tuple(symbols.items()))
     rows = read_rows(lines, n_atoms, columns, names)
     return Frame(cell, corner, pbc, rows, first_line=lines.number + 1)
 
@@ -99,9 +100,11 @@ def _pairs(comment: str, line_number: int) -> Iterator[tuple[str, str]]:
             before = value
 
 
-def _numbers(values: dict[str, str], key: str, n: int, default: str) -> list[float]:
-    """Return the n finite numbers of a key."""
-    words = values.get(key, default).replace(",", " ").split()
+def _numbers(values: dict[str, str], key: str, n: int) -> list[float]:
+    """Return the n finite numbers of a key, zeros without it."""
+    if key not in values:
+        return [0.0] * n
+    words = values[key].replace(",", " ").split()
     try:
         numbers = [number(word) for word in words[: n + 1]]
     except ValueError:
@@ -127,7 +130,8 @@ def _pbc(values: dict[str, str]) -> np.ndarray | None:
     )
 
 
-def _columns(properties: str, symbols: dict[int, str | None]) -> tuple[Columns, Names]:
+@lru_cache(maxsize=1)  # frames have the same columns
+def _columns(properties: str, symbols: tuple[tuple[int, str | None], ...]) -> tuple[Columns, Names]:
     """Return where a row has its name and coordinates, and the states of names."""
     fields = properties.split(":")
     places: dict[str, tuple[str, int, int]] = {}
@@ -152,7 +156,9 @@ def _columns(properties: str, symbols: dict[int, str | None]) -> tuple[Columns, 
     (named, column), *other = found
     what = f"columns {properties[:100]} of the atoms"
     axes = (first, first + 1, first + 2)
-    return Columns(n, column, axes, other[0][1] if other else None, what), _names(named, symbols)
+    return Columns(n, column, axes, other[0][1] if other else None, what), _names(
+        named, dict(symbols)
+    )
 
 
 def _names(name: str, symbols: dict[int, str | None]) -> Names:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import check_choice
+from sklmacro._base.checks import check_choice, check_real
 from sklmacro.checkpoint.atomic import atomic_write
 from sklmacro.crystal import extxyz, lammps_dump
 from sklmacro.crystal._lines import open_lines
@@ -30,6 +30,7 @@ from sklmacro.crystal.species import Species, species_map
 
 # States that a file may have without max_sites: so many bytes, and so many for each of its own.
 FREE_BYTES, BYTES_PER_BYTE = 10_000_000, 10
+FINEST = 1e-5  # Angstrom: a lattice constant that files resolve
 
 ENDINGS = {
     ".extxyz": "extxyz",
@@ -88,8 +89,8 @@ def write_snapshots(
     Raises
     ------
     ValueError
-        If X is empty, a snapshot has the wrong shape or a state that `species` lacks, or the
-        format is unknown or cannot hold the states.
+        If X is empty, a snapshot has the wrong shape or a state that `species` lacks, the format
+        is unknown or cannot hold the states or positions, or the file would be one of gzip.
 
     Examples
     --------
@@ -106,6 +107,7 @@ def write_snapshots(
     <BLANKLINE>
     """
     target = Path(path)
+    _check_writable(target, lattice_constant)
     write, symbols, X = WRITERS[_format(target, format)], species_map(species), np.asarray(X)
     scale: dict[str, Any] = {"lattice_constant": lattice_constant, "species": symbols}
     if X.ndim == 0 or len(X) == 0:
@@ -119,6 +121,20 @@ def write_snapshots(
                 write(stream, to_atoms(x, kind, boundary=boundary, **scale), frame, symbols)
             except ValueError as error:
                 raise ValueError(f"Frame {frame} for {target}: {error}") from error
+
+
+def _check_writable(target: Path, lattice_constant: float) -> None:
+    """Raise ValueError where a file would not give back what was written."""
+    if _is_gzip(target):
+        raise ValueError(
+            f"Expected a file without .gz, because files are written unpacked, but got "
+            f"{target.name!r}; write {target.with_suffix('').name!r} and pack it."
+        )
+    if check_real(lattice_constant, "lattice_constant", low=0.0, strict=True) < FINEST:
+        raise ValueError(
+            f"Expected lattice_constant to be at least {FINEST:g} Angstrom, because files have 8 "
+            f"decimals, but got {lattice_constant:g}; pass it in Angstrom."
+        )
 
 
 def read_snapshots(

@@ -97,7 +97,7 @@ class Sites:
         self.n_sites, self.max_sites = 0, self._max_sites(max_sites, allowance)
         self._inverse = np.linalg.inv(self._unit)
         self._first_corner: np.ndarray | None = None
-        self._box, self._lattice = b"", Lattice(kind, (1,) * self.ndim)
+        self._box, self._lattice, self._start = b"", Lattice(kind, (1,) * self.ndim), np.zeros(3)
         self._near = np.array(list(product((-1, 0, 1), repeat=self.ndim)))
         places = (self._near[:, None] + self._lattice.basis).reshape(-1, self.ndim)
         self._tree = KDTree(in_space(places) @ self._unit)
@@ -108,10 +108,11 @@ class Sites:
         wished = 0 if self.cells is None else Lattice(self.kind, self.cells).n_sites
         return max(allowance // self.dtype.itemsize, wished)
 
+    @np.errstate(over="ignore", invalid="ignore")  # of numbers that are then found too large
     def snapshot(self, frame: Frame) -> np.ndarray:
         """Return the states (*site_shape,) that the atoms of a frame give the sites."""
-        lattice = self._lattice_of(frame)
-        shift = self._shift(frame, lattice)
+        self._enter(frame)
+        lattice, shift = self._lattice, self._start
         vacancies = [state for state, symbol in self.symbols.items() if symbol is None]
         x = np.full(lattice.n_sites, vacancies[0] if vacancies else 0, self.dtype)
         taken = np.zeros(lattice.n_sites, bool)
@@ -138,11 +139,12 @@ class Sites:
 
     # -- the box ------------------------------------------------------------------------------
 
-    def _lattice_of(self, frame: Frame) -> Lattice:
-        """Return the lattice in a box; refuse one that is not made of cells, or too large."""
-        box = frame.cell.tobytes() + frame.pbc.tobytes()
+    def _enter(self, frame: Frame) -> None:
+        """Find the lattice in a box and where it starts; refuse what is no lattice or too large."""
+        box = b"".join(array.tobytes() for array in frame[:3]) + frame.follows.tobytes()
         if box != self._box:
-            self._lattice, self._box = Lattice(self.kind, self._cells(frame)), box
+            self._lattice = Lattice(self.kind, self._cells(frame))
+            self._start, self._box = self._shift(frame, self._lattice), box
         self.n_sites += self._lattice.n_sites
         if self.n_sites > self.max_sites:
             raise ValueError(
@@ -151,7 +153,6 @@ class Sites:
                 f"these {' x '.join(map(str, self._lattice.cells))} cells; correct the box, or "
                 f"pass max_sites={self.n_sites} or more."
             )
-        return self._lattice
 
     def _cells(self, frame: Frame) -> tuple[int, ...]:
         """Return the cells along each axis of the lattice."""
