@@ -109,6 +109,15 @@ def open_lines(path: Path) -> Iterator[Lines]:
 
 
 @contextmanager
+def at_line(line_number: int) -> Iterator[None]:
+    """Name a line in the errors of what is read from it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Line {line_number}: {error}") from error
+
+
+@contextmanager
 def _damage_of(path: Path) -> Iterator[None]:
     try:
         yield

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from sklmacro.crystal._lines import Lines, count_atoms, number, shorten
+from sklmacro.crystal._lines import Lines, at_line, count_atoms, number, shorten
 from sklmacro.crystal.frames import Columns, Frame, Names, boundary_of, read_rows
 from sklmacro.crystal.species import import_ase
 
@@ -54,41 +54,42 @@ def read_frame(
     header = lines.next_line()
     if not header:
         return None
-    n_atoms = count_atoms(header)
-    what = f"a comment and {n_atoms} atoms"
-    values = _values(lines.take(1, what)[0], lines.number)
-    cell = np.array(_numbers(values, "Lattice", 9)).reshape(3, 3)
-    corner = np.array(_numbers(values, "Origin", 3))
-    pbc = boundary_of(_pbc(values), boundary, default="Lattice" in values)
-    # ASE states wrong types of the columns where there are no atoms.
-    properties = values.get("Properties", PLAIN) if n_atoms else PLAIN
-    columns, names = _columns(properties, tuple(symbols.items()))
+    with at_line(lines.number):
+        n_atoms = count_atoms(header)
+    comment = lines.take(1, f"a comment and {n_atoms} atoms")[0]
+    with at_line(lines.number):
+        values = _values(comment)
+        cell = np.array(_numbers(values, "Lattice", 9)).reshape(3, 3)
+        corner = np.array(_numbers(values, "Origin", 3))
+        pbc = boundary_of(_pbc(values), boundary, default="Lattice" in values)
+        # ASE states wrong types of the columns where there are no atoms.
+        properties = values.get("Properties", PLAIN) if n_atoms else PLAIN
+        columns, names = _columns(properties, tuple(symbols.items()))
     rows = read_rows(lines, n_atoms, columns, names)
     return Frame(cell, corner, pbc, rows, first_line=lines.number + 1)
 
 
-def _values(comment: str, line_number: int) -> dict[str, str]:
+def _values(comment: str) -> dict[str, str]:
     """Return the values of the keys that count."""
     values: dict[str, str] = {}
-    for key, value in _pairs(comment, line_number):
+    for key, value in _pairs(comment):
         if key in values:
             raise ValueError(
-                f"Expected {key} once in a comment, but got it again on line {line_number}; "
-                "remove one of them."
+                f"Expected {shorten(key)} once in a comment, but got it again; remove one of them."
             )
         if key in KEYS:
             values[key] = value
     return values
 
 
-def _pairs(comment: str, line_number: int) -> Iterator[tuple[str, str]]:
+def _pairs(comment: str) -> Iterator[tuple[str, str]]:
     """Yield every key=value of a comment, a value without its quotes or brackets."""
     key = before = ""
     for match in TOKEN.finditer(comment):
         if match["open"]:
             raise ValueError(
                 f"Expected quotes and brackets in a comment to be closed, but got "
-                f"{shorten(comment[match.start('open') :])} on line {line_number}; close them."
+                f"{shorten(comment[match.start('open') :])}; close them."
             )
         value = match["word"] or (match["text"] or "")[1:-1]
         if match["sign"]:

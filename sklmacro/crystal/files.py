@@ -72,7 +72,8 @@ def write_snapshots(
 ) -> None:
     """Write a batch of snapshots to a file, one frame each.
 
-    The file appears when it is complete: after an error there is what was there before.
+    The file appears when it is complete: after an error there is what was there before. Snapshots
+    with hardly an atom in many sites are read with `max_sites`.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import numpy as np
 
-from sklmacro.crystal._lines import Lines, count_atoms, number, shorten
+from sklmacro.crystal._lines import Lines, at_line, count_atoms, number, shorten
 from sklmacro.crystal.frames import Block, Columns, Frame, Names, boundary_of, read_rows
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SECTIONS = {"TIMESTEP": 1, "UNITS": 1, "TIME": 1, "NUMBER OF ATOMS": 1, "BOX BOUNDS": 3, "ATOMS": 0}
 # Coordinates wrapped into the box or not (u), in Angstrom or as fractions of its edges (s).
 COORDINATES = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
+TILTS = ["xy", "xz", "yz"]
 # Of the two faces of an axis: periodic, fixed, shrink-wrapped, shrink-wrapped with a minimum.
 FLAGS = {"p", "f", "pp", *(a + b for a in "fsm" for b in "fsm")}
 REMEDY = "write the frame as a LAMMPS text dump"
@@ -80,12 +81,17 @@ def read_frame(
     if sections is None:
         return None
     _check_timestep(sections["TIMESTEP"])
-    cell, corner, flags = _read_box(sections["BOX BOUNDS"])
-    periodic = np.array(["p" in flag for flag in flags])
-    pbc = boundary_of(periodic if flags else None, boundary)
-    fields = sections["ATOMS"].fields
-    axes, scaled = _coordinates(fields)
-    n_atoms = count_atoms(sections["NUMBER OF ATOMS"].lines[0])
+    count, box, section = (sections[name] for name in ("NUMBER OF ATOMS", "BOX BOUNDS", "ATOMS"))
+    with at_line(count.first):
+        n_atoms = count_atoms(count.lines[0])
+    with at_line(box.first - 1):
+        flags = _flags(box.fields)
+        periodic = np.array(["p" in flag for flag in flags])
+        pbc = boundary_of(periodic if flags else None, boundary)
+    cell, corner = _read_box(box)
+    fields = section.fields
+    with at_line(section.first - 1):
+        axes, scaled = _coordinates(fields)
     columns = Columns(
         len(fields),
         fields.index("type"),
@@ -97,7 +103,7 @@ def read_frame(
     if scaled:
         blocks = (block._replace(positions=corner + block.positions @ cell) for block in blocks)
     follows = np.array([flag[0] in "sm" for flag in flags or ("f",) * 3])
-    return Frame(cell, corner, pbc, blocks, follows, sections["ATOMS"].first)
+    return Frame(cell, corner, pbc, blocks, follows, section.first)
 
 
 def _names(symbols: dict[int, str | None]) -> Names:
@@ -124,7 +130,8 @@ def _read_sections(lines: Lines) -> dict[str, Section] | None:
         missing = [s for s in ("TIMESTEP", "NUMBER OF ATOMS", "BOX BOUNDS") if s not in sections]
         if name == "ATOMS" and missing:
             raise ValueError(
-                f"Expected a section {missing[0]} before ATOMS, but got none; {REMEDY}."
+                f"Expected a section {missing[0]} before ATOMS, but got none by line "
+                f"{lines.number}; {REMEDY}."
             )
         fields, first = title.removeprefix(name).split(), lines.number + 1
         sections[name] = Section(fields, first, lines.take(SECTIONS[name], title))
@@ -161,15 +168,20 @@ def _check_timestep(section: Section) -> None:
         )
 
 
-def _read_box(box: Section) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the cell (3, 3), the lower corner (3,) and the flags, none or three, of a box."""
-    skew = box.fields[:3] == ["xy", "xz", "yz"]
-    flags = box.fields[3 * skew :]
+def _flags(fields: list[str]) -> list[str]:
+    """Return the flags of the axes of a box, none or three."""
+    flags = fields[3 * (fields[:3] == TILTS) :]
     if flags and (len(flags) != 3 or not set(flags) <= FLAGS):
         raise ValueError(
             "Expected BOX BOUNDS with xy xz yz where it is tilted and three flags such as pp or "
-            f"ff, but got {shorten(' '.join(box.fields))}; {REMEDY}."
+            f"ff, but got {shorten(' '.join(fields))}; {REMEDY}."
         )
+    return flags
+
+
+def _read_box(box: Section) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cell (3, 3) and the lower corner (3,) of a box."""
+    skew = box.fields[:3] == TILTS
     rows = np.array([_bounds(line, 2 + skew, k) for k, line in enumerate(box.lines, box.first)])
     low, high = rows[:, 0], rows[:, 1]
     xy, xz, yz = rows[:, 2] if skew else np.zeros(3)
@@ -183,7 +195,7 @@ def _read_box(box: Section) -> tuple[np.ndarray, np.ndarray, list[str]]:
             f"Expected bounds of the box with low <= high, but got lengths {lx:g}, {ly:g} and "
             f"{lz:g} from line {box.first} on; repair them."
         )
-    return cell, corner, flags
+    return cell, corner
 
 
 def _bounds(line: str, n: int, line_number: int) -> list[float]:

@@ -191,9 +191,9 @@ def test_frames_of_extended_xyz_do_not_shift_against_each_other(read):
         (dump([*ROWS[:1], "2 Mo 1 0 0"]), "Frame 1 .* type Mo of atom 1 on line 22"),
         (dump(x="2 0"), "Frame 1 .* low <= high, but got lengths -2, 1 and 1 from line 17"),
         (dump(x="0 nan"), "Frame 1 .* finite numbers .* '0 nan' on line 17"),
-        (dump(flags=" pf pp pp"), "Frame 1 .* three flags"),
+        (dump(flags=" pf pp pp"), "Frame 1 .* Line 16: .* three flags"),
         (dump(step="zero"), "Frame 1 .* time step, but got 'zero' on line 13"),
-        (dump(columns="id type x y x z"), "Frame 1 .* every column .* but got x again"),
+        (dump(columns="id type x y x z"), "Frame 1 .* Line 20: .* every column .* but got x again"),
         ("# a comment\n" + dump(), "Frame 1 .* '# a comment' on line 12"),
         (
             dump(["1 1 Mo 0 0 0", "2 2 Nb 1 0 0"], columns="id type element x y z"),
@@ -212,9 +212,12 @@ def test_refused_dumps_name_frame_and_line(read, content, text):
     [
         (XYZ + XYZ.replace("Mo 1 0 0", "Mo 1 0 0 7"), "Frame 1 .*'Mo 1 0 0 7' on line 8"),
         (XYZ + XYZ.replace("Mo 1 0 0", "2 Mo 1 0 0"), "Frame 1 .*'2 Mo 1 0 0' on line 8"),
-        (XYZ.replace("Prop", 'Lattice="1 0 0 0 1 0 0 0 1" Prop'), "Lattice once .* on line 2"),
+        (
+            XYZ.replace("Prop", 'Lattice="1 0 0 0 1 0 0 0 1" Prop'),
+            "Line 2: Expected .Lattice. once",
+        ),
         (XYZ.replace("Prop", 'pbc="T T" Prop'), "pbc to be T or F .* 'T T'; repair"),
-        (XYZ.replace("Prop", 'a="b Prop'), "closed, but got '\"b Prop.* on line 2; close"),
+        (XYZ.replace("Prop", 'a="b Prop'), "Line 2: .* closed, but got '\"b Prop.*; close"),
         (XYZ.replace("pos:R:3", "pos:R:2"), "pos:R:3 and species:S:1 .* got 'species:S:1:pos:R:2'"),
         (XYZ.replace("pos:R:3", "pos:R:3:pos:R:3"), "each name once"),
         (
