@@ -458,3 +458,80 @@ def distances(coverage, columns):
     """Distances of states to the nearest centre of a `Coverage`, in standard deviations."""
     u = (columns - coverage.mean) / coverage.scale
     return [min(np.sqrt(((row - c) ** 2).sum()) for c in coverage.centres) for row in u]
+
+
+# --- crystals: dumps read line by line, sites found among all -------------------------------------
+
+
+def dump_frames(text):
+    """Frames of a well-formed LAMMPS dump: (cell, corner, pbc, types, positions); strict."""
+    lines = [line.split() for line in text.splitlines() if line.split()]
+    while lines:
+        items = {}
+        while "ATOMS" not in items:
+            header = lines.pop(0)
+            words = [w for w in header if w.isupper() and len(w) > 1]
+            name = " ".join(words[1:])
+            assert header[0] == "ITEM:"
+            assert name not in items
+            n = {"ATOMS": 0, "BOX BOUNDS": 3}.get(name, 1)
+            if name == "ATOMS":
+                n = int(items["NUMBER OF ATOMS"][1][0][0])
+            assert len(lines) >= n
+            items[name] = header[len(words) :], lines[:n]
+            lines = lines[n:]
+        assert set(items) - {"UNITS", "TIME"} == {
+            "TIMESTEP",
+            "NUMBER OF ATOMS",
+            "BOX BOUNDS",
+            "ATOMS",
+        }
+        flags, bounds = items["BOX BOUNDS"]
+        tilted = "xy" in flags
+        bounds = [[float(word) for word in line] for line in bounds]
+        xy, xz, yz = [line[2] for line in bounds] if tilted else (0.0, 0.0, 0.0)
+        corner = np.array(
+            [
+                bounds[0][0] - min(0, xy, xz, xy + xz),
+                bounds[1][0] - min(0, yz),
+                bounds[2][0],
+            ]
+        )
+        lx = bounds[0][1] - max(0, xy, xz, xy + xz) - corner[0]
+        ly = bounds[1][1] - max(0, yz) - corner[1]
+        cell = np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, bounds[2][1] - corner[2]]])
+        columns, rows = items["ATOMS"]
+        assert all(len(row) == len(columns) for row in rows)
+        types = [row[columns.index("type")] for row in rows]
+        for axes in ("x y z", "xu yu zu", "xs ys zs", "xsu ysu zsu"):
+            if set(axes.split()) <= set(columns):
+                break
+        positions = np.array(
+            [[float(row[columns.index(axis)]) for axis in axes.split()] for row in rows]
+        ).reshape(-1, 3)
+        if "s" in axes:
+            positions = corner + positions @ cell
+        yield cell, corner, [flag == "pp" for flag in flags[3 * tilted :]], types, positions
+
+
+def crystal_states(frame, lattice, lattice_constant, state_of, tolerance):
+    """Flat states of the sites, the nearest of all images for each atom; 0 for none and type 0."""
+    _, corner, pbc, types, positions = frame
+    sites = np.zeros((lattice.n_sites, 3))
+    sites[:, : lattice.ndim] = lattice_constant * lattice.positions()
+    edges = np.eye(3)
+    edges[: lattice.ndim, : lattice.ndim] = lattice.cell_vectors
+    edges[: lattice.ndim] *= lattice_constant * np.array(lattice.cells)[:, None]
+    periodic = [axis for axis in range(lattice.ndim) if pbc[axis]]
+    images = np.zeros((1, 3))
+    for axis in periodic:
+        images = np.concatenate([images + k * edges[axis] for k in range(-4, 5)])
+    x = np.zeros(lattice.n_sites, int)
+    for name, position in zip(types, positions, strict=True):
+        away = np.linalg.norm(position - corner - sites[:, None] - images, axis=2).min(axis=1)
+        if state_of[name] == 0:
+            continue
+        assert away.min() <= tolerance
+        assert x[away.argmin()] == 0
+        x[away.argmin()] = state_of[name]
+    return x

@@ -14,42 +14,23 @@ Chains and squares are put into space with one spacing a along the axes that the
 they are not periodic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
-from sklmacro._base.checks import check_cells, check_choice, check_finite_numbers, check_real
+from sklmacro._base.checks import check_real
+from sklmacro.crystal.frames import Block, Frame
+from sklmacro.crystal.sites import Sites, in_space, site_place, unit_cell, vector
 from sklmacro.crystal.species import Species, import_ase, species_map
-from sklmacro.lattice.lattice import KINDS, Lattice, n_axes, nearest_distance
+from sklmacro.lattice.lattice import Lattice, n_axes
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-# How far an edge of the box may be from a whole number of cells, in lattice constants. It is
-# room for rounded numbers in files, not for strain.
-CELL_TOLERANCE = 0.02
-
-
-def _unit_cell(kind: str) -> np.ndarray:
-    """Edges of the unit cell in space as rows, (3, 3), in lattice constants."""
-    unit, ndim = np.eye(3), n_axes(check_choice(kind, "kind", KINDS))
-    unit[:ndim, :ndim] = Lattice(kind, (1,) * ndim).cell_vectors
-    return unit
-
-
-def _in_space(points: np.ndarray) -> np.ndarray:
-    return np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
-
-
-def _vector(numbers: Any, digits: int = 3) -> str:
-    return "(" + ", ".join(f"{number + 0.0:.{digits}f}" for number in numbers) + ")"
-
-
-def _place(site: int, lattice: Lattice) -> tuple[int, ...]:
-    """Index of a site in a snapshot (*site_shape)."""
-    return tuple(int(i) for i in np.unravel_index(site, lattice.site_shape))
+# Sites that a structure may have without max_sites: so many bytes of states, and so many an atom.
+FREE_BYTES, BYTES_PER_ATOM = 10_000_000, 100
+BLOCK = 1 << 15  # atoms that find their sites together
 
 
 def to_atoms(
@@ -90,7 +71,7 @@ def to_atoms(
     """
     symbols = species_map(species)
     lattice_constant = check_real(lattice_constant, "lattice_constant", low=0.0, strict=True)
-    unit, x = _unit_cell(kind), np.asarray(x)
+    unit, x = unit_cell(kind), np.asarray(x)
     ndim = n_axes(kind)
     tail = Lattice(kind, (1,) * ndim, boundary).site_shape[ndim:]
     if x.shape[ndim:] != tail or x.ndim != ndim + len(tail) or 0 in x.shape:
@@ -105,7 +86,7 @@ def to_atoms(
         first = np.flatnonzero(unknown)[0]
         raise ValueError(
             f"Expected the states {', '.join(map(str, symbols))} that species names, but got "
-            f"{x.flat[first]!s} on site {_place(first, lattice)}; add it to species."
+            f"{x.flat[first]!s} on site {site_place(first, lattice)}; add it to species."
         )
     ase, numbers = import_ase(), np.full(lattice.n_sites, -1)
     for state, symbol in symbols.items():
@@ -115,7 +96,7 @@ def to_atoms(
     repeats = np.array([*lattice.cells, 1, 1][:3])
     return ase.Atoms(
         numbers=numbers[present],
-        positions=lattice_constant * _in_space(lattice.positions())[present],
+        positions=lattice_constant * in_space(lattice.positions())[present],
         cell=lattice_constant * unit * repeats[:, None],
         pbc=[axis < ndim and boundary == "periodic" for axis in range(3)],
     )
@@ -130,6 +111,8 @@ def from_atoms(
     cells: int | Sequence[int] | None = None,
     tolerance: float = 0.3,
     origin: Sequence[float] = (0.0, 0.0, 0.0),
+    corner: Sequence[float] | None = None,
+    max_sites: int | None = None,
 ) -> np.ndarray:
     """Return the snapshot of a structure: every atom on the lattice site nearest to it.
 
@@ -151,7 +134,15 @@ def from_atoms(
         Largest distance of an atom from its site, as a fraction of the distance between nearest
         neighbors, between 0 and 0.5. (A crystal melts at thermal displacements of 0.1 or so.)
     origin : sequence of float, (3,), default=(0, 0, 0)
-        Position of the first site of the lattice in Angstrom.
+        Position of the first site of the lattice, in Angstrom from the lower corner of the box.
+    corner : sequence of float, (3,), default=None
+        Lower corner of the box in Angstrom; None takes that of the atoms, their
+        `get_celldisp()`, or Origin in `info`, where ASE keeps that of extended XYZ. (Of a dump
+        with scaled coordinates ASE sets the corner, but leaves the positions relative to it: pass
+        corner=(0, 0, 0), or read the file by `read_snapshots`.)
+    max_sites : int, default=None
+        Largest number of sites. None is that of `cells`, or, where these are taken from the box,
+        10 million and 100 an atom, with states of one byte.
 
     Returns
     -------
@@ -161,9 +152,9 @@ def from_atoms(
     Raises
     ------
     ValueError
-        If the box is not a whole number of unit cells; if an atom, the first one is named, is of
-        an unknown species, too far from every site or on a site that another one has taken; or if
-        a site has no atom and no state is a vacancy.
+        If the box is not a whole number of unit cells, or has more sites than `max_sites`; if an
+        atom, the first one is named, is of an unknown species, too far from every site or on a
+        site that another one has taken; or if a site has no atom and no state is a vacancy.
 
     Examples
     --------
@@ -176,124 +167,53 @@ def from_atoms(
     [[[[1, 2]]], [[[1, 0]]]]
     """
     symbols = species_map(species)
-    lattice_constant = check_real(lattice_constant, "lattice_constant", low=0.0, strict=True)
-    tolerance = check_real(tolerance, "tolerance", low=0.0, high=0.5, strict=True)
-    shift = check_finite_numbers(origin, "origin")
-    if shift.shape != (3,):
+    sites = Sites(
+        kind,
+        lattice_constant=lattice_constant,
+        species=symbols,
+        cells=cells,
+        tolerance=tolerance,
+        origin=origin,
+        corner=corner,
+        max_sites=max_sites,
+        allowance=FREE_BYTES + BYTES_PER_ATOM * len(atoms),
+    )
+    own = _corner(atoms) if corner is None else np.zeros(3)
+    return sites.snapshot(
+        Frame(np.asarray(atoms.cell), own, np.asarray(atoms.pbc), _blocks(atoms, symbols))
+    )
+
+
+def _corner(atoms: "Atoms") -> np.ndarray:
+    """Return the lower corner (3,) of the box, which OVITO's files call Origin."""
+    corner = np.asarray(atoms.get_celldisp(), dtype=float).reshape(3)
+    origin = np.asarray(atoms.info.get("Origin", corner))
+    if origin.shape != (3,) or origin.dtype.kind not in "fi" or not np.isfinite(origin).all():
         raise ValueError(
-            f"Expected origin to have 3 coordinates in Angstrom, but got {origin!r}; pass for "
-            "instance (0, 0, 0)."
+            f"Expected Origin to have 3 coordinates in Angstrom, but got {origin!r}; repair it."
         )
-    unit = lattice_constant * _unit_cell(kind)
-    lattice = Lattice(kind, _cells(atoms, kind, lattice_constant, cells))
-    places = _nearest_sites(atoms.positions - shift, lattice, unit, atoms.pbc)
-    states = _states(atoms, lattice, symbols, places, tolerance, lattice_constant)
-    site = places[0]
-    vacancies = [state for state, symbol in symbols.items() if symbol is None]
-    # The signed type that holds -n - 1 holds n.
-    dtype = np.min_scalar_type(min(*symbols, -max(symbols) - 1))
-    x = np.empty(lattice.n_sites, dtype)
-    if vacancies:
-        x[:] = vacancies[0]
-    elif len(site) < len(x):
-        free = np.setdiff1d(np.arange(len(x)), site)
-        first = _place(free[0], lattice)
+    if corner.any() and (origin != corner).any():
         raise ValueError(
-            f"Expected an atom on each of the {len(x)} sites, because no state of species is a "
-            f"vacancy, but got none on {len(free)} of them, the first at {first}; give vacancies "
-            "a state with the symbol None."
+            f"Expected one lower corner of the box, but got {corner} from get_celldisp and "
+            f"{origin} as Origin; remove one of them."
         )
-    x[site] = states
-    return x.reshape(lattice.site_shape)
+    return origin.astype(float)
 
 
-def _cells(atoms: "Atoms", kind: str, lattice_constant: float, cells: Any) -> tuple[int, ...]:
-    """Return the cells along each axis of the lattice; refuse a box that is not made of them."""
-    unit, ndim = lattice_constant * _unit_cell(kind), n_axes(kind)
-    edges = np.asarray(atoms.cell)[:ndim]
-    edges = np.where(np.isfinite(edges), edges, 0.0)
-    multiples = edges @ np.linalg.inv(unit)  # of the unit cell's edges
-    lengths = np.diagonal(multiples)
-    counts, expected = np.maximum(np.rint(lengths), 1).astype(int), "a whole number of"
-    checked = np.ones(ndim, dtype=bool)
-    if cells is not None:
-        counts = np.array(check_cells(cells, "cells", ndim))
-        expected, checked = " x ".join(map(str, counts)), atoms.pbc[:ndim]
-    misfit = np.linalg.norm(edges - counts[:, None] * unit[:ndim], axis=1)
-    if (misfit[checked] > CELL_TOLERANCE * lattice_constant).any():
-        actual = f"edges of {', '.join(_vector(edge, 2) for edge in multiples)} unit cell edges"
-        if np.allclose(multiples[:, :ndim], np.diag(lengths), atol=1e-3):
-            numbers = (f"{length:.3f}".rstrip("0").rstrip(".") for length in lengths)
-            actual = f"one of {' x '.join(numbers)} cells"
-        raise ValueError(
-            f"Expected a box of {expected} {kind} cells with the lattice constant "
-            f"{lattice_constant:g} Angstrom, but got {actual}; pass the structure's own "
-            "lattice_constant, cells and kind, in the orientation of Lattice."
-        )
-    return tuple(counts.tolist())
-
-
-def _nearest_sites(
-    positions: np.ndarray, lattice: Lattice, unit: np.ndarray, pbc: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return every atom's nearest site and its distance, inf where the position is not finite."""
-    finite = np.isfinite(positions).all(axis=1)
-    fractions = np.where(finite[:, None], positions, 0.0) @ np.linalg.inv(unit)
-    periodic = np.flatnonzero(pbc[: lattice.ndim])
-    fractions[:, periodic] %= np.take(lattice.cells, periodic)
-    # A periodic axis has a cell more on either side, which repeats that of the other.
-    axes = [np.arange(-int(p), n + int(p)) for p, n in zip(pbc, lattice.cells, strict=False)]
-    mesh = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, lattice.ndim)
-    images = (mesh + lattice.basis).reshape(-1, lattice.ndim)
-    flat = np.ravel_multi_index(tuple(np.moveaxis(mesh, -1, 0)), lattice.cells, mode="wrap")
-    number = (flat * lattice.n_basis + np.arange(lattice.n_basis)).ravel()
-    tree = KDTree(_in_space(images) @ unit, balanced_tree=False, compact_nodes=False)
-    distance, nearest = tree.query(fractions @ unit)
-    return number[nearest], np.where(finite, distance, np.inf)
-
-
-def _states(
-    atoms: "Atoms",
-    lattice: Lattice,
-    symbols: dict[int, str | None],
-    places: tuple[np.ndarray, np.ndarray],
-    tolerance: float,
-    lattice_constant: float,
-) -> np.ndarray:
-    """Return the state of every atom; refuse the first atom that has none or no place.
-
-    `places` are the sites and distances of `_nearest_sites`.
-    """
-    (site, distance), order = places, np.arange(len(atoms))
-    limit = tolerance * lattice_constant * nearest_distance(lattice.kind)
+def _blocks(atoms: "Atoms", symbols: dict[int, str | None]) -> Iterator[Block]:
+    """Yield the atoms up to the first that is of no known species; refuse that one."""
     states = {symbol: state for state, symbol in symbols.items() if symbol is not None}
     elements, inverse = np.unique(atoms.numbers, return_inverse=True)
     names = [import_ase().data.chemical_symbols[z] for z in elements]
-    unknown = np.array([name not in states for name in names], dtype=bool)[inverse]
-    first_on_site = np.full(lattice.n_sites, len(atoms))
-    np.minimum.at(first_on_site, site, order)
-    wrong = unknown | (distance > limit) | (first_on_site[site] < order)
-    if not wrong.any():
-        return np.array([states[name] for name in names], dtype=np.int64)[inverse]
-
-    def describe(atom: int) -> str:
-        return f"atom {atom} ({atoms.symbols[atom]}) at {_vector(atoms.positions[atom])} Angstrom"
-
-    k = int(np.argmax(wrong))
-    place = _place(site[k], lattice)
-    if unknown[k]:
+    known = np.array([name in states for name in names], dtype=bool)[inverse]
+    end = len(atoms) if known.all() else int(np.argmin(known))
+    values = np.array([states.get(name, 0) for name in names], dtype=np.int64)[inverse]
+    for start in range(0, end, BLOCK):
+        part = slice(start, min(start + BLOCK, end))
+        yield Block(range(part.start, part.stop), values[part], atoms.positions[part])
+    if end < len(atoms):
+        symbol = atoms.symbols[end]
         raise ValueError(
-            f"Expected atoms of {', '.join(states)}, but got {describe(k)}; add {atoms.symbols[k]} "
-            "to species."
+            f"Expected atoms of {', '.join(states)}, but got atom {end} ({symbol}) at "
+            f"{vector(atoms.positions[end])} Angstrom; add {symbol} to species."
         )
-    if distance[k] > limit:
-        raise ValueError(
-            f"Expected every atom within {limit:.3f} Angstrom of a site of the {lattice.kind} "
-            f"lattice, {tolerance:g} of the distance between neighbors, but got {describe(k)}, "
-            f"{distance[k]:.3f} Angstrom from the nearest site {place}; relax the structure, "
-            "correct lattice_constant, origin or pbc, or raise tolerance."
-        )
-    raise ValueError(
-        f"Expected one atom on a site, but got {describe(k)} {distance[k]:.3f} Angstrom from site "
-        f"{place}, which {describe(int(first_on_site[site[k]]))} has taken; remove one of them."
-    )

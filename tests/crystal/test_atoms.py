@@ -243,8 +243,8 @@ REFUSALS = {
     ),
     "taken": (
         lambda: reread(crowd),
-        r"one atom on a site, but got atom 8 \(\w+\) at \(1\.720, 1\.620, 4\.860\) Angstrom 0\.100 "
-        r"Angstrom from site \(0, 0, 1, 1\), which atom 3 \(\w+\) at .* has taken; remove one",
+        r"one atom on a site, but got atom 8 \(\w+\) at \(1\.720, 1\.620, 4\.860\) Angstrom, "
+        r"0\.100 Angstrom from site \(0, 0, 1, 1\), which atom 3 has taken; remove one",
     ),
     "unknown symbol": (
         lambda: reread(rename),
