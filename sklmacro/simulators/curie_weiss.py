@@ -40,14 +40,15 @@ def _attempts(
     `total` is S; `up[(S - s_i + n - 1) // 2]` the word of the heat-bath probability of an up spin.
     """
     shift = up.shape[0] - 1  # n - 1
-    for k in range(n_attempts):
-        if k % STEPS == STEPS - 1:
+    for done in range(0, n_attempts, STEPS):
+        if done > 0:
             heed()
-        site = below(spins.shape[0], state)
-        others = total - spins[site]
-        below_up = (next_word(state) & LOW32) < up[(others + shift) // 2]
-        spins[site] = 1 if below_up else -1
-        total = others + spins[site]
+        for _ in range(min(STEPS, n_attempts - done)):
+            site = below(spins.shape[0], state)
+            others = total - spins[site]
+            below_up = (next_word(state) & LOW32) < up[(others + shift) // 2]
+            spins[site] = 1 if below_up else -1
+            total = others + spins[site]
 
 
 @njit(nogil=True)

@@ -76,6 +76,7 @@ def run_chain(
             if since >= STEPS:
                 heed()
                 since = 0
+        since += n_sites  # to look at all sites takes as long as to flip them
         sign = 1 if next_word(state) >> np.uint64(63) else -1
         total, unequal = 0, 0
         for i in range(n_sites):
