@@ -9,5 +9,5 @@ come drift mu and diffusion Sigma, which simulate paths of systems of any size:
 
 An estimator is data and likelihood (`base`, `likelihood`) and a drift, fitted by gradient descent
 (`neural`, `onsager`, on the modules of `nets`) or by regressions (`polynomial`, `regressions`).
-`rollout` makes paths, `ensemble` error bars.
+What increments obey exactly stands in `relations`; `rollout` makes paths, `ensemble` error bars.
 """

@@ -54,7 +54,7 @@ class Increments:
     lam: np.ndarray
     cov: np.ndarray | None = None
 
-    def take(self, rows: np.ndarray) -> "Increments":
+    def take(self, rows: np.ndarray | slice) -> "Increments":
         """Return some of the pairs."""
         cov = None if self.cov is None else self.cov[rows]
         return Increments(self.dz[rows], self.dt[rows], self.lam[rows], cov)

@@ -24,6 +24,7 @@ from sklmacro.sde.likelihood import Increments
 TOLERANCE = 1e-10  # what is left of increments, over their size, that counts as none
 SQUARED = 1e-13  # the same of covariances
 SNAP = 1e-9  # relative distance to a number of few digits, which is then meant
+FEW = 1000  # pairs, spread over all, that are asked first
 DIGITS = 1 << 10  # binary ones of such a number
 
 
@@ -100,6 +101,14 @@ def find_relations(z: np.ndarray, increments: Increments, parity: np.ndarray) ->
     makes of differences of macrostates z (n, d), or of sums over events. From fewer than 2 d rows
     that are not 0 only what is conserved is told.
     """
+    some = slice(None, None, max(1, len(z) // FEW))
+    if _search(z[some], increments.take(some), parity) is None:
+        return None
+    return _search(z, increments, parity)
+
+
+def _search(z: np.ndarray, increments: Increments, parity: np.ndarray) -> Relations | None:
+    """Return the relations that the increments of these pairs obey."""
     rows, unit, rounding, tolerance = _normalised(z, increments)
     d, n_rows = len(unit), max(int(rows.any(axis=1).sum()), 1)
     triangle = np.linalg.qr(rows, mode="r") / np.sqrt(n_rows)

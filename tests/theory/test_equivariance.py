@@ -8,7 +8,11 @@ import pytest
 from sklearn.base import clone
 
 from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Polynomial, Training
+from sklmacro.closure.codec import Standardizer
+from sklmacro.measures.plateau import regression
 from sklmacro.pairs import latent_pairs
+from sklmacro.sampling.lam import ratio_of_variances
+from sklmacro.sampling.relaxation import unexplained_change
 from sklmacro.scoring import (
     autocorrelation_time,
     mean_mmd2,
@@ -121,3 +125,27 @@ def test_measures_do_not_depend_on_units(unit):
         sde = clone(model).set_params(dt=0.1).fit(u * Z[:, :1], u * dz)
         densities.append(stationary_density(sde, u * grid) * u)
     np.testing.assert_allclose(densities[1], densities[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1e-13, 1e100])
+def test_sampling_does_not_depend_on_units(unit):
+    """lam (Eq. 7), what the slow explain of the fast, rates, and what nets see (Eq. 2)."""
+    rng = np.random.default_rng(0)
+    z, u = rng.normal(size=(40, 3)), np.array([unit, 1.0, unit])
+    z[:, 2] = 0.1  # never changes
+    increments = rng.normal(size=(40, 3, 4, 3)) * [1, 1, 0]
+    one, other = (ratio_of_variances(z * v, increments * v, 4.0) for v in (1.0, u))
+    assert one[:2] == pytest.approx(other[:2])
+    np.testing.assert_allclose(one[2], other[2])
+    assert one[2][2] == 4.0
+    later = z + 0.1 * rng.normal(size=z.shape) * [1, 1, 0]
+    change, scaled = (unexplained_change(z * v, later * v, [1]) for v in (1.0, u))
+    np.testing.assert_allclose(scaled, change, atol=1e-10)
+    y = increments.mean(axis=(1, 2))[:, np.newaxis]
+    slopes, scaled = (regression(z * v, y * v)[0] for v in (1.0, u))
+    np.testing.assert_allclose(scaled, slopes, atol=1e-10)
+    assert slopes[0, 2] == 0
+    seen, scaled = (Standardizer.of(z * v) for v in (1.0, u))
+    np.testing.assert_allclose(scaled.forward(later * u), seen.forward(later), rtol=1e-9)
+    np.testing.assert_array_equal(scaled.forward(2 * z * u)[:, 2], 0)
+    np.testing.assert_allclose(scaled.backward(scaled.forward(z * u)), z * u)

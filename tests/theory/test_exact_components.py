@@ -144,6 +144,16 @@ def test_what_is_nearly_a_relation_is_none():
     assert odd.fit(latent_pairs(FRACTIONS, dz, DT)).relations_ is None  # of another symmetry
 
 
+def test_what_changes_now_and_then_is_free():
+    """Though most pairs, those that are asked first among them, do not show it."""
+    z, dz = RNG.uniform(size=(2, 4000, 2))
+    dz[:, 1] = 0
+    dz[[501, 1502, 3003, 3999], 1] = 0.1
+    assert fit("linear", z, dz).relations_ is None
+    dz[[501, 1502, 3003, 3999], 1] = 0
+    np.testing.assert_array_equal(fit("linear", z, dz).relations_.free, [0])  # control
+
+
 def test_rounding_of_what_is_conserved_is_no_noise():
     z = np.hstack([Z, 0.1 + 0 * Z])
     dz = np.hstack([DZ, 1e-17 * RNG.normal(size=Z.shape)])
