@@ -29,7 +29,8 @@ from sklmacro._base.checks import as_data
 def validate_input(estimator: BaseEstimator, X: Any, *y: Any, **options: Any) -> Any:
     """Return X, and y if it is given, checked by `as_data` and scikit-learn's `validate_data`."""
     targets = (as_data(target, "y") for target in y)
-    return validate_data(estimator, as_data(X, "X"), *targets, **options)
+    snapshots = options.get("allow_nd", False)  # whose states may be booleans
+    return validate_data(estimator, as_data(X, "X", booleans=snapshots), *targets, **options)
 
 
 def is_split_by_groups() -> bool:

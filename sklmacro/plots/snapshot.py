@@ -15,7 +15,6 @@ from sklmacro.plots._plane import Box, Plane
 from sklmacro.plots._sites import add_lines, chain_outline, draw_chain, draw_plane
 from sklmacro.plots.style import GRID, OUTLINE
 from sklmacro.sampling.pairs import (
-    check_snapshot_pairs,
     has_moments,
     is_snapshot_pairs,
     patch_cells,
@@ -155,7 +154,6 @@ class SnapshotDisplay(Display):
                 "returns, or use from_snapshot."
             )
         _check_below(index, "index", len(pairs), "pairs")
-        check_snapshot_pairs(pairs, simulator)
         lattice, pair = simulator.lattice(pairs["x"].shape[1:]), pairs[index]
         cells, x = patch_cells(pairs, lattice.ndim), pair["x"]
         windows = [(tuple(origin), cells) for origin in pair["origin"].tolist()]

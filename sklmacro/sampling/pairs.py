@@ -284,7 +284,7 @@ def check_snapshot_pairs(pairs: np.ndarray, simulator: Simulator) -> None:
     if moments:
         check_covariances(check_numbers(pairs["cov_obs"], "cov_obs"))
     else:
-        simulator.check_states(np.asarray(as_data(pairs["x_next"], "x_next")))
+        simulator.check_states(np.asarray(as_data(pairs["x_next"], "x_next", booleans=True)))
 
 
 def patches_before(pairs: np.ndarray, q: int, lattice: Lattice) -> np.ndarray:

@@ -193,14 +193,16 @@ class PatchSDE(PathSimulation, Roles):
         """
         for part in self._model_at(columns[:1]):
             check_finite(part, "coefficients of the fit")
-        count = 1 + self.n_features_in_  # a net is at least linear
+        count = needed = 1 + self.n_features_in_  # a net is at least linear
         if isinstance(self.model_, PolynomialSDE):
             count = int(np.count_nonzero(self.model_.B, axis=1).max())
+            needed = count + sampled
+        needed = max(needed, 2 + sampled)
         few = len(columns) <= MOST_COUNTED
         n_states = len(np.unique(columns, axis=0)) if few else len(columns)
-        if n_states < count + sampled:
+        if n_states < needed:
             warnings.warn(
-                f"Expected pairs of at least {count + sampled} different states for the {count} "
+                f"Expected pairs of at least {needed} different states for the {count} "
                 f"coefficients of a component's drift, but got {n_states}, which do not determine "
                 "them; pass more pairs, or lower the degree.",
                 stacklevel=4,

@@ -348,7 +348,7 @@ class SimulatorProtocol(BaseEstimator):
             If X has the wrong shape, is empty, or holds NaN, infinity or states that the model
             does not have.
         """
-        X = np.asarray(as_data(X, "snapshots", booleans=self.state_dtype in (bool, np.bool_)))
+        X = np.asarray(as_data(X, "snapshots", booleans=True))
         if X.dtype.kind not in "biuf":
             raise ValueError(
                 f"Expected numeric snapshots, but got an array of dtype {X.dtype}; "

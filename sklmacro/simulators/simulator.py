@@ -254,7 +254,7 @@ class Simulator(SimulatorProtocol):
 
         Densities use the true neighbours across the window's edge.
         """
-        x = as_data(x, "x")
+        x = as_data(x, "x", booleans=True)
         lattice = self.lattice(x.shape)
         n_sites = int(np.prod(window[1])) * lattice.n_basis
         return self.site_sums(x, lattice, Window(*window)) / n_sites

@@ -25,6 +25,7 @@ from sklmacro._base.estimators import FitTask
 from sklmacro.checkpoint.checkpoint import Checkpoint
 
 SAVE_SECONDS = 5.0  # between two saved states; what a kill may cost
+FAR = 3.0  # by how many times its size, or 1, a loss exceeds another that it is far from
 PART = "training"  # of a checkpoint
 
 
@@ -32,7 +33,7 @@ class BestEpoch(Callback):
     """Stop after `patience` epochs without a smaller held-out loss, and return to the best one.
 
     `start` is the held-out loss of the initial weights, to which it returns where no epoch comes
-    near. A loss is far from it where it exceeds it by its own size, and by 1 at least.
+    near.
     """
 
     def __init__(self, patience: int, start: float):
@@ -84,7 +85,7 @@ class BestEpoch(Callback):
 def _is_far(loss: float, reference: float) -> bool:
     """Tell whether a loss is NaN, infinite or far above a finite reference."""
     excess = loss - reference if math.isfinite(reference) else 0.0
-    return not (math.isfinite(loss) and excess <= max(1.0, abs(reference)))
+    return not (math.isfinite(loss) and excess <= FAR * max(1.0, abs(reference)))
 
 
 class Progress(Callback):

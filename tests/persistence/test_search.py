@@ -47,9 +47,9 @@ def n_fits(monkeypatch):
     """Count fits of SDEs."""
     counted, fit = [], PatchSDE.fit
 
-    def counting(self, X, y=None):
+    def counting(self, X, y=None, groups=None):
         counted.append(self)
-        return fit(self, X, y)
+        return fit(self, X, y, groups)
 
     monkeypatch.setattr(PatchSDE, "fit", counting)
     return lambda: len(counted)

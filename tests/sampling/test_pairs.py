@@ -7,7 +7,6 @@ import pytest
 
 from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, Training
 from sklmacro.pairs import latent_pairs
-from sklmacro.plots import SnapshotDisplay
 from sklmacro.simulators import Ising, PredatorPrey
 
 RNG = np.random.default_rng(0)
@@ -90,9 +89,6 @@ def test_snapshot_pairs_that_make_no_sense_are_refused(name):
     for use in (CLOSURE.transform, PatchAutoencoder(SPDE, n_closure=0).fit):
         with pytest.raises(ValueError, match=text):
             use(changed(SAMPLED, field, value))
-    if name != "unknown snapshot":
-        with pytest.raises(ValueError, match=text):
-            SnapshotDisplay.from_pairs(changed(SAMPLED, field, value), SPDE)
 
 
 def test_whole_numbers_may_be_floats():

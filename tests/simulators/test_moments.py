@@ -431,6 +431,7 @@ def test_a_linear_encoder_gives_linear_moments(model):
     [Ising(2.3, 0.1), PredatorPrey(0.5), alloy(vacancy_fraction=0.25)],
     ids=["Ising", "PredatorPrey", "Alloy"],
 )
+@pytest.mark.filterwarnings("ignore:Expected at least 2 groups")  # of one snapshot
 def test_a_part_of_the_events_is_right_in_the_mean(model):
     if isinstance(model, Alloy):
         closure, pairs = closure_problem(model, 4, 2, 4, n=1)

@@ -360,7 +360,7 @@ def test_a_window_outside_an_open_lattice_is_refused():
         (LinearChain(), np.ones((2, 0)), r"but got snapshots of shape \(0,\)"),
         (LinearChain(), np.ones((0, 5)), r"Expected at least one snapshot, but got .* \(0, 5\)"),
         (LinearChain(), 3.0, r"Expected at least one snapshot, but got an array of shape \(\)"),
-        (LinearChain(), [["a", "b"]], "Expected numeric snapshots, but got an array of dtype <U1"),
+        (LinearChain(), [["a", "b"]], "Expected snapshots to be real numbers, but got a list"),
         (LinearChain(), [[1.0, np.nan]], r"Expected finite snapshots.*first at index \(0, 1\)"),
         (PredatorPrey(), np.full((1, 2, 2), np.inf), "4 values that are NaN or infinity"),
         (Ising(), np.zeros((1, 4, 4)), r"states of Ising to be -1 or \+1, but got .*0\.0"),
