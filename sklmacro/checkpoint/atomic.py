@@ -33,6 +33,23 @@ def as_path(path: object) -> Path:
     )
 
 
+def make_folder(path: object) -> Path:
+    """Make a folder, and those above it, unless it is there; return it, with links followed."""
+    folder = Path(os.path.realpath(as_path(path)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f"Expected a folder, but {str(folder)!r} or one above it is a file; choose another."
+        ) from error
+    except PermissionError as error:
+        raise PermissionError(
+            f"Expected a folder that can be made, but one above {str(folder)!r} is read-only; "
+            "choose another, or change its permissions."
+        ) from error
+    return folder
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Iterator[Path]:
     """Give the path of a draft, which becomes the file `path` if the block ends without an error.
@@ -78,7 +95,7 @@ def _files_in(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
 
 @contextmanager
 def _new_files(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
-    _check_folder(folder.parent)
+    check_folder(folder.parent)
     remove_drafts(folder.parent)
     draft = _draft(folder)
     draft.mkdir()
@@ -116,7 +133,10 @@ def is_draft(name: str) -> bool:
 
 
 def check_out(path: object) -> None:
-    """Raise ValueError unless `path` is None or names an .npy file in a folder that exists."""
+    """Raise ValueError unless `path` is None or names an .npy file in a folder that exists.
+
+    If the file cannot be written there, it is an OSError.
+    """
     if path is None:
         return
     file = as_path(path) if isinstance(path, str | bytes | os.PathLike) else Path()
@@ -125,6 +145,7 @@ def check_out(path: object) -> None:
             "Expected out to be None, or the path of an .npy file in a folder that exists, but got "
             f"{path!r}; make the folder, or correct the path."
         )
+    _place(file)
 
 
 def fill_array(
@@ -160,11 +181,11 @@ def _place(path: Path) -> Path:
         raise IsADirectoryError(f"Expected a file, but got the folder {str(path)!r}.")
     if place.exists() and not place.is_file():
         raise ValueError(f"Expected a regular file, but got {str(path)!r}, which is none.")
-    _check_folder(place.parent)
+    check_folder(place.parent)
     return place
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Raise OSError unless files can be written in a folder."""
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -41,8 +41,8 @@ class Budget:
         if self.left < 0:
             raise ValueError(
                 f"Expected a file that takes at most {self.n_bytes / 1e6:.0f} MB of memory to "
-                f"read, but got one whose {what} would take more; if you trust it, load it with a "
-                "larger max_bytes."
+                f"read, but got one whose {what} would take more; it is damaged or hostile, or "
+                "else sklmacro.load takes a larger max_bytes."
             )
 
     def check_array(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:

@@ -28,7 +28,7 @@ from sklearn.base import BaseEstimator
 
 from sklmacro._base.streams import resolve_entropy
 from sklmacro.checkpoint import lock
-from sklmacro.checkpoint.atomic import ENDING, as_path, atomic_write, remove_drafts
+from sklmacro.checkpoint.atomic import ENDING, as_path, atomic_write, make_folder, remove_drafts
 from sklmacro.checkpoint.budget import budget_of, parse
 from sklmacro.checkpoint.container import PACKAGES, read_container, write_container
 from sklmacro.checkpoint.identity import differences, identity
@@ -71,7 +71,7 @@ class Checkpoint:
         if earlier is None or random_state is not None:
             head["entropy"] = str(resolve_entropy(random_state))
         if earlier is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             earlier = self._write_head(head)
             if random_state is None:  # another call may have written one with its own
                 head["entropy"] = earlier["entropy"]

@@ -176,13 +176,19 @@ def decode(code: Any, arrays: Mapping[str, np.ndarray], budget: Budget | None = 
     return Reader(arrays, {}, budget=budget).value(code)
 
 
-MOST_ITEMS = 1000  # of an argument of a net: layers, or signs; many more take long to build
+# Of an argument of a net: layers, signs, or components; many more take long to build, and the
+# covariance of as many components much memory.
+MOST_ITEMS = 1000
 
 
 def _net(cls: type[nn.Module], arguments: dict[str, Any], state: dict[str, Any]) -> nn.Module:
     """Build a net of the size that its weights have; nothing is allocated for it before."""
     if any(isinstance(v, list | tuple) and len(v) > MOST_ITEMS for v in arguments.values()):
         raise ValueError(f"Expected a {cls.__name__} of at most {MOST_ITEMS} layers, but got more.")
+    if any(isinstance(v, int) and v > MOST_ITEMS for v in arguments.values()):
+        raise ValueError(
+            f"Expected a {cls.__name__} of at most {MOST_ITEMS} inputs and outputs, but got more."
+        )
     with torch.device("meta"):
         net = cls(**arguments)
     wanted = {k: _form(tensor) for k, tensor in own_tensors(net, arguments).items()}

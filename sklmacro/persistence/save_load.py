@@ -152,9 +152,10 @@ def load(
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(f"Expected a file of an estimator, but got {shown(estimator)}; save one.")
     if reader.places and not keep_paths:
+        named = ", ".join(sorted(set(reader.places)))
         warnings.warn(
-            f"Expected no places to write to in {path.name}, but got {shown(reader.places)}, which "
-            "are None now; set your own, or pass keep_paths=True if you trust the file.",
+            f"Expected no places to write to in {path.name}, but got {named}, which are None now; "
+            "set your own, or pass keep_paths=True if you trust the file.",
             stacklevel=2,
         )
     written, here = packages.get("sklmacro", "unknown"), version("sklmacro")

@@ -27,7 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_integer
 from sklmacro._base.estimators import begin_fit
-from sklmacro.checkpoint.atomic import as_path, remove_drafts
+from sklmacro.checkpoint.atomic import as_path, make_folder, remove_drafts
 from sklmacro.checkpoint.checkpoint import interruptible
 from sklmacro.checkpoint.container import write_container
 from sklmacro.checkpoint.identity import WITHOUT_EFFECT, digest, identity
@@ -209,7 +209,7 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
                 f"Expected checkpoint_dir to be a folder, but got the file {str(folder)!r}; choose "
                 "another."
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(folder)
         remove_drafts(folder)
         return folder
 

@@ -178,7 +178,7 @@ SIGNED = {
         x={"array": "x"})(o, a)), "weights of MLPDrift of the shapes"),
     "weights that are none": ("mlp, full", state("MLPDrift", **{"linear.bias": 3}), "shapes"),
     "wider layers": ("mlp, full", argument("MLPDrift", hidden=[10**9, 10**9]), "of the shapes"),
-    "wider inputs": ("mlp, full", argument("MLPDrift", n_in=2**62), BUILT + "|shapes"),
+    "wider inputs": ("mlp, full", argument("MLPDrift", n_in=2**62), "at most 1000 inputs"),
     "a negative width": ("mlp, full", argument("MLPDrift", hidden=[-4]), BUILT),
     "a hundred thousand layers": ("mlp, full", argument("MLPDrift", hidden=[1] * 10**5),
         "at most 1000"),

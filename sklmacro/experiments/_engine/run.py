@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro._base.checks import check_choice, check_integer
-from sklmacro.checkpoint.atomic import as_path, atomic_files, is_draft
+from sklmacro.checkpoint.atomic import (
+    as_path,
+    atomic_files,
+    check_folder,
+    is_draft,
+    make_folder,
+)
 from sklmacro.checkpoint.budget import budget_of, parse
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.experiments._engine.stages import Run
@@ -102,7 +108,7 @@ def run_experiment(
     plain = _plain(asdict(settings))
     versions = {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
     of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_folder(out if out.is_dir() else make_folder(Path(os.path.realpath(out)).parent))
     with resume(checkpoint_dir, f"run {experiment.name}", of, seed) as (checkpoint, _):
         run = Run(seed, n_jobs, verbose, checkpoint)
         start = run.clock()
