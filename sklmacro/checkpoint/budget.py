@@ -45,6 +45,10 @@ class Budget:
                 "else sklmacro.load takes a larger max_bytes."
             )
 
+    def give_back(self, n_bytes: int) -> None:
+        """Put back bytes that were not taken after all."""
+        self.left += n_bytes
+
     def check_array(self, name: str, shape: tuple[int, ...], itemsize: int) -> None:
         """Spend what an array takes, or raise ValueError if it is empty and yet long."""
         n_bytes = math.prod(shape) * itemsize
@@ -61,6 +65,11 @@ def budget_of(n_bytes: int, allowed: float | None = None) -> Budget:
     return Budget(FREE + PER_BYTE * n_bytes if allowed is None else allowed)
 
 
+def price(text: str) -> int:
+    """Return the bytes that Python takes for what JSON says, at most."""
+    return LETTER * len(text) + sum(text.count(letter) * n for letter, n in PRICES.items())
+
+
 def parse(text: str, budget: Budget, *, nan: bool = False) -> Any:
     """Return what JSON says, without the liberties that Python's own takes, but for NaN if asked.
 
@@ -69,8 +78,7 @@ def parse(text: str, budget: Budget, *, nan: bool = False) -> Any:
     ValueError
         If it is not strict JSON, names something twice, or would take more than the budget.
     """
-    price = LETTER * len(text) + sum(text.count(letter) * n for letter, n in PRICES.items())
-    budget.spend(price, "texts and numbers")
+    budget.spend(price(text), "texts and numbers")
     try:
         constant = float if nan else _no_constant
         return json.loads(text, object_pairs_hook=_unique, parse_constant=constant)

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from sklmacro.checkpoint.atomic import atomic_write
-from sklmacro.checkpoint.budget import Budget, budget_of, parse
+from sklmacro.checkpoint.budget import LETTER, Budget, budget_of, parse, price
 from sklmacro.checkpoint.schema import fits, shown
 
 FORMAT, VERSION = "sklmacro", 1  # older versions are read, too
@@ -64,7 +64,8 @@ def _write_safetensors(
         header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > LARGEST_HEADER:
+    n_bytes = price(json.dumps(header, ensure_ascii=False))
+    if len(text) > LARGEST_HEADER or n_bytes > budget_of(len(text) + end).n_bytes:
         raise ValueError(
             f"Expected at most {LARGEST_HEADER / 1e6:g} MB of numbers and texts beside the arrays, "
             f"but got {len(text) / 1e6:g} MB; shorten lists, such as history_, or make arrays of "
@@ -118,6 +119,8 @@ def read_container(
         budget = budget_of(size, max_bytes)
         header = _read_header(path, file, size, budget)
         metadata = header.pop("__metadata__", {})
+        for text in metadata.values():  # a text in the header: what it says is paid for below
+            budget.give_back(price(text) - LETTER * len(text))
         _check_format(path, metadata)
         arrays = _read_arrays(path, file, header, budget)
     if metadata["sha256"] != checksum(metadata, arrays):
