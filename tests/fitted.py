@@ -118,7 +118,8 @@ def pipeline(simulator, X, patch=8, last=None, **sampler):
 
 def kept(estimator, X):
     with TemporaryDirectory() as folder:
-        return skm.Checkpointed(estimator, folder).fit(X)
+        fit = skm.Checkpointed(estimator, folder).fit(X)
+    return fit.set_params(checkpoint_dir=None)  # as in a file
 
 
 def streamed(closure):

@@ -8,8 +8,10 @@ others.
 `atomic`        one way to write: files, folders and arrays that appear when they are whole
 `writing`       values as JSON and arrays, and back (`reading`), by what classes declare (`schema`)
 `container`     JSON and arrays in one file with a checksum
+`budget`        how much memory a file may take
 `identity`      JSON that is equal where the result is: of settings, data and estimators
 `checkpoint`    the finished parts of a call, in a folder
+`lock`          one call at a time in a folder
 `rows`          parts that are rows of arrays, filled batch by batch
 ==============  ==================================================================================
 

@@ -43,16 +43,26 @@ class SavedRows(Rows):
         super().__init__(n_rows, out)
         self.longest = INTERVAL
         self._saver, self._part = Saver(checkpoint), part
-        while (batch := checkpoint.load(f"{part}-{self.n_filled}")) is not None:
-            n_new = len(next(iter(batch.values()), ()))
-            if not 0 < n_new <= n_rows - self.n_filled:
-                raise ValueError(
-                    f"Expected 1 to {n_rows - self.n_filled} rows in part {part}-{self.n_filled} "
-                    f"of the checkpoint in {str(checkpoint.folder)!r}, but got {n_new}; delete the "
-                    "folder, and they are computed again."
-                )
-            super().append(batch)
+        while self.n_filled < n_rows:
+            if checkpoint.load(f"{part}-{self.n_filled}", self._take) is None:
+                break
         self._n_saved = self.n_filled
+
+    def _take(self, batch: Mapping[str, np.ndarray]) -> int:
+        """Fill the next rows with those of a part, and return how many there are now."""
+        n_new, n_left = len(next(iter(batch.values()))), self.n_rows - self.n_filled
+        if not 0 < n_new <= n_left or (self.arrays and set(batch) != set(self.arrays)):
+            raise ValueError(f"Expected 1 to {n_left} rows of all arrays, but got {n_new}.")
+        for name, array in batch.items():
+            like = self.arrays.get(name, array)[:1]
+            wanted = (n_new, *like.shape[1:])
+            if array.shape != wanted or array.dtype.kind != like.dtype.kind:
+                raise ValueError(
+                    f"Expected {name} to be {like.dtype} of shape {wanted}, but got {array.dtype} "
+                    f"of shape {array.shape}."
+                )
+        super().append(batch)
+        return self.n_filled
 
     def append(self, batch: Mapping[str, np.ndarray]) -> None:
         """Fill the next rows, and save all that are not saved, if it is time to."""

@@ -9,6 +9,7 @@ Python, an integer as a float or a truth value, and any list, tuple or array as 
 
 import inspect
 import numbers
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
@@ -37,6 +38,8 @@ ATTRIBUTES = {
     "_sklearn_output_config": dict[str, str],
     "_metadata_request": MetadataRequest,
 }
+# Parameters of estimators that name places to write to: they belong to a machine and to a session.
+PLACES = ("out", "checkpoint_dir", "memory")
 MOST_LETTERS = 10_000_000  # of an array of texts, as many times its length as the longest has
 ARGUMENTS: dict[type, dict[str, Any]] = {
     Pipeline: {"memory": None},  # a cache belongs to a machine, and joblib reads pickles from it
@@ -90,6 +93,13 @@ def check_parts(cls: type, arguments: Mapping[str, Any], state: Mapping[str, Any
         _check(cls, state, dict.fromkeys(free, Any) | attribute_hints(cls))
 
 
+def places_in(cls: type, arguments: Mapping[str, Any]) -> list[str]:
+    """Return the names of those arguments of an estimator that are places to write to."""
+    if not issubclass(cls, BaseEstimator):
+        return []
+    return [n for n in PLACES if isinstance(arguments.get(n), str | bytes | os.PathLike)]
+
+
 def check_roles(estimator: Any) -> None:
     """Raise ValueError unless all parts of an estimator have arguments of the declared types."""
     for role in getattr(estimator, "roles", ()):
@@ -137,6 +147,8 @@ def fits(value: object, hint: Any) -> bool:
             return False
         if origin is tuple and Ellipsis not in inner:
             return len(value) == len(inner) and all(map(fits, value, inner))
+        if isinstance(value, np.ndarray):  # one row has the type of all
+            value = value[:1]
         if get_origin(inner[0]) is None:  # of a million numbers, one of each type will do
             value = {type(item): item for item in value}.values()
         return all(fits(item, inner[0]) for item in value)

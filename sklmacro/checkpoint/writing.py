@@ -32,6 +32,7 @@ from sklmacro.checkpoint.schema import (
     argument_hints,
     check_parts,
     own_tensors,
+    places_in,
     shown,
     storable,
 )
@@ -114,7 +115,7 @@ class Writer:
         state = state_of(value, arguments)
         check_parts(type(value), arguments, state)
         self._check(value, state)
-        return arguments, state
+        return arguments | dict.fromkeys(places_in(type(value), arguments)), state
 
     def _check_class(self, cls: type, value: Any, where: str) -> None:
         if self._classes.get(cls.__name__) is cls:

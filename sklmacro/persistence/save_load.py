@@ -4,15 +4,15 @@ import os
 import warnings
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from sklmacro.checkpoint.atomic import as_path
 from sklmacro.checkpoint.container import read_container, write_container
 from sklmacro.checkpoint.foreign import FOREIGN
 from sklmacro.checkpoint.reading import Reader
-from sklmacro.checkpoint.schema import storable
+from sklmacro.checkpoint.schema import shown, storable
 from sklmacro.checkpoint.writing import Writer
 from sklmacro.persistence.classes import CLASSES
 from sklmacro.persistence.consistency import check_fitted
@@ -49,7 +49,9 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     Notes
     -----
     The file has parameters, fitted attributes, metadata requests, `set_output`, and the state of
-    numpy generators, though not what they would spawn. It has no callbacks: they belong to the
+    numpy generators, though not what they would spawn. Parameters that name places to write to
+    (`checkpoint_dir`, `out`) are None in it: they belong to your machine, and whoever loads the
+    file sets others. It has no callbacks: they belong to the
     session that fits. Nets come back on the CPU; `device` tells where the next `fit` computes.
     Barriers from a function (`CallableBarriers`) cannot be saved: derive a `BarrierModel` of your
     own.
@@ -66,7 +68,7 @@ def save(estimator: BaseEstimator, path: str | os.PathLike[str]) -> None:
     PartialEvolutionSampler(patch=16, simulator=Ising(temperature=2.27))
     """
     writer = write_objects(estimator)
-    write_container(Path(path), writer.objects, writer.arrays)
+    write_container(as_path(path), writer.objects, writer.arrays)
 
 
 def write_objects(estimator: BaseEstimator) -> Writer:
@@ -87,7 +89,13 @@ def write_objects(estimator: BaseEstimator) -> Writer:
     return writer
 
 
-def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    allow: Iterable[type] = (),
+    keep_paths: bool = False,
+    max_bytes: float | None = None,
+) -> Any:
     """Return the estimator that `save` wrote to a file.
 
     Nothing in a file is run, imported or unpickled. Classes are looked up by their names among this
@@ -104,6 +112,12 @@ def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
         Other classes that the file may hold: simulators, estimators, barrier models and dataclasses
         of your own, or scikit-learn's. Constructors of these are run as they are, and their fitted
         attributes taken as they come: allow classes that you trust with any arguments.
+    keep_paths : bool, default=False
+        Keep parameters that name places to write to (`checkpoint_dir`, `out`, `memory`). A later
+        call would write there: files that `save` writes have none, but others may.
+    max_bytes : float, default=None
+        Memory in bytes that reading the file may take; None stands for 100 MB and 50 bytes for each
+        byte of the file, far more than files of `save` need.
 
     Returns
     -------
@@ -112,8 +126,8 @@ def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
     Raises
     ------
     ValueError
-        If the file is damaged, is none that `save` wrote, holds classes that are not allowed, or is
-        of a newer format.
+        If the file is damaged, is none that `save` wrote, holds classes that are not allowed, is of
+        a newer format, or would take more memory than it may.
     FileNotFoundError, IsADirectoryError, PermissionError
         If there is no file that can be read.
 
@@ -123,20 +137,31 @@ def load(path: str | os.PathLike[str], *, allow: Iterable[type] = ()) -> Any:
         If the file was written by another major or minor version of sklmacro; it holds what it
         held, but an estimator may act otherwise. The header has the versions of other packages,
         for information.
+    UserWarning
+        If the file named places to write to, which are None now.
 
     See Also
     --------
     save
     """
     classes = _allowed(allow)
-    packages, objects, arrays = read_container(Path(path))
-    estimator = Reader(arrays, classes, check_fitted).read(objects)
+    path = as_path(path)
+    packages, objects, arrays, budget = read_container(path, max_bytes)
+    reader = Reader(arrays, classes, check_fitted, budget=budget, keep_paths=keep_paths)
+    estimator = reader.read(objects)
     if not isinstance(estimator, BaseEstimator):
-        raise ValueError(f"Expected a file of an estimator, but got {estimator!r}; save one.")
+        raise ValueError(f"Expected a file of an estimator, but got {shown(estimator)}; save one.")
+    if reader.places and not keep_paths:
+        named = ", ".join(sorted(set(reader.places)))
+        warnings.warn(
+            f"Expected no places to write to in {path.name}, but got {named}, which are None now; "
+            "set your own, or pass keep_paths=True if you trust the file.",
+            stacklevel=2,
+        )
     written, here = packages.get("sklmacro", "unknown"), version("sklmacro")
     if written.split(".")[:2] != here.split(".")[:2]:
         warnings.warn(
-            f"{Path(path).name} was written by sklmacro {written}, and this is {here}; check what "
+            f"{path.name} was written by sklmacro {written}, and this is {here}; check what "
             "it gives, and save it anew.",
             VersionWarning,
             stacklevel=2,

@@ -28,7 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_integer, check_unmasked
 from sklmacro._base.estimators import begin_fit
-from sklmacro.checkpoint.atomic import remove_drafts
+from sklmacro.checkpoint.atomic import as_path, make_folder, remove_drafts
 from sklmacro.checkpoint.checkpoint import interruptible
 from sklmacro.checkpoint.container import write_container
 from sklmacro.checkpoint.identity import WITHOUT_EFFECT, digest, identity
@@ -109,7 +109,7 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     estimator_: BaseEstimator
 
-    def __init__(self, estimator: BaseEstimator, checkpoint_dir: str | os.PathLike[str]):
+    def __init__(self, estimator: BaseEstimator, checkpoint_dir: str | os.PathLike[str] | None):
         self.estimator = estimator
         self.checkpoint_dir = checkpoint_dir
 
@@ -144,7 +144,7 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         sha = hashlib.sha256(json.dumps([identity(estimator), data]).encode())
         path = self._folder() / f"{type(estimator).__name__}-{sha.hexdigest()}.safetensors"
         task = begin_fit(self, X, y, n_tasks=1, in_order=False)
-        with interruptible(self.checkpoint_dir):
+        with interruptible(path.parent):
             if path.exists():
                 logger.info("fit of %s read from %s", type(estimator).__name__, path)
             else:
@@ -201,13 +201,18 @@ class Checkpointed(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _folder(self) -> Path:
         """Return the folder of the fits, made if it is not there."""
-        folder = Path(self.checkpoint_dir)
+        if self.checkpoint_dir is None:
+            raise ValueError(
+                "Expected checkpoint_dir to be a folder, but got None, as in a file of a search; "
+                "set a folder of yours."
+            )
+        folder = as_path(self.checkpoint_dir)
         if folder.exists() and not folder.is_dir():
             raise ValueError(
                 f"Expected checkpoint_dir to be a folder, but got the file {str(folder)!r}; choose "
                 "another."
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(folder)
         remove_drafts(folder)
         return folder
 

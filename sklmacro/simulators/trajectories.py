@@ -54,7 +54,7 @@ class Trajectory:
     def resume(self, arrays: dict[str, np.ndarray], state: Any) -> None:
         """Continue from a state that a trajectory from the same start was in."""
         for name, array in self.arrays().items():
-            array[...] = arrays[name]
+            array[...] = _like(array, arrays[name])
         self.rng.bit_generator.state = state
 
 
@@ -67,12 +67,18 @@ def follow(
     part: str,
 ) -> None:
     """Take a trajectory through time steps (n_times,) and fill its records (n_times, ...)."""
-    first, saver = 0, None if checkpoint is None else Saver(checkpoint)
-    saved = None if checkpoint is None else checkpoint.load(part)
-    if saved is not None:
-        arrays, (first, state) = saved
-        records[:first] = arrays.pop("records")
+    saver = None if checkpoint is None else Saver(checkpoint)
+
+    def take(value: Any) -> int:
+        """Continue from a saved state, and return the number of records that it has."""
+        arrays, (n_records, state) = value
+        if len(arrays["records"]) != n_records:
+            raise ValueError(f"Expected {n_records} records, but got {len(arrays['records'])}.")
+        records[:n_records] = _like(records[:n_records], arrays.pop("records"))
         trajectory.resume(arrays, state)
+        return n_records
+
+    first = 0 if checkpoint is None else checkpoint.load(part, take) or 0
     for j in range(first, len(steps)):
         if steps[j] > 0:
             trajectory.advance(float(steps[j]))
@@ -80,3 +86,13 @@ def follow(
         if saver is not None and saver.is_due():
             arrays, state = trajectory.state()
             saver.save(part, ({"records": records[: j + 1], **arrays}, (j + 1, state)))
+
+
+def _like(array: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return a value that takes the place of an array, which is of its type and shape."""
+    if value.dtype != array.dtype or value.shape != array.shape:
+        raise ValueError(
+            f"Expected {array.dtype} of shape {array.shape}, but got {value.dtype} of shape "
+            f"{value.shape}."
+        )
+    return value

@@ -152,9 +152,7 @@ class SavedState(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Resume from a saved state."""
         self.saved_ = time.monotonic()
-        state = self.checkpoint.load(PART)
-        if state is not None:
-            self._restore(net, *state)
+        self.checkpoint.load(PART, lambda value: self._restore(net, *value))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Save the state, if the last time is long enough ago."""

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklmacro import MLP, PatchSDERegressor, SDEEnsemble, Training
 from sklmacro._base import checks as _checks
 from sklmacro.checkpoint import atomic
-from sklmacro.checkpoint.atomic import atomic_folder, atomic_write, remove_drafts
+from sklmacro.checkpoint.atomic import atomic_files, atomic_write, remove_drafts
 from sklmacro.checkpoint.checkpoint import Checkpoint, interruptible, resume
 from sklmacro.checkpoint.identity import differences, digest, identity
 from sklmacro.simulators import Ising
@@ -96,17 +96,20 @@ def test_a_spoilt_part_is_refused_and_named(tmp_path, spoil):
 
 @pytest.mark.parametrize("error", [TypeError, KeyboardInterrupt])
 def test_a_failing_write_leaves_what_was_there(tmp_path, error):
-    for work in (atomic_write, atomic_folder):
-        path = tmp_path / work.__name__
-        with work(path) as draft:
-            file = draft / "file" if work is atomic_folder else draft
-            file.write_bytes(b"earlier")
-        with pytest.raises(error), work(path):
+    one, several = tmp_path / "one", tmp_path / "several"
+    for _ in range(2):  # the folder is new, and then it is there
+        with atomic_write(one) as draft, atomic_files(several, ["a", "b"]) as drafts:
+            for path in (draft, *drafts.values()):
+                path.write_bytes(b"earlier")
+    with pytest.raises(error), atomic_write(one):
+        raise error
+    for folder in (several, tmp_path / "new"):
+        with pytest.raises(error), atomic_files(folder, ["a", "b"]):
             raise error
-        with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "missing" / "file") as draft:
-            draft.write_bytes(b"nowhere")
-    assert sorted(contents(tmp_path / "atomic_folder")) == ["file"]
-    assert (tmp_path / "atomic_write").read_bytes() == b"earlier"
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "missing" / "file") as draft:
+        draft.write_bytes(b"nowhere")
+    assert contents(several) == {"a": b"earlier", "b": b"earlier"}
+    assert one.read_bytes() == b"earlier"
     assert len(list(tmp_path.iterdir())) == 2
 
 

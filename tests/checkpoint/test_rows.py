@@ -113,7 +113,7 @@ def test_thousands_of_rows_are_few_files(tmp_path):
 def test_a_part_without_rows_or_with_too_many_is_refused(tmp_path, n):
     saved = checkpoint(tmp_path)
     saved.save("rows-0", {"square": np.zeros(n)})
-    with pytest.raises(ValueError, match=f"Expected 1 to 5 rows in part rows-0 .* but got {n}"):
+    with pytest.raises(ValueError, match=f"rows-0.safetensors.*Expected 1 to 5 rows .* got {n}"):
         fill_rows(Work(), numbers, 5, saved)
 
 

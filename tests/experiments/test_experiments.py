@@ -96,6 +96,57 @@ def test_an_earlier_result_is_replaced(tmp_path):
     assert json.loads((out / "result.json").read_text())["seed"] == 1
 
 
+def test_other_files_beside_a_result_stay(tmp_path):
+    quick = replace(CHAIN, compute=lambda settings, run: ({}, {}), draw=lambda *args: Figure())
+    run_experiment(quick, out=tmp_path / "result")
+    mine = {name: tmp_path / "result" / name for name in ("thesis.tex", ".hidden", "other.npz")}
+    for name, path in mine.items():
+        path.write_text(name)
+    mine["folder"] = tmp_path / "result" / "folder" / "file"
+    mine["folder"].parent.mkdir()
+    mine["folder"].write_text("folder")
+    run_experiment(quick, seed=1, out=tmp_path / "result")
+    assert json.loads((tmp_path / "result" / "result.json").read_text())["seed"] == 1
+    assert {name: path.read_text() for name, path in mine.items()} == {n: n for n in mine}
+    assert len([*(tmp_path / "result").iterdir()]) == 3 + len(mine)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks and kills processes")
+@pytest.mark.parametrize("n_moves", range(3))
+def test_a_kill_between_two_files_leaves_no_result_that_looks_whole(tmp_path, n_moves):
+    """Nor one that the same command refuses to replace; what lies beside it stays."""
+    quick = replace(CHAIN, compute=lambda settings, run: ({}, {}), draw=lambda *args: Figure())
+    out = tmp_path / "result"
+    run_experiment(quick, out=out)
+    (out / "thesis.tex").write_text("years of work")
+    child = os.fork()
+    if child == 0:
+        moves, move = [], os.replace
+
+        def replaced(*args):
+            if len(moves) == n_moves:
+                os._exit(0)
+            moves.append(move(*args))
+
+        os.replace = replaced
+        run_experiment(quick, seed=1, out=out)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not (out / "result.json").exists()
+    run_experiment(quick, seed=2, out=out)
+    names = {"result.json", "arrays.npz", "figure.png", "thesis.tex"}
+    assert {path.name for path in out.iterdir()} == names
+    assert json.loads((out / "result.json").read_text())["seed"] == 2
+
+
+@pytest.mark.parametrize("text", ['{"mine": 1}', "[]", "years of work", "[" * 10**5])
+def test_a_result_of_something_else_is_not_replaced(tmp_path, text):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(ValueError, match="Expected out to be a new folder or an earlier result"):
+        run_experiment(CHAIN, out=tmp_path)
+    assert (tmp_path / "result.json").read_text() == text
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert main(["run", "linear-chain", "--out", str(tmp_path)]) == 2

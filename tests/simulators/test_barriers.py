@@ -163,6 +163,16 @@ def hostile(path, how, marker):
         raw = bytearray(path.read_bytes())
         raw[offset + 200 : offset + 400] = bytes(200)
         path.write_bytes(raw)
+    elif how == "bomb":  # 2 MB of zeros, compressed to little, and a header of 8 TB
+        with (
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("layer0_weight.npy", "w") as stream,
+        ):
+            header = {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            stream.write(bytes(2 * 10**6))
+    elif how == "compressed bomb":
+        np.savez_compressed(path, **weights, more=np.zeros(20_000_000))
     elif how == "other ending":
         path.with_suffix(".pt").write_bytes(pickle.dumps(Bomb(marker)))
 
@@ -176,6 +186,8 @@ def hostile(path, how, marker):
         ("truncated", ".npz", "to be a whole npz file of plain arrays"),
         ("empty", ".npz", "to be a whole npz file of plain arrays"),
         ("damaged", ".npz", "to be a whole npz file of plain arrays"),
+        ("bomb", ".npz", "at most .* MB of memory"),
+        ("compressed bomb", ".npz", "at most .* MB of memory"),
         ("missing", ".npz", "to be a whole npz file of plain arrays"),
         ("other ending", ".pt", "that ends in .npz or .safetensors"),
     ],

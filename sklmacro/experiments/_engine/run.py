@@ -1,7 +1,8 @@
 """Run an experiment and write its result: settings, numbers, arrays and a figure, or nothing.
 
-A result is a folder with `result.json` (every setting, seed, version and time, and the numbers),
-`arrays.npz` and `figure.png`. It appears when it is whole.
+A result is three files in a folder: `result.json` (every setting, seed, version and time, and the
+numbers), `arrays.npz` and `figure.png`. They appear when they are whole: where `result.json` is,
+the others belong to it. Other files in the folder are not touched.
 """
 
 import json
@@ -16,13 +17,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sklmacro._base.checks import check_choice, check_integer
-from sklmacro.checkpoint.atomic import atomic_folder
+from sklmacro.checkpoint.atomic import (
+    as_path,
+    atomic_files,
+    check_folder,
+    is_draft,
+    make_folder,
+)
+from sklmacro.checkpoint.budget import budget_of, parse
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.experiments._engine.stages import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NUMBERS, ARRAYS, FIGURE = "result.json", "arrays.npz", "figure.png"
 PACKAGES = ("sklmacro", "numpy", "scipy", "scikit-learn", "numba", "torch", "skorch", "joblib")
 
 
@@ -69,7 +78,8 @@ def run_experiment(
     n_jobs : int, default=1
         Workers; the numbers do not depend on it.
     out : str or Path
-        Folder for the result. An earlier result there is replaced, when the new one is whole.
+        Folder for the result. The three files of an earlier result there are replaced, when the
+        new ones are whole; other files stay.
     verbose : bool, default=False
         Show progress. Stages are logged in any case.
     changes : mapping, default=None
@@ -92,17 +102,13 @@ def run_experiment(
     """
     check_choice(preset, "preset", tuple(experiment.presets))
     check_integer(seed, "seed", low=0)
-    out = Path(out)
-    if out.exists() and not (out / "result.json").is_file():
-        raise ValueError(
-            f"Expected out to be a new folder or an earlier result, but got {str(out)!r}, which "
-            "holds something else; choose another folder."
-        )
+    out = as_path(out)
+    _check_out(out)
     settings = _change_settings(experiment.presets[preset], changes or {}, experiment.name)
     plain = _plain(asdict(settings))
     versions = {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
     of = {"preset": preset, "seed": seed, "settings": plain, "versions": versions}
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_folder(out if out.is_dir() else make_folder(Path(os.path.realpath(out)).parent))
     with resume(checkpoint_dir, f"run {experiment.name}", of, seed) as (checkpoint, _):
         run = Run(seed, n_jobs, verbose, checkpoint)
         start = run.clock()
@@ -119,12 +125,36 @@ def run_experiment(
         "seconds": {**run.seconds, "total": run.clock() - start},
         "versions": versions,
     }
-    with atomic_folder(out) as draft:
-        (draft / "result.json").write_text(json.dumps(result, indent=2, default=_as_python) + "\n")
-        np.savez_compressed(draft / "arrays.npz", allow_pickle=False, **arrays)
+    with atomic_files(out, (NUMBERS, ARRAYS, FIGURE)) as drafts:
+        drafts[NUMBERS].write_text(json.dumps(result, indent=2, default=_as_python) + "\n")
+        with drafts[ARRAYS].open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         figure = experiment.draw(settings, numbers, arrays)
-        figure.savefig(draft / "figure.png", dpi=150)
+        figure.savefig(drafts[FIGURE], format="png", dpi=150)
     return result
+
+
+def _check_out(out: Path) -> None:
+    """Raise ValueError unless a folder is new or empty, or holds a result, or what is left of one.
+
+    A process that is killed while it replaces a result leaves drafts.
+    """
+    names = [path.name for path in out.iterdir()] if out.is_dir() else [""] * out.exists()
+    left = any(map(is_draft, names)) and NUMBERS not in names
+    if names and not left and not _is_result(out / NUMBERS):
+        raise ValueError(
+            f"Expected out to be a new folder or an earlier result, but got {str(out)!r}, which "
+            "holds something else; choose another folder."
+        )
+
+
+def _is_result(path: Path) -> bool:
+    """Tell whether a file is the `result.json` of an experiment."""
+    try:
+        found = parse(path.read_text(encoding="utf-8"), budget_of(path.stat().st_size), nan=True)
+        return {"experiment", "settings", "numbers"} <= set(found)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _change_settings(settings: Any, changes: Mapping[str, Any], of: str) -> Any:

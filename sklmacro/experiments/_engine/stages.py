@@ -18,6 +18,7 @@ from typing import Any
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm.auto import tqdm
 
+from sklmacro._base.checks import check_real
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.reading import decode
 from sklmacro.checkpoint.writing import encode
@@ -128,7 +129,7 @@ class Run:
 
     def _load(self, name: str) -> dict[str, Any] | None:
         """Read a piece from the checkpoint, and add its time to the clock."""
-        piece = None if self.checkpoint is None else self.checkpoint.load(name)
+        piece = None if self.checkpoint is None else self.checkpoint.load(name, _checked)
         if piece is not None:
             logger.info("    %s: from the checkpoint", name)
             self._read += piece["seconds"]
@@ -142,6 +143,13 @@ def _compute(
     start = clock()
     value = decode(*encode(function(*args)))
     return {"value": value, "seconds": share * (clock() - start)}
+
+
+def _checked(piece: dict[str, Any]) -> dict[str, Any]:
+    """Return a piece, if it is one."""
+    for seconds in (piece["seconds"], *piece.get("stages", {}).values()):
+        check_real(seconds, "seconds of a piece", low=0.0)
+    return {"stages": {}, **piece, "value": piece["value"]}
 
 
 def _save(checkpoint: Checkpoint | None, name: str, piece: dict[str, Any]) -> None:

@@ -10,16 +10,20 @@ sites that can hold an atom enter. Barriers are kept by environment: at 2000 K e
 jumps straight back, and at 500 K nearly every one. They do not depend on the temperature.
 """
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import numpy as np
 from numba import uint64
 from safetensors.numpy import load_file
 
 from sklmacro._base.kernels import njit
+from sklmacro.checkpoint.atomic import as_path
+from sklmacro.checkpoint.budget import budget_of, check_npy
 from sklmacro.simulators.machine.vectors import ROWS, TILE, rectified_layer
 from sklmacro.simulators.vacancies.barriers import BarrierModel
 
@@ -179,13 +183,12 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     ValueError
         If the file cannot be read as what its ending says.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         if path.suffix == ".npz":
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+            return _read_npz(path)
     except Exception as error:  # damaged bytes make the readers raise nearly anything
         raise ValueError(
             f"Expected {path.name} to be a whole {path.suffix[1:]} file of plain arrays, but got: "
@@ -195,6 +198,21 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         f"Expected a file of weights that ends in .npz or .safetensors, but got {path.name!r}; "
         "convert it with numpy.savez or safetensors.numpy.save_file."
     )
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file; what its headers say is checked before it is allocated."""
+    with path.open("rb") as stream:
+        budget = budget_of(os.fstat(stream.fileno()).st_size)
+        with ZipFile(stream) as archive:
+            for member in archive.infolist():
+                if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+                    raise ValueError("a way of compressing that numpy does not use")
+                with archive.open(member) as array:
+                    check_npy(array, member.file_size, budget, member.filename)
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
 
 
 def _fold(arrays: Mapping[str, np.ndarray], i: int) -> tuple[np.ndarray, np.ndarray]:
