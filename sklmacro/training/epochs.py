@@ -183,18 +183,43 @@ class SavedState(Callback):
         self.saved_ = time.monotonic()
 
     def _restore(self, net: Any, arrays: Mapping[str, np.ndarray], state: dict[str, Any]) -> None:
+        schedule = self.schedule.lr_scheduler_.state_dict()
+        numbers = [
+            *(epoch[name] for epoch in state["history"] for name in ("train_loss", "valid_loss")),
+            *state["best"], *state["lr"], state["stopped"],
+        ]  # fmt: skip
+        alike = {k: type(v) for k, v in state["schedule"].items()} == {
+            k: type(v) for k, v in schedule.items()
+        }
+        if not alike or not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError("Expected losses, rates and numbers of epochs, but got others.")
         net.history, net.stopped_ = History(state["history"]), state["stopped"]
-        net.module_.load_state_dict(_tensors("weights", arrays))
+        weights = net.module_.state_dict()
+        net.module_.load_state_dict(_like(weights, _tensors("weights", arrays)))
         self.best.loss_, self.best.epoch_ = state["best"]
-        self.best.weights_ = _tensors("best", arrays)
+        best = _tensors("best", arrays)
+        self.best.weights_ = _like(weights, best) if best else best
         self.schedule.lr_scheduler_.load_state_dict(state["schedule"])
         optimizer = net.optimizer_.state_dict()
+        parameters = iter([p for group in net.optimizer_.param_groups for p in group["params"]])
         for group, lr in zip(optimizer["param_groups"], state["lr"], strict=True):
             group["lr"] = lr
             for number in group["params"]:
-                optimizer["state"][number] = _tensors(f"optimizer {number}", arrays)
+                moments = _tensors(f"optimizer {number}", arrays)
+                like, step = next(parameters), torch.zeros(())
+                wanted = {"step": step, "exp_avg": like, "exp_avg_sq": like}
+                # The fused step trusts the shapes.
+                optimizer["state"][number] = _like(wanted, moments) if moments else moments
         net.optimizer_.load_state_dict(optimizer)
         self.generator.set_state(torch.from_numpy(arrays["generator"]))
+
+
+def _like(wanted: Mapping[str, Tensor], given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors; raise ValueError unless their names, types and shapes are those wanted."""
+    forms = [{k: (t.shape, t.dtype) for k, t in some.items()} for some in (wanted, given)]
+    if forms[0] != forms[1]:
+        raise ValueError(f"Expected tensors of the forms {forms[0]}, but got {forms[1]}.")
+    return given
 
 
 def _arrays(what: str, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

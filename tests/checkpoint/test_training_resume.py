@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import clone
 
 from sklmacro import MLP, OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, Training
+from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.simulators import PredatorPrey
 from sklmacro.training import epochs
 from tests.problems import exact_pairs
@@ -106,3 +107,27 @@ def test_nothing_is_saved_where_nothing_is_trained(tmp_path):
     with pytest.warns(UserWarning, match="for checkpoint_dir to have an effect"):
         PatchSDERegressor(drift_model="linear", checkpoint_dir=tmp_path).fit(PAIRS)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["weights", "best", "optimizer", "history"])
+def test_a_saved_state_of_another_form_is_refused(tmp_path, monkeypatch, what):
+    """The step of AdamW trusts the shapes of its moments."""
+
+    def spoilt(checkpoint, name, value):
+        arrays, state = value
+        if what == "history":
+            state = state | {"history": [{"epoch": 1}]}
+        arrays = {k: a[:1] if k.startswith(what) and a.ndim else a for k, a in arrays.items()}
+        save(checkpoint, name, (arrays, state))
+
+    save = Checkpoint.save
+    sde = PatchSDERegressor(
+        drift_model=MLP((4,), training=Training(max_epochs=2)), dt=0.1, random_state=0,
+        checkpoint_dir=tmp_path,
+    )  # fmt: skip
+    z = np.random.default_rng(0).normal(size=(40, 1))
+    monkeypatch.setattr(Checkpoint, "save", spoilt)
+    sde.fit(z, z)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"training.safetensors.*delete the file"):
+        sde.fit(z, z)
