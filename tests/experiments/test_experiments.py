@@ -21,6 +21,7 @@ from sklmacro.experiments import EXPERIMENTS, run_experiment
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklmacro.DivergedPathsWarning"),
     pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning"),
+    pytest.mark.filterwarnings("ignore:Expected pairs of at least .* different states"),
 ]
 
 

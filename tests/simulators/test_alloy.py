@@ -455,6 +455,7 @@ def test_local_relaxation_moves_vacancies_in_their_windows_only():
     assert ((large == 0).sum(axis=(1, 2, 3, 4)) == 8 * (X == 0).sum(axis=(1, 2, 3, 4))).all()
 
 
+@pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")  # of relaxed snapshots
 def test_the_whole_method_runs_on_an_alloy():
     alloy = Alloy(2000.0, vacancy_fraction=0.01, reference_barrier=1.5)
     X = alloy.sample_initial(40, 4, random_state=0)
