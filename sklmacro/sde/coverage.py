@@ -2,7 +2,7 @@
 
     D(z) = min_k |(z - c_k) / s|,      z is covered where  D(z) <= r + 1/2
 
-Here s are the standard deviations of the components. The c_k are at most 512 of 5000 of the states,
+Here s are the standard deviations of the components. The c_k are at most 256 of 2000 of the states,
 chosen one by one, each the farthest from those before it (Gonzalez, Theor. Comput. Sci. 38, 293
 (1985)), until every state has one within 1/10. All states have one within r, and 99 % have another
 state within r, so that more states of the same law would be covered. What is within half a standard
@@ -30,10 +30,10 @@ from sklmacro._base.kernels import njit
 from sklmacro._base.units import largest, spread
 from sklmacro.sde.path_record import Looks
 
-MOST_CENTRES = 512
+MOST_CENTRES = 256
 FINE = 0.1  # distance to the nearest centre that is small enough, in standard deviations
 MARGIN = 0.5  # around the data, in standard deviations
-MOST_STATES = 5000  # that are looked at, with those of the extremes
+MOST_STATES = 2000  # that are looked at, with those of the extremes
 MOST_NEIGHBOURS = 1000  # states whose nearest neighbour is sought
 
 
@@ -58,9 +58,9 @@ class Coverage:
         u = (columns - mean) / scale
         some = u[:: -(-len(u) // MOST_STATES)]
         candidates = np.concatenate([some, u[u.argmin(axis=0)], u[u.argmax(axis=0)]])
-        centres = candidates[_choose_centres(candidates)]
-        to_others = _distances_to_others(some)
-        radius = max(_distances(candidates, centres).max(), np.quantile(to_others, 0.99))
+        chosen, farthest = _choose_centres(candidates)
+        centres, to_others = candidates[chosen], _distances_to_others(some)
+        radius = max(farthest, np.quantile(to_others, 0.99))
         missed = np.mean(to_others > radius + MARGIN) + 3 / len(to_others)
         return cls(mean, scale, centres, float(radius), float(missed))
 
@@ -97,8 +97,11 @@ def _squared_distance(u: np.ndarray, centre: np.ndarray) -> float:
 
 
 @njit(nogil=True, cache=False, error_model="numpy")
-def _choose_centres(u: np.ndarray) -> np.ndarray:
-    """Return the rows of u (n, m) that are centres; the first is the one nearest to the mean."""
+def _choose_centres(u: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the rows of u (n, m) that are centres, and the largest distance to the nearest.
+
+    The first is the row nearest to the mean.
+    """
     n = len(u)
     to_nearest, origin = np.empty(n), np.zeros(u.shape[1])
     for row in range(n):
@@ -112,8 +115,9 @@ def _choose_centres(u: np.ndarray) -> np.ndarray:
             to_nearest[row] = min(to_nearest[row], _squared_distance(u[row], u[newest]))
         newest = np.argmax(to_nearest)
         if to_nearest[newest] <= FINE * FINE:
-            return chosen[: k + 1]
-    return chosen
+            chosen = chosen[: k + 1]
+            break
+    return chosen, np.sqrt(to_nearest[newest])
 
 
 @njit(nogil=True, cache=False, error_model="numpy")
@@ -147,21 +151,33 @@ def _look(
     start: int,
     looks: Looks,
 ) -> None:
-    """`Coverage.look`. States near the centre of the one before need no other."""
+    """`Coverage.look`: all centres are asked only where those asked before do not tell.
+
+    A state within reach of the centre that was nearest last is covered. If D was known a distance
+    s ago, it is D - s at least, and no more than the distance to that centre.
+    """
     n, n_new, d = paths.shape
-    u = np.empty(len(mean))
+    u, known, latest = np.empty(len(mean)), np.empty(len(mean)), 0.0
     for p in range(n):
         for i in range(d, len(u)):
             u[i] = (context[p, i - d] - mean[i]) / scale[i]
+        latest = 0.0  # D of `known`; 0 for not known
         for t in range(n_new):
             for i in range(d):
                 u[i] = (paths[p, t, i] - mean[i]) / scale[i]
-            if _squared_distance(u, centres[looks.nearest[p]]) <= reach * reach:
+            square = _squared_distance(u, centres[looks.nearest[p]])
+            if square <= reach * reach:
                 continue
-            distance, looks.nearest[p] = _nearest_centre(u, centres)
-            if distance > reach:
-                looks.n_outside[p] += 1
-                looks.farthest[p] = max(looks.farthest[p], distance - reach)
-                if looks.first_outside[p] < 0:
-                    looks.first_outside[p] = start + t
-                    looks.component[p] = np.argmax(np.abs(u - centres[looks.nearest[p]]))
+            if np.isnan(square):  # from here on
+                break
+            least = latest - np.sqrt(_squared_distance(u, known)) if latest > reach else 0.0
+            if least <= reach or np.sqrt(square) - reach > 1.1 * looks.farthest[p]:
+                latest, looks.nearest[p] = _nearest_centre(u, centres)
+                known[:] = u
+                if not latest > reach:
+                    continue
+                looks.farthest[p] = max(looks.farthest[p], latest - reach)
+            looks.n_outside[p] += 1
+            if looks.first_outside[p] < 0:
+                looks.first_outside[p] = start + t
+                looks.component[p] = np.argmax(np.abs(u - centres[looks.nearest[p]]))

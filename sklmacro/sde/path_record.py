@@ -57,7 +57,8 @@ class PathRecord:
     n_outside : ndarray of int of shape (n_paths,)
         Number of stored states that are not covered.
     farthest : ndarray of shape (n_paths,)
-        How far these lie beyond what is covered at most, in standard deviations; 0 for none.
+        How far these lie beyond what is covered at most, in standard deviations, to a tenth of it;
+        0 for none.
     n_contacts : ndarray of int of shape (n_paths,)
         Number of times that a component was clipped to a bound.
     excess : ndarray of shape (n_paths, d)
