@@ -165,11 +165,12 @@ class PathSimulation(LikelihoodRegressor):
         stop, entropy = outside == "stop", resolve_entropy(random_state)
         with single_threaded():
             paths, record = self._free_paths(starts, context, n_steps, steps, entropy, look, stop)
+        unit = np.full(self.n_state_, np.inf)  # not known
         if self.coverage_ is not None:
             unit = self.coverage_.scale[: self.n_state_]
-            held = (record.excess > FAR * unit) | (record.longest_run >= LONG_RUN)
-            record.held[:] = held.any(axis=1) & ~record.diverged
-            record.clipped_start[:] = (np.abs(asked - starts) > ROUNDING * unit).any(axis=1)
+        held = (record.excess > FAR * unit) | (record.longest_run >= LONG_RUN)
+        record.held[:] = held.any(axis=1) & ~record.diverged
+        record.clipped_start[:] = (np.abs(asked - starts) > ROUNDING * unit).any(axis=1)
         return paths, record
 
     def _free_paths(
@@ -224,8 +225,8 @@ class PathSimulation(LikelihoodRegressor):
 
     def warn_of(self, record: PathRecord) -> None:
         """Warn of paths that diverged or left the data, as `simulate` does."""
-        if self.coverage_ is not None:
-            record.warn(self.coverage_.unseen, self._column_names())
+        unseen = 1.0 if self.coverage_ is None else self.coverage_.unseen
+        record.warn(unseen, self._column_names())
 
     def _column_names(self) -> list[str]:
         """Return what messages call the components, and the context."""

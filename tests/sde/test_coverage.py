@@ -202,6 +202,8 @@ def test_a_model_of_an_earlier_file_says_that_it_does_not_know():
     sde = fit(uniform())
     del sde.coverage_
     assert not said(lambda: sde.simulate([[9.0]], 3, 0.1))
+    with pytest.warns(DivergedPathsWarning, match="1 of 1"):
+        sde.simulate([[9.0]], 900, 50.0)
     with pytest.raises(ValueError, match=r"knows what its data cover.*fit it again"):
         sde.covers([[0.0]])
 
