@@ -68,8 +68,11 @@ def heeding(given_up: threading.Event | None) -> Iterator[None]:
         _worker.given_up = None
 
 
-def _look() -> None:
-    """Raise what ends a kernel; to call this lets Python run its handlers of signals."""
+def look_around() -> None:
+    """Raise what ends this work, if it was given up.
+
+    To call this from a kernel lets Python run its handlers of signals.
+    """
     given_up = getattr(_worker, "given_up", None)
     if given_up is not None and given_up.is_set():
         raise GivenUpError("Expected to finish, but the work was given up.")
@@ -82,7 +85,7 @@ def heed(typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         python = context.get_python_api(builder)
         lock = python.gil_ensure()
-        look = context.add_dynamic_addr(builder, id(_look), info="look")
+        look = context.add_dynamic_addr(builder, id(look_around), info="look")
         answer = python.call_function_objargs(look, ())
         raised = cgutils.is_null(builder, answer)
         python.decref(answer)  # Py_XDECREF

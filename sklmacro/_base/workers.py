@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import cache, partial
 from itertools import islice
 from typing import Any
@@ -21,12 +21,13 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 from tqdm.auto import tqdm
 
-from sklmacro._base.kernels import heeding
+from sklmacro._base.kernels import heeding, look_around
 
 WORTH_A_THREAD = 1.5e-4  # seconds; below it two threads are slower than one
 LARGEST_BATCH = 256  # samples; large enough to hide the cost of a call, small enough to balance
 PROBE = (1, 4)  # samples by which it is judged; the first may have to compile a kernel
 N_BATCHES = 8  # for each worker, so that all end at about the same time
+LONGEST_WAIT = 1.0  # seconds for threads whose work is given up
 AT_A_TIME = 4  # for each worker, where a backend returns no generator
 
 
@@ -207,13 +208,13 @@ def _results(
 ) -> Generator[Any, None, None]:
     """Yield the results of tasks in order, from several workers.
 
-    Threads whose work is given up end soon; processes are ended by joblib.
+    Threads whose work is given up are waited for; processes are ended by joblib.
     """
-    given_up = threading.Event() if getattr(backend, "supports_sharedmem", False) else None
+    crew = _Crew() if getattr(backend, "supports_sharedmem", False) else None
     options = {"n_jobs": n_jobs, "prefer": "threads"}
     try:
         if getattr(backend, "supports_return_generator", False):
-            calls = (delayed(_run_alone)(task, given_up) for task in tasks)
+            calls = (delayed(_run_alone)(task, crew) for task in tasks)
             yield from Parallel(**options, return_as="generator")(calls)
         else:  # multiprocessing; some at a time, so that not all results are held at once
             calls = (delayed(_run_alone)(wrap_non_picklable_objects(task)) for task in tasks)
@@ -222,14 +223,41 @@ def _results(
                 while results := run(islice(calls, some)):
                     yield from results
     finally:
-        if given_up is not None:
-            given_up.set()
+        if crew is not None:
+            crew.give_up()
 
 
-def _run_alone(task: Callable[[], Any], given_up: threading.Event | None = None) -> Any:
+def _run_alone(task: Callable[[], Any], crew: "_Crew | None" = None) -> Any:
     """Do a task, with no workers for what is in it: dask would send that through the cluster."""
-    with parallel_config("sequential"), heeding(given_up):
+    with parallel_config("sequential"), nullcontext() if crew is None else crew.at_work():
         return task()
+
+
+class _Crew:
+    """Tasks in threads, which are given up together."""
+
+    def __init__(self) -> None:
+        self._given_up, self._left, self._n_at_work = threading.Event(), threading.Condition(), 0
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count a task as long as it is at work, and have it end once it is given up."""
+        with self._left:
+            self._n_at_work += 1
+        try:
+            with heeding(self._given_up):
+                look_around()  # what has not begun does not
+                yield
+        finally:
+            with self._left:
+                self._n_at_work -= 1
+                self._left.notify_all()
+
+    def give_up(self) -> None:
+        """Give up what is still at work, and wait a while for it, so that it writes no more."""
+        self._given_up.set()
+        with self._left:
+            self._left.wait_for(lambda: self._n_at_work == 0, timeout=LONGEST_WAIT)
 
 
 _process_state = threading.RLock()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sklmacro._base.kernels import look_around
 from sklmacro.checkpoint.checkpoint import Checkpoint
 from sklmacro.checkpoint.rows import Saver
 from sklmacro.lattice.lattice import Lattice
@@ -82,6 +83,7 @@ def follow(
     for j in range(first, len(steps)):
         if steps[j] > 0:
             trajectory.advance(float(steps[j]))
+        look_around()
         records[j] = trajectory.record(observe)
         if saver is not None and saver.is_due():
             arrays, state = trajectory.state()
