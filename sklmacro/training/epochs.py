@@ -198,6 +198,8 @@ class SavedState(Callback):
         net.module_.load_state_dict(_like(weights, _tensors("weights", arrays)))
         self.best.loss_, self.best.epoch_ = state["best"]
         best = _tensors("best", arrays)
+        if not best and math.isfinite(self.best.loss_):
+            raise ValueError("Expected the weights of the best epoch, but got none.")
         self.best.weights_ = _like(weights, best) if best else best
         self.schedule.lr_scheduler_.load_state_dict(state["schedule"])
         optimizer = net.optimizer_.state_dict()
