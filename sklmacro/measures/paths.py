@@ -343,7 +343,7 @@ def outside_states(estimator: Any, reference: ReferencePaths, paths: np.ndarray)
     `paths` (..., n_paths, n_times, d) are those of `predict_paths`. Estimators without `covers`
     cover all.
     """
-    sde, _ = macrostates(estimator, reference.x0)
+    sde = sde_of(estimator)
     outside = ~np.isfinite(paths).all(axis=-1)
     context, place = reference.context, np.nonzero(~outside)
     if context is not None:
@@ -361,13 +361,22 @@ def macrostates(estimator: Any, x0: Any) -> tuple[Any, Any]:
     estimator is the SDE itself, and `x0` are its macrostates. Of one that is `Checkpointed`, the
     estimator within counts.
     """
-    if isinstance(estimator, Checkpointed):
-        estimator = estimator.estimator_
-    if not isinstance(estimator, Pipeline):
-        return estimator, x0
-    for _, encoder in estimator.steps[-2:-1]:  # none where the SDE is the only step
-        x0 = getattr(encoder, "macrostates", encoder.transform)(x0)
-    return estimator[-1], x0
+    model = _unwrapped(estimator)
+    if isinstance(model, Pipeline):
+        for _, encoder in model.steps[-2:-1]:  # none where the SDE is the only step
+            x0 = getattr(encoder, "macrostates", encoder.transform)(x0)
+    return sde_of(model), x0
+
+
+def sde_of(estimator: Any) -> Any:
+    """Return the SDE of a fitted estimator, as `macrostates` does."""
+    model = _unwrapped(estimator)
+    return model[-1] if isinstance(model, Pipeline) else model
+
+
+def _unwrapped(estimator: Any) -> Any:
+    """Return the estimator within one that is `Checkpointed`."""
+    return estimator.estimator_ if isinstance(estimator, Checkpointed) else estimator
 
 
 def states_of(sde: Any, z: Any) -> np.ndarray:
