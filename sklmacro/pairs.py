@@ -1,4 +1,4 @@
-"""Snapshot pairs and latent pairs: the public names of `sklmacro.sampling.pairs`."""
+"""Pairs and relaxed snapshots: public names of `sklmacro.sampling.pairs` and `.relaxed`."""
 
 from sklmacro.sampling.pairs import (
     GroupsWarning,
@@ -12,6 +12,7 @@ from sklmacro.sampling.pairs import (
     patch_cells,
     snapshot_pair_dtype,
 )
+from sklmacro.sampling.relaxed import is_relaxed, relaxed_dtype
 
 __all__ = [
     "GroupsWarning",
@@ -19,9 +20,11 @@ __all__ = [
     "context_of",
     "has_moments",
     "is_latent_pairs",
+    "is_relaxed",
     "is_snapshot_pairs",
     "latent_pair_dtype",
     "latent_pairs",
     "patch_cells",
+    "relaxed_dtype",
     "snapshot_pair_dtype",
 ]

@@ -46,6 +46,7 @@ from sklmacro.sampling.pairs import (
     patches_before,
     source_groups,
 )
+from sklmacro.sampling.relaxed import is_relaxed, snapshots_of
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training.loop import Run, held_out_rows
 from sklmacro.training.training import Training, as_training, former_names
@@ -159,11 +160,11 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         Parameters
         ----------
         X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
-            Snapshot pairs, of which x is used, or snapshots.
+            Snapshot pairs or relaxed snapshots, of which x is used, or snapshots.
         y : ignored
         groups : array-like of int, shape (n_samples,), default=None
-            Source trajectory of each row, held out as a whole. None takes those of the pairs;
-            snapshots then count as groups of their own.
+            Source trajectory of each row, held out as a whole. None takes those of the pairs, or
+            relaxed snapshots; others then count as groups of their own.
 
         Returns
         -------
@@ -202,7 +203,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         Parameters
         ----------
         X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
-            Snapshot pairs, or snapshots of any size that the patch divides.
+            Snapshot pairs, or snapshots of any size that the patch divides, relaxed or not.
 
         Returns
         -------
@@ -352,7 +353,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
 
     def _snapshots(self, X: Any, reset: bool) -> np.ndarray:
         """Return the snapshots of X, checked."""
-        if is_structured(X):
+        if is_structured(X) and not is_relaxed(X):
             if not is_snapshot_pairs(X):
                 raise ValueError(
                     "Expected snapshot pairs with fields x, x_next, origin, d_obs, dt, n_patches, "
@@ -361,6 +362,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                 )
             check_snapshot_pairs(X, self.simulator_)
             X = X["x"]
+        X = snapshots_of(X)
         tiled = not reset and self._is_tiled(
             np.asarray(X).shape[1:]
         )  # else as many cells as in fit

@@ -23,7 +23,8 @@ from sklmacro._base.workers import fill_rows
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.sampling.evolution import PartialEvolutionSampler
-from sklmacro.sampling.pairs import check_groups, latent_pairs, warn_of_lost_groups
+from sklmacro.sampling.pairs import latent_pairs, source_groups, warn_of_lost_groups
+from sklmacro.sampling.relaxed import ages_of, is_relaxed, snapshots_of
 from sklmacro.sampling.upsampling import HierarchicalUpsampler, Start
 
 BATCH_BYTES = 1 << 26  # of large snapshots in a batch
@@ -44,10 +45,11 @@ class StreamedPairs(SetOutput, BaseEstimator):
     closure : PatchAutoencoder
         Encodes the pairs. One that is fitted comes wrapped in `sklearn.frozen.FrozenEstimator`.
     batch_size : int, default=None
-        Large snapshots held at a time; None takes as many as fill 64 MiB, and at least one.
+        Large snapshots held at a time, or all kept states of so many sources; None takes as many
+        as fill 64 MiB, and at least one.
     n_train : int, default=1000
-        Large snapshots that closure variables are trained on, held in memory meanwhile. Where there
-        are more, they are drawn at random.
+        Large snapshots, or kept states, that closure variables are trained on, held in memory
+        meanwhile. Where there are more, they are drawn at random, all states of a source together.
     verbose : bool, default=False
         Show progress with the time left.
     checkpoint_dir : str or Path, default=None
@@ -117,9 +119,9 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *snapshot shape)
-            Small snapshots, or large ones without an upsampler. A memory map of the simulator's
-            type is not copied.
+        X : array-like of shape (n_samples, *snapshot shape), or structured ndarray
+            Small snapshots, or large ones without an upsampler, relaxed or not. A memory map of the
+            simulator's type is not copied.
         y : ignored
         groups : array-like of shape (n_samples,), default=None
             Source trajectory of each snapshot, as in `transform`; the closure holds out whole ones.
@@ -148,19 +150,21 @@ class StreamedPairs(SetOutput, BaseEstimator):
                 "Expected n_events_encoded=None for pairs of moments in batches, but got "
                 f"{n_drawn}; encode all events, or use the three steps one after the other."
             )
-        X = validate_input(self, X, allow_nd=True, ensure_all_finite=False)
+        X = self._validate(X, reset=True)
         self.upsampler_ = None if self.upsampler is None else clone(self.upsampler).fit(X)
         self.sampler_, self.closure_ = clone(self.sampler), clone(self.closure)
-        if groups is None:
+        if groups is None and not is_relaxed(X):
             warn_of_lost_groups()
         X, groups = self._check(X, groups)
-        seed, _ = self._entropies()
+        (seed, _), n_kept = self._entropies(), self._n_kept
 
-        def large(numbers: np.ndarray) -> np.ndarray:
-            return self._large(self._starts(X, numbers), seed)
+        def states(numbers: np.ndarray) -> np.ndarray:
+            sources, back = np.unique(numbers // n_kept, return_inverse=True)
+            large = snapshots_of(self._large(self._starts(X, sources), seed))
+            return large[back * n_kept + numbers % n_kept]
 
-        self.sampler_.prepare(large(np.arange(1)))
-        self.sampler_.fit_lam(len(groups), large, X=X, upsampler=self.upsampler)
+        self.sampler_.prepare(states(np.arange(1)))
+        self.sampler_.fit_lam(len(groups) * n_kept, states, X=X, upsampler=self.upsampler)
         self.closure_.fit(self._training_pairs(X, groups), None)
         return self
 
@@ -173,33 +177,34 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *snapshot shape)
+        X : array-like of shape (n_samples, *snapshot shape), or structured ndarray
             As in `fit`; not changed.
         groups : array-like of shape (n_samples,), default=None
-            Source trajectory of each snapshot; None numbers the large snapshots.
+            Source trajectory of each snapshot. None numbers the large snapshots; where states are
+            kept, the small ones.
 
         Returns
         -------
         pairs : structured ndarray
-            One row for each large snapshot, or two with mirror images; see `sklmacro.pairs`.
+            One row for each large snapshot or kept state, or two with mirror images; see
+            `sklmacro.pairs`.
         """
         check_is_fitted(self)
-        X = validate_input(self, X, reset=False, allow_nd=True, ensure_all_finite=False)
-        X, groups = self._check(X, groups)
-        entropies, copies = self._entropies(), self.sampler_.n_copies
+        X, groups = self._check(self._validate(X, reset=False), groups)
+        entropies, together = self._entropies(), self.sampler_.n_copies * self._n_kept
 
         def work(starts: list[Start], groups: np.ndarray) -> dict[str, np.ndarray]:
             latent = self.closure_.transform(self._pairs(starts, groups, entropies))
             return {name: latent[name] for name in latent.dtype.fields or ()}
 
         def take(start: int, stop: int) -> tuple:
-            numbers = np.arange(start // copies, stop // copies)
+            numbers = np.arange(start // together, stop // together)
             return self._starts(X, numbers), groups[numbers]
 
         name = f"transform {type(self).__name__}"
         with resume(self.checkpoint_dir, name, self._settings(X, groups)) as (checkpoint, _):
             fields = fill_rows(
-                work, take, copies * len(groups), checkpoint, together=copies,
+                work, take, together * len(groups), checkpoint, together=together,
                 largest=self._batch(X), verbose=self.verbose, desc="stream",
             )  # fmt: skip
         return latent_pairs(**fields)
@@ -211,6 +216,18 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
     # Batches --------------------------------------------------------------------------------------
 
+    @property
+    def _n_kept(self) -> int:
+        """States of each large snapshot."""
+        return 1 if self.upsampler_ is None else self.upsampler_.n_kept
+
+    def _validate(self, X: Any, *, reset: bool) -> Any:
+        """Return X, whose values are left to the steps."""
+        x = validate_input(
+            self, snapshots_of(X), reset=reset, allow_nd=True, ensure_all_finite=False
+        )
+        return X if is_relaxed(X) else x
+
     def _check(self, X: np.ndarray, groups: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return small snapshots, checked, and the group of each large one.
 
@@ -218,17 +235,18 @@ class StreamedPairs(SetOutput, BaseEstimator):
         """
         n, n_repeats = len(X), getattr(self.upsampler_, "n_repeats", 1)
         X = X if self.upsampler_ is None else self.upsampler_.check_small(X)
-        if groups is None:
+        if groups is None and self._n_kept == 1 and not is_relaxed(X):
             return X, np.arange(n * n_repeats)
-        return X, np.repeat(check_groups(groups, n), n_repeats)
+        return X, np.repeat(source_groups(X, groups, n, matter=False), n_repeats)
 
     def _batch(self, X: np.ndarray) -> int:
-        """Return the number of large snapshots in a batch."""
+        """Return the number of large snapshots, all their states included, in a batch."""
         if self.batch_size is not None:
             return self.batch_size
-        shape = X.shape[1:] if self.upsampler_ is None else self.upsampler_.large_shape(X.shape[1:])
+        shape = snapshots_of(X).shape[1:]
+        shape = shape if self.upsampler_ is None else self.upsampler_.large_shape(shape)
         itemsize = np.dtype(self.sampler_.simulator_.state_dtype).itemsize
-        return max(1, BATCH_BYTES // (math.prod(shape) * itemsize))
+        return max(1, BATCH_BYTES // (math.prod(shape) * itemsize * self._n_kept))
 
     def _entropies(self) -> tuple[int, int]:
         """Return the entropies of the large snapshots and of the pairs."""
@@ -238,11 +256,11 @@ class StreamedPairs(SetOutput, BaseEstimator):
     def _starts(self, X: np.ndarray, numbers: np.ndarray) -> list[Start]:
         """Return what large snapshots of given numbers are made of."""
         if self.upsampler_ is None:
-            return [Start(k, X[k], None) for k in numbers.tolist()]
+            return [Start(k, X[k], None, k) for k in numbers.tolist()]
         return self.upsampler_.starts(X, numbers)
 
     def _large(self, starts: list[Start], entropy: int) -> np.ndarray:
-        """Return the large snapshots that are made of starts."""
+        """Return the large snapshots that are made of starts, relaxed where states are kept."""
         if self.upsampler_ is None:
             return np.stack([start.x for start in starts])
         return self.upsampler_.grow(starts, entropy)
@@ -251,15 +269,18 @@ class StreamedPairs(SetOutput, BaseEstimator):
         self, starts: list[Start], groups: np.ndarray, entropies: tuple[int, int]
     ) -> np.ndarray:
         """Return the snapshot pairs of the large snapshots that are made of starts."""
-        large = self.sampler_.check_large(self._large(starts, entropies[0]))
-        numbers = np.array([start.number for start in starts])
-        return self.sampler_.sample(large, numbers, groups, entropies[1])
+        large, n_kept = self._large(starts, entropies[0]), self._n_kept
+        firsts = n_kept * np.array([[start.number] for start in starts])
+        numbers, groups = (firsts + np.arange(n_kept)).ravel(), np.repeat(groups, n_kept)
+        x, ages = self.sampler_.check_large(large), ages_of(large)
+        return self.sampler_.sample(x, numbers, groups, entropies[1], ages=ages)
 
     def _training_pairs(self, X: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return snapshot pairs to fit the closure to."""
         frozen = isinstance(self.closure_, FrozenEstimator)
         n_closure = 0 if frozen else getattr(self.closure_, "n_closure", 1)
-        numbers, n_train = np.arange(len(groups)), self.n_train if n_closure else 1
+        n_train = max(1, self.n_train // self._n_kept) if n_closure else 1
+        numbers = np.arange(len(groups))
         if len(numbers) > n_train:
             rng = stream(resolve_entropy(self.sampler_.random_state), Stage.SPLIT, 1)
             numbers = np.sort(rng.choice(numbers, n_train, replace=False))

@@ -9,6 +9,7 @@ increment is known: pairs of moments carry its mean and its covariance in the pl
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from sklmacro.sampling.boundary import Boundary, Ghost, as_boundary
 from sklmacro.sampling.lam import check_joint, estimate_lam
 from sklmacro.sampling.pairs import snapshot_pair_dtype, source_groups, warn_of_lost_groups
 from sklmacro.sampling.patches import Patches, PatchEvolver, as_patches
+from sklmacro.sampling.relaxed import ages_of, is_relaxed, snapshots_of
 from sklmacro.sampling.symmetry import Augmentation
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.simulators.protocol import EventCount, Span
@@ -46,7 +48,7 @@ class _Plan:
     patches: Patches
     grid: PatchGrid
     evolver: PatchEvolver
-    dtype: np.dtype
+    dtype: Callable[..., np.dtype]
     augmentation: Augmentation | None
 
 
@@ -177,8 +179,8 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *large snapshot shape)
-            Large snapshots.
+        X : array-like of shape (n_samples, *large snapshot shape), or structured ndarray
+            Large snapshots, or relaxed ones.
         y : ignored
 
         Returns
@@ -199,7 +201,8 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         """Return large snapshots, checked together with the parameters: `fit` but for lam."""
         self.simulator_ = resolve_simulator(self.simulator)
         check_out(self.out)
-        X = self.simulator_.check_snapshots(validate_input(self, X, allow_nd=True))
+        X = validate_input(self, snapshots_of(X), allow_nd=True)
+        X = self.simulator_.check_snapshots(X)
         self._plan: _Plan | None = None
         self._plan = plan = self._plan_for(X.shape[1:])
         self.grid_, self.n_patches_ = plan.grid, plan.grid.n_patches
@@ -230,7 +233,7 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
 
         A `sklmacro.pairs.GroupsWarning` says where a search splits by groups and none come here.
         """
-        if groups is None:
+        if groups is None and not is_relaxed(X):
             warn_of_lost_groups()
         return self.fit(X, y).transform(X, groups)
 
@@ -239,28 +242,29 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *large snapshot shape)
-            Large snapshots; not changed.
+        X : array-like of shape (n_samples, *large snapshot shape), or structured ndarray
+            Large snapshots, or relaxed ones, see `sklmacro.sampling.relaxed`; not changed.
         groups : array-like of shape (n_samples,), default=None
-            Source trajectory of each snapshot; None numbers the snapshots.
+            Source trajectory of each snapshot; None takes those of relaxed snapshots, and numbers
+            others.
 
         Returns
         -------
         pairs : structured ndarray of shape (n_samples,), or (2 n_samples,) with mirror images
             See `sklmacro.pairs`.
         """
-        X = self.check_large(X)
-        numbers = np.arange(len(X))
-        groups = source_groups(X, groups, len(X), matter=False)
+        given, X = X, self.check_large(X)
+        numbers, ages = np.arange(len(X)), ages_of(given)
+        groups = source_groups(given, groups, len(X), matter=False)
         if self.checkpoint_dir is None and self.out is None:
-            return self.sample(X, numbers, groups, resolve_entropy(self.random_state))
+            return self.sample(X, numbers, groups, resolve_entropy(self.random_state), ages=ages)
         lam = getattr(self, "lam_", None), self.n_patches_
-        dtype = self._plan_for(X.shape[1:]).dtype
+        dtype = self._plan_for(X.shape[1:]).dtype(aged=ages is not None)
         resumed = resume_method(self, "transform", X=X, groups=groups, lam=lam)
         with resumed as (checkpoint, entropy):
             return fill_array(
                 self.out, (self.n_copies * len(X),), dtype,
-                lambda pairs: self.sample(X, numbers, groups, entropy, checkpoint, pairs),
+                lambda pairs: self.sample(X, numbers, groups, entropy, checkpoint, pairs, ages),
             )  # fmt: skip
 
     # One batch at a time --------------------------------------------------------------------------
@@ -273,22 +277,23 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
     def check_large(self, X: Any) -> np.ndarray:
         """Return large snapshots, checked; those of a memory map of their type are not copied."""
         check_is_fitted(self)
-        X = validate_input(self, X, reset=False, allow_nd=True)
+        X = validate_input(self, snapshots_of(X), reset=False, allow_nd=True)
         self._plan_for(X.shape[1:])
         return self.simulator_.check_states(X)
 
     def sample(
         self, X: np.ndarray, numbers: np.ndarray, groups: np.ndarray, entropy: int,
         checkpoint: Checkpoint | None = None, pairs: np.ndarray | None = None,
+        ages: np.ndarray | None = None,
     ) -> np.ndarray:  # fmt: skip
         """Return the pairs of snapshots X (n, ...) of given numbers (n,) and groups (n,).
 
-        They fill `pairs`, if that is given.
+        They fill `pairs`, if that is given, and have the `ages` (n,) of relaxed snapshots.
         """
         plan, copies, source = self._plan_for(X.shape[1:]), self.n_copies, X
         patches, evolver, n_patches = plan.patches, plan.evolver, len(plan.grid.origins)
         if pairs is None:
-            pairs = np.empty(copies * len(X), plan.dtype)
+            pairs = np.empty(copies * len(X), plan.dtype(aged=ages is not None))
         if plan.augmentation is None:
             pairs["x"] = X
         else:
@@ -298,6 +303,8 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
         pairs["group"] = np.repeat(groups, copies)
         if len(self.context):
             pairs["context"] = self._context()
+        if ages is not None:
+            pairs["age"] = np.repeat(ages, copies)
         if patches.n_joint:
             share = n_patches / self.n_patches_  # 1, unless of lattices of another size
             pairs["lam"], pairs["lam_error"] = self.lam_ * share, self.lam_error_ * share
@@ -316,9 +323,10 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
             means = {"d_obs": d_obs.mean(axis=1), "dt": elapsed.mean(axis=1)}
             return {"origin": origins, "x_next": evolved, **means}
 
+        names = [name for name in EVOLVED if name in (pairs.dtype.names or ())]
         fill_rows(
             work, lambda start, stop: (source[start:stop], rows[start:stop]), len(pairs),
-            checkpoint, {name: pairs[name] for name in EVOLVED if name in (plan.dtype.names or ())},
+            checkpoint, {name: pairs[name] for name in names},
             n_jobs=self.n_jobs, verbose=self.verbose, desc="evolve",
         )  # fmt: skip
         return pairs
@@ -353,8 +361,9 @@ class PartialEvolutionSampler(CallbackSupportMixin, SetOutput, Roles):
                     f"{patches.n_joint}; moments are those of dt -> 0, where lam is K/p exactly."
                 )
         self._context()
-        dtype = snapshot_pair_dtype(
-            shape, (*grid.patch_shape, *shape[len(lattice.site_shape) :]), simulator.state_dtype,
+        dtype = partial(
+            snapshot_pair_dtype, shape, (*grid.patch_shape, *shape[len(lattice.site_shape) :]),
+            simulator.state_dtype,
             n_axes=lattice.ndim, n_evolved=patches.n_evolved, n_observables=simulator.n_observables,
             n_context=len(self.context), moments=self.moments, estimated_lam=patches.n_joint > 0,
         )  # fmt: skip

@@ -18,6 +18,8 @@ snapshot pair           shape                 meaning
 ``context``             (n_context,)          outer parameters (Eq. 31); absent where there are none
 ``lam``, ``lam_error``  ()                    estimated factor on the covariance and its standard
                                               error; absent where none was estimated
+``age``                 ()                    time for which the snapshot was relaxed; absent but in
+                                              pairs of `sklmacro.sampling.relaxed` snapshots
 ======================  ====================  ===================================================
 
 A latent pair has ``z`` (d,) and ``dz`` (d,) in the place of the first four, and the rest alike.
@@ -50,7 +52,7 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators import Simulator
 
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
-OPTIONAL_FIELDS = ("context", "lam", "lam_error")
+OPTIONAL_FIELDS = ("context", "lam", "lam_error", "age")
 LATENT_FIELDS = ("z", "dz", *COMMON_FIELDS)
 SAMPLED_FIELDS = ("x", "x_next", "origin", "d_obs", *COMMON_FIELDS)
 MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs", *COMMON_FIELDS)
@@ -63,6 +65,7 @@ HOLDS: dict[str, Any] = {
     "context": check_finite_numbers,
     "lam": partial(check_positive, remedy="remove these pairs, or leave lam out"),
     "lam_error": check_finite_numbers,
+    "age": check_finite_numbers,
 }
 NAMES = {"dt": "elapsed times dt"}  # of fields in errors
 
@@ -80,7 +83,7 @@ def snapshot_pair_dtype(
 ) -> np.dtype:
     """Return the dtype of snapshot pairs; shapes as in the module's table.
 
-    `n_context` and `estimated_lam` are as for `latent_pair_dtype`.
+    `n_context`, `estimated_lam` and `aged` are as for `latent_pair_dtype`.
     """
     x_next = ("x_next", state_dtype, (n_evolved, *patch_shape))
     fields: list[tuple] = [
@@ -94,20 +97,19 @@ def snapshot_pair_dtype(
     return np.dtype([*fields, *_common(**optional)])
 
 
-def latent_pair_dtype(
-    n_latent: int, *, n_context: int = 0, moments: bool = False, estimated_lam: bool = False
-) -> np.dtype:
+def latent_pair_dtype(n_latent: int, *, moments: bool = False, **optional: Any) -> np.dtype:
     """Return the dtype of latent pairs for macrostates of dimension `n_latent`.
 
-    They have a context if `n_context` is above 0, and lam and its error if `estimated_lam`.
+    They have a context if `n_context` is above 0, lam and its error if `estimated_lam`, and an age
+    if `aged`.
     """
     fields: list[tuple] = [("z", np.float64, (n_latent,)), ("dz", np.float64, (n_latent,))]
     if moments:
         fields.append(("cov", np.float64, (n_latent, n_latent)))
-    return np.dtype([*fields, *_common(n_context, estimated_lam)])
+    return np.dtype([*fields, *_common(**optional)])
 
 
-def _common(n_context: int = 0, estimated_lam: bool = False) -> list[tuple]:
+def _common(n_context: int = 0, estimated_lam: bool = False, aged: bool = False) -> list[tuple]:
     """Return the fields that snapshot pairs and latent pairs have in common."""
     dt, *integers = COMMON_FIELDS
     fields: list[tuple] = [(dt, np.float64), *((name, np.int64) for name in integers)]
@@ -115,7 +117,7 @@ def _common(n_context: int = 0, estimated_lam: bool = False) -> list[tuple]:
         fields.append(("context", np.float64, (n_context,)))
     if estimated_lam:
         fields += [("lam", np.float64), ("lam_error", np.float64)]
-    return fields
+    return [*fields, ("age", np.float64)] if aged else fields
 
 
 def is_snapshot_pairs(X: object) -> bool:
@@ -334,6 +336,8 @@ def latent_pairs(
         Outer parameters.
     lam, lam_error : float or ndarray of shape (n_samples,), default=None and 0
         Estimated factor on the covariance and its standard error.
+    age : float or ndarray of shape (n_samples,), default=None
+        Time for which the snapshots were relaxed.
 
     Returns
     -------
@@ -360,8 +364,9 @@ def latent_pairs(
     values |= check_fields(values, len(z))
     n_context = values["context"].shape[1] if "context" in values else 0
     dtype = latent_pair_dtype(
-        z.shape[1], n_context=n_context, moments=cov is not None, estimated_lam="lam" in values
-    )
+        z.shape[1], moments=cov is not None, n_context=n_context, estimated_lam="lam" in values,
+        aged="age" in values,
+    )  # fmt: skip
     pairs = np.empty(len(z), dtype)
     values |= {"z": z, "dz": dz, "cov": cov}
     for name in dtype.names or ():

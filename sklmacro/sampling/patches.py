@@ -26,9 +26,11 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.boundary import Boundary, Buffer, Ghost, Periodic
+from sklmacro.sampling.relaxed import spread_ages
 from sklmacro.simulators import Simulator
 from sklmacro.simulators.protocol import Duration, Evolution, Evolutions, Span
 
+ROUNDING = 1e-9  # of a pass
 # A snapshot, its lattice, the window of the patch, and the window that evolves.
 Place = tuple[np.ndarray, Lattice, Window, Window]
 
@@ -275,14 +277,55 @@ class Visits:
         span = self.evolver.span
         return bool(span.number) or (bool(span.time) and self.shortest == span.time)
 
+    @property
+    def per_pass(self) -> float:
+        """Visits to a site in a pass, as a mean over the sites."""
+        origins = self.origins(1, np.random.Generator(np.random.PCG64(0)))
+        return len(origins) * self.evolver.sites_per_patch / self.evolver.lattice.n_sites
+
+    def duration(self, share: float) -> float:
+        """Return the time of a visit; `share` says where in a range it lies. 0 for events."""
+        longest = self.evolver.span.time or 0.0
+        if not self.shortest < longest:
+            return longest
+        return self.shortest * (longest / self.shortest) ** share
+
+    def mean_age(self, n_passes: int) -> float:
+        """Return the time for which sites evolve, a mean over a range; NaN for events."""
+        low, span = self.shortest, self.evolver.span
+        high = math.nan if span.time is None else span.time
+        time = high if not low < high else (high - low) / math.log(high / low)
+        return n_passes * self.per_pass * time
+
     def relax(self, x: np.ndarray, n_passes: int, share: float, rng: np.random.Generator) -> None:
         """Relax a large snapshot in place; `share` says where in a range its duration lies."""
-        evolver, longest = self.evolver, self.evolver.span.time
-        if longest is not None and self.shortest < longest:
-            time = self.shortest * (longest / self.shortest) ** share
-            evolver = replace(evolver, span=Duration(time))
-        if evolver.span.time or evolver.span.number:
-            evolver.visit(x, self.origins(n_passes, rng), rng)
+        if self.evolver.span.number:
+            self.evolver.visit(x, self.origins(n_passes, rng), rng)
+        elif time := self.duration(share):
+            self._visit_for(time, x, n_passes, rng)
+
+    def keep(
+        self, x: np.ndarray, n_passes: int, n_kept: int, share: float, rng: np.random.Generator
+    ) -> Iterator[float]:
+        """Relax a large snapshot in place, and yield its age at each of `n_kept` states.
+
+        Its age in the end is that after `relax`, and no visit is longer than there.
+        """
+        longest = self.per_pass * self.duration(share)  # time that a pass may add
+        pair_time = self.evolver.simulator.pair_time
+        ages = spread_ages(n_passes * longest, n_kept, pair_time)
+        yield 0.0
+        for age, before in zip(ages[1:].tolist(), ages.tolist(), strict=False):
+            n = max(1, math.ceil((age - before) / longest - ROUNDING))
+            self._visit_for((age - before) / (n * self.per_pass), x, n, rng)
+            yield age
+
+    def _visit_for(
+        self, time: float, x: np.ndarray, n_passes: int, rng: np.random.Generator
+    ) -> None:
+        """Go over a large snapshot, for a time a visit."""
+        evolver = replace(self.evolver, span=Duration(time))
+        evolver.visit(x, self.origins(n_passes, rng), rng)
 
     def origins(self, n_passes: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the origins (n_passes * n_patches, ndim) of patches that overlap, pass by pass.

@@ -113,6 +113,11 @@ class LocalRelax(Roles):
         Number of times that LocalRelax goes over the lattice. Many passes of short visits come
         closer to the dynamics of the whole lattice than one of long visits. "converged" lets fit
         find the number for each iteration, by which a pilot's fast observables are at rest.
+    n_kept : int, default=1
+        States kept of each large snapshot in the last iteration. 1 keeps the last alone. More are
+        `sklmacro.sampling.relaxed` snapshots: what Upsample made, and states at ages that are even
+        on a logarithmic scale, from a tenth of `simulator.pair_time` to the age after `n_passes`
+        visits of `duration`. That age does not depend on `n_kept`; early visits are shorter.
     patch : int or sequence of int, default=None
         Cells of a patch; None takes the size of the small snapshots.
     stride : int or sequence of int, default=None
@@ -127,6 +132,19 @@ class LocalRelax(Roles):
     >>> from sklmacro import HierarchicalUpsampler, LocalRelax
     >>> HierarchicalUpsampler(relaxation=LocalRelax(duration=2.0, n_passes=8))
     HierarchicalUpsampler(relaxation=LocalRelax(duration=2.0, n_passes=8))
+
+    Ten states of each snapshot are kept here, the last of them after 4 * 0.5 * 4 sweeps:
+
+    >>> from sklmacro.simulators import Ising
+    >>> ising = Ising(temperature=2.5)
+    >>> relaxation = LocalRelax(duration=0.5, n_passes=4, n_kept=10)
+    >>> upsampler = HierarchicalUpsampler(ising, relaxation=relaxation, random_state=0)
+    >>> small = ising.sample_initial(5, 16, random_state=0)
+    >>> relaxed = upsampler.fit_transform(small)
+    >>> relaxed["x"].shape, relaxed["group"][[0, 9, 10]], relaxed["age"][[0, 1, 9, 10]]
+    ((50, 32, 32), array([0, 0, 1]), array([0.  , 0.05, 8.  , 0.  ]))
+    >>> upsampler.site_time(small)  # site updates
+    40960.0
     """
 
     roles = {"n_passes": as_passes}  # noqa: RUF012
@@ -137,6 +155,7 @@ class LocalRelax(Roles):
         duration: float | tuple[float, float] | str | None = "auto",
         n_events: float | None = None,
         n_passes: int | str | Convergence = 1,
+        n_kept: int = 1,
         patch: int | Sequence[int] | None = None,
         stride: int | Sequence[int] | None = None,
         boundary: Boundary | str | int = "ghost",
@@ -144,6 +163,7 @@ class LocalRelax(Roles):
         self.duration = duration
         self.n_events = n_events
         self.n_passes = n_passes
+        self.n_kept = n_kept
         self.patch = patch
         self.stride = stride
         self.boundary = boundary
@@ -163,6 +183,13 @@ class LocalRelax(Roles):
             )
         extent = tuple(min(p, c) for p, c in zip(patch, lattice.cells, strict=True))
         shortest, span = self._spans(simulator, math.prod(extent) * lattice.n_basis)
+        if check_integer(self.n_kept, "n_kept", low=1) > 1 and not shortest:
+            raise ValueError(
+                f"Expected visits of a duration above 0 with n_kept={self.n_kept}, but got "
+                f"duration={self.duration!r} and n_events={self.n_events!r}, where the relax_time "
+                f"of {type(simulator).__name__} is {simulator.relax_time:g}; pass a duration, or "
+                "keep one state."
+            )
         evolver = PatchEvolver(simulator, lattice, extent, as_boundary(self.boundary), span)
         return Visits(evolver, stride, shortest)
 

@@ -9,9 +9,9 @@ walls, so that LocalRelax has to be long enough: several sweeps a visit.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.callback import CallbackSupportMixin
@@ -27,6 +27,7 @@ from sklmacro.checkpoint.atomic import check_out, fill_array
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.lattice.enlarge import METHODS, enlarge
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.sampling.pairs import check_groups, warn_of_lost_groups
 from sklmacro.sampling.patches import Visits
 from sklmacro.sampling.relaxation import (
     LEAST_ROWS,
@@ -37,7 +38,10 @@ from sklmacro.sampling.relaxation import (
     check_fast,
     relax_pilot,
 )
+from sklmacro.sampling.relaxed import relaxed_dtype
 from sklmacro.simulators import Simulator, resolve_simulator
+
+BATCH_BYTES = 1 << 26  # of states kept, which are made at a time
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,15 @@ class _Plan:
 
 
 class Start(NamedTuple):
-    """What large snapshot `number` is made of: a small one x, and m close to it in time, if any."""
+    """What large snapshot `number` is made of: a small one x, and m close to it in time, if any.
+
+    `group` is its source.
+    """
 
     number: int
     x: np.ndarray
     nearby: np.ndarray | None
+    group: int
 
 
 class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
@@ -79,7 +87,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
     relaxation : LocalRelax, "auto" or None, default="auto"
         How large snapshots are relaxed; "auto" is `LocalRelax()`, None leaves LocalRelax out.
     n_repeats : int, default=1
-        Large snapshots made of each small one; row `k * n_repeats + r` stems from row `k`.
+        Large snapshots made of each small one; number `k * n_repeats + r` stems from row `k`.
     random_state : None, int, RandomState or Generator, default=None
         Seed; every large snapshot has its own stream.
     n_jobs : int, default=None
@@ -130,6 +138,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         "relax_buffer": "relaxation__boundary",
     }
 
+    __metadata_request__transform: ClassVar = {"groups": True}
     simulator_: Simulator
     lattice_: Lattice
     n_passes_: tuple[int, ...]
@@ -192,7 +201,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         self.simulator_ = resolve_simulator(self.simulator)
         check_out(self.out)
         X = self.simulator_.check_snapshots(validate_input(self, X, allow_nd=True))
-        check_integer(self.n_iter, "n_iter", low=0)
+        check_integer(self.n_iter, "n_iter", low=0 if self.n_kept == 1 else 1)
         check_choice(self.method, "method", ("simulator", *METHODS))
         if check_integer(self.nearby, "nearby", low=0) and self.method != "simulator":
             raise ValueError(
@@ -211,30 +220,67 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
             self.n_passes_ = (passes,) * len(plan.visits)
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def fit_transform(self, X: Any, y: Any = None, groups: Any = None) -> np.ndarray:
+        """Fit to small snapshots and return large ones; see `transform`.
+
+        A `sklmacro.pairs.GroupsWarning` says where a search splits by groups, none come here, and
+        states are kept.
+        """
+        self.fit(X, y)
+        if groups is None and self.n_kept > 1:
+            warn_of_lost_groups()
+        return self.transform(X, groups)
+
+    def transform(self, X: Any, groups: Any = None) -> np.ndarray:
         """Return large snapshots.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, *small snapshot shape)
             Small snapshots; not changed.
+        groups : array-like of int, shape (n_samples,), default=None
+            Source of each small snapshot, for relaxed snapshots; None numbers the small snapshots.
 
         Returns
         -------
         X_large : ndarray of shape (n_samples * n_repeats, *large snapshot shape)
+            Where `LocalRelax` keeps several states of each, a structured ndarray of shape
+            (n_samples * n_repeats * n_kept,), see `sklmacro.sampling.relaxed`.
         """
         X = self.check_small(X)
-        starts = self.starts(X, np.arange(len(X) * self.n_repeats))
+        starts = self.starts(X, np.arange(len(X) * self.n_repeats), groups)
         if self.checkpoint_dir is None and self.out is None:
             return self.grow(starts, resolve_entropy(self.random_state))
+        shape, dtype = self.large_shape(X.shape[1:]), X.dtype
+        if self.n_kept > 1:
+            shape, dtype = (), relaxed_dtype(shape, dtype)
         resumed = resume_method(self, "transform", X=X, n_passes=self.n_passes_)
         with resumed as (checkpoint, entropy):
             return fill_array(
-                self.out, (len(starts), *self.large_shape(X.shape[1:])), X.dtype,
+                self.out, (len(starts) * self.n_kept, *shape), dtype,
                 lambda out: self.grow(starts, entropy, checkpoint, out),
             )  # fmt: skip
 
+    def site_time(self, X: Any) -> float:
+        """Return what `transform(X)` costs, in sites times units of time.
+
+        For `Ising` and `CurieWeiss`, in which each site is attempted once in unit time, they are
+        site updates. Of a range of durations it is the mean; NaN where LocalRelax counts events,
+        whose times are random. A pilot is not counted.
+        """
+        X = self.check_small(X)
+        visits = [v for v in self._plan_for(X.shape[1:]).visits if v is not None]
+        passes = zip(visits, self.n_passes_, strict=False)
+        each = sum(v.mean_age(n) * v.evolver.lattice.n_sites for v, n in passes)
+        return float(len(X) * self.n_repeats * each)
+
     # One large snapshot at a time -----------------------------------------------------------------
+
+    @property
+    def n_kept(self) -> int:
+        """States kept of each large snapshot."""
+        relaxation = self.part("relaxation")
+        return 1 if relaxation is None else relaxation.n_kept
 
     def check_small(self, X: Any) -> np.ndarray:
         """Return small snapshots, checked; those of a memory map of their type are not copied."""
@@ -247,24 +293,30 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
         """Return the shape of a large snapshot made of a small one of a shape."""
         return self._plan_for(shape).large_shape
 
-    def starts(self, X: np.ndarray, numbers: np.ndarray) -> list[Start]:
-        """Return what large snapshots of given numbers (n,) are made of: views of rows of X."""
+    def starts(self, X: np.ndarray, numbers: np.ndarray, groups: Any = None) -> list[Start]:
+        """Return what large snapshots of given numbers (n,) are made of: views of rows of X.
+
+        `groups` (n_samples,) are those of the rows; None numbers them.
+        """
         n, r = self.nearby, self.n_repeats
+        own = np.arange(len(X)) if groups is None else check_groups(groups, len(X))
         return [
-            Start(k, X[k // r], X[max(k // r - n, 0) : k // r + n + 1] if n else None)
+            Start(k, X[k // r], X[max(k // r - n, 0) : k // r + n + 1] if n else None, own[k // r])
             for k in numbers.tolist()
         ]
 
     def grow(
-        self,
-        starts: Sequence[Start],
-        entropy: int,
-        checkpoint: Checkpoint | None = None,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Return large snapshots (n, *large snapshot shape), in `out` if that is given."""
+        self, starts: Sequence[Start], entropy: int,
+        checkpoint: Checkpoint | None = None, out: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return large snapshots (n, *large snapshot shape), in `out` if that is given.
+
+        Where several states are kept, they are relaxed snapshots (n * n_kept,).
+        """
         small = starts[0].x
         plan, dtype = self._plan_for(small.shape), small.dtype
+        if self.n_kept > 1:
+            return self._grow_kept(starts, plan, entropy, checkpoint, out)
 
         def work(starts: Sequence[Start]) -> dict[str, np.ndarray]:
             made = (self._grow_one(start, plan, entropy) for start in starts)
@@ -281,6 +333,30 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
             None if out is None else {"X": out},
             n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample",
         )["X"]  # fmt: skip
+
+    def _grow_kept(
+        self, starts: Sequence[Start], plan: _Plan, entropy: int,
+        checkpoint: Checkpoint | None, out: np.ndarray | None,
+    ) -> np.ndarray:  # fmt: skip
+        """Return relaxed snapshots (n * n_kept,), in `out` if that is given."""
+        n_kept, dtype = self.n_kept, relaxed_dtype(plan.large_shape, starts[0].x.dtype)
+        relaxed = np.empty(len(starts) * n_kept, dtype) if out is None else out
+        relaxed["group"] = np.repeat([start.group for start in starts], n_kept)
+
+        def work(starts: Sequence[Start]) -> dict[str, np.ndarray]:
+            batch = np.empty(len(starts) * n_kept, dtype)
+            states = (state for start in starts for state in self._states(start, plan, entropy))
+            for row, (x, age) in zip(batch, states, strict=True):
+                row["x"], row["age"] = x, age
+            return {"x": batch["x"], "age": batch["age"]}
+
+        fill_rows(
+            work, lambda start, stop: (starts[start // n_kept : stop // n_kept],), len(relaxed),
+            checkpoint, {name: relaxed[name] for name in ("x", "age")}, together=n_kept,
+            largest=max(1, BATCH_BYTES // (n_kept * dtype.itemsize)),
+            n_jobs=self.n_jobs, verbose=self.verbose, desc="upsample",
+        )  # fmt: skip
+        return relaxed
 
     def _plan_for(self, shape: tuple[int, ...]) -> _Plan:
         """Return what becomes of small snapshots of a shape; known for that seen in fit."""
@@ -302,14 +378,25 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
 
     def _grow_one(self, start: Start, plan: _Plan, entropy: int) -> np.ndarray:
         """Return a large snapshot (Alg. 1 for one sample)."""
-        number, x, nearby = start
-        rng = stream(entropy, Stage.UPSAMPLE, number)
+        *_, (x, _) = self._states(start, plan, entropy)
+        return x
+
+    def _states(
+        self, start: Start, plan: _Plan, entropy: int
+    ) -> Iterator[tuple[np.ndarray, float]]:
+        """Yield the states of a large snapshot that are kept, one array that changes, with ages."""
+        x, n_kept, last = start.x, self.n_kept, len(plan.visits) - 1
+        rng = stream(entropy, Stage.UPSAMPLE, start.number)
         share = rng.random()  # where this snapshot stands in a range of durations
         for i, visits in enumerate(plan.visits):  # Alg. 1, lines 5-6
-            x = self._enlarge(x, plan, rng, None if i else nearby)
-            if visits is not None:
+            x = self._enlarge(x, plan, rng, None if i else start.nearby)
+            if visits is not None and i == last and n_kept > 1:
+                for age in visits.keep(x, self.n_passes_[i], n_kept, share, rng):
+                    yield x, age
+            elif visits is not None:
                 visits.relax(x, self.n_passes_[i], share, rng)
-        return x
+        if n_kept == 1:
+            yield x, 0.0
 
     def _enlarge(
         self, x: np.ndarray, plan: _Plan, rng: np.random.Generator, nearby: np.ndarray | None = None
@@ -336,7 +423,7 @@ class HierarchicalUpsampler(CallbackSupportMixin, SetOutput, Roles):
             )
 
         def upsample(x: Start | np.ndarray, rng: np.random.Generator) -> np.ndarray:
-            x, nearby = x[1:] if isinstance(x, Start) else (x, None)
+            x, nearby = x[1:3] if isinstance(x, Start) else (x, None)
             return self._enlarge(x, plan, rng, nearby)
 
         with resume_method(self, "fit", X=X) as (checkpoint, entropy):
