@@ -81,6 +81,7 @@ class Alloy(Simulator):
     observable_range = 1
     has_events = True
     upsample_method = "tile"
+    start_method = "shuffle"
 
     def __init__(
         self,

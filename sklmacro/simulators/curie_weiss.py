@@ -127,6 +127,7 @@ class CurieWeiss(Simulator):
     observable_bounds = ((-1.0, 1.0),)
     has_events = True
     isotropic = True
+    start_method = "shuffle"
     relax_time = 1.0
     pair_time = 0.5
 

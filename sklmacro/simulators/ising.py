@@ -107,6 +107,7 @@ class Ising(Simulator):
     fast_observables = ("domain wall density",)
     has_events = True
     isotropic = True
+    start_method = "shuffle"
     relax_time = 8.0
     pair_time = 0.5
 

@@ -98,6 +98,7 @@ class LinearChain(Simulator):
     kind = "chain"
     boundary = "open"
     observable_names = ("mean displacement",)
+    start_method = "shuffle"
     pair_time = 0.05
 
     def __init__(

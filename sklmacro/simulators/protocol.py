@@ -120,6 +120,7 @@ class SimulatorProtocol(BaseEstimator):
     has_events: ClassVar[bool] = False
     isotropic: ClassVar[bool] = False
     upsample_method: ClassVar[str] = "replicate"
+    start_method: ClassVar[str] = "simulator"
     n_packed: ClassVar[int] = 1
     relax_time: ClassVar[float] = 0.0
     pair_time: ClassVar[float] = 0.1

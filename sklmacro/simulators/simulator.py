@@ -5,18 +5,26 @@ What a simulator of one's own writes, and what the estimators call, stands in
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from sklmacro._base.checks import as_data, check_cells, check_integer, check_times
+from sklmacro._base.checks import (
+    as_data,
+    check_cells,
+    check_choice,
+    check_integer,
+    check_numbers,
+    check_times,
+)
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows, numbered_rows
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.lattice.lattice import Lattice, n_axes
 from sklmacro.lattice.windows import Window
 from sklmacro.simulators.protocol import Evolution, SimulatorProtocol
+from sklmacro.simulators.starts import choose_even, choose_near, n_candidates
 from sklmacro.simulators.trajectories import Trajectory, follow
 
 
@@ -59,6 +67,10 @@ class Simulator(SimulatorProtocol):
         True if the dynamics are the same after turns and reflections of the lattice.
     upsample_method : str
         How `upsample` enlarges a snapshot: "replicate", "linear", "tile" or "shuffle".
+    start_method : str
+        The `method` by which `HierarchicalUpsampler` makes large snapshots as `draw_initial` would
+        draw them, of initial ones: "shuffle" where it draws sites in random order, else
+        "simulator".
     n_packed : int
         Trajectories that `simulate` advances together with packed=True; 1 if it cannot.
     relax_time, pair_time : float
@@ -72,7 +84,12 @@ class Simulator(SimulatorProtocol):
         return tuple(name if unit == "1" else f"{name} [{unit}]" for name, unit in pairs)
 
     def sample_initial(
-        self, n_samples: int, cells: int | Sequence[int], *, random_state: Any = None
+        self,
+        n_samples: int,
+        cells: int | Sequence[int],
+        *,
+        observables: Any = None,
+        random_state: Any = None,
     ) -> np.ndarray:
         """Draw initial snapshots.
 
@@ -82,19 +99,65 @@ class Simulator(SimulatorProtocol):
             Number of snapshots.
         cells : int or sequence of int
             Cells along each axis.
+        observables : "even" or array-like of shape (n_samples, n_observables), default=None
+            Which of many draws are taken, see `sklmacro.simulators.starts`. "even" takes those
+            whose observables are spread evenly over the range that draws have; the
+            `fast_observables` do not count, and where none varies the first draws are taken. With
+            values, draw k is the one nearest to row k, in which NaN stands for any value. How near
+            it is, `observe` tells: no draw is outside the range of draws. None takes every draw.
         random_state : None, int, RandomState or Generator
-            Seed; snapshot k has its own stream.
+            Seed; draw k has its own stream.
 
         Returns
         -------
         X : ndarray of shape (n_samples, *site_shape[, n_fields])
+
+        Examples
+        --------
+        >>> from sklmacro.simulators import Ising
+        >>> ising = Ising()
+        >>> X = ising.sample_initial(5, 16, observables="even", random_state=0)
+        >>> ising.observe(X)[:, 0].round(2)
+        array([-1. , -0.5,  0. ,  0.5,  1. ])
+        >>> given = [[0.25, float("nan")], [0.75, float("nan")]]
+        >>> X = ising.sample_initial(2, 16, observables=given, random_state=0)
+        >>> ising.observe(X)[:, 0]
+        array([0.25, 0.75])
         """
         self.check_parameters()
         n_samples = check_integer(n_samples, "n_samples", low=1)
         lattice = Lattice(self.kind, check_cells(cells, "cells", n_axes(self.kind)), self.boundary)
         entropy = resolve_entropy(random_state)
-        rngs = (stream(entropy, Stage.INITIAL, k) for k in range(n_samples))
-        return np.stack([self.draw_initial(lattice, rng) for rng in rngs])
+
+        def draw(number: int) -> np.ndarray:
+            return self.draw_initial(lattice, stream(entropy, Stage.INITIAL, number))
+
+        numbers = range(n_samples)
+        if observables is not None:
+            numbers = self._choose_draws(n_samples, lattice, observables, draw)
+        return np.stack([draw(number) for number in numbers])
+
+    def _choose_draws(
+        self, n: int, lattice: Lattice, observables: Any, draw: Callable[[int], np.ndarray]
+    ) -> Any:
+        """Return the numbers (n,) of the draws whose observables are as they are wanted."""
+        even = isinstance(observables, str)
+        if even:
+            check_choice(observables, "observables", ("even",))
+        else:
+            targets, shape = check_numbers(observables, "observables"), (n, self.n_observables)
+            if targets.shape != shape or np.isinf(targets).any():
+                raise ValueError(
+                    f"Expected observables to be 'even' or numbers of shape {shape}, none of them "
+                    f"infinite, but got shape {targets.shape}; pass a row for each snapshot, with "
+                    "NaN for what may have any value."
+                )
+        drawn = range(n_candidates(n, lattice.n_sites))
+        z = np.stack([self.site_means(draw(number), lattice) for number in drawn])
+        if not even:
+            return choose_near(z, targets)
+        slow = [name not in self.fast_observables for name in self.observable_names]
+        return choose_even(z[:, slow] if any(slow) else z, n)
 
     def advance(
         self,
