@@ -30,6 +30,7 @@ from sklmacro.sde.compiled.perceptron import (
     round_up,
     transpose,
 )
+from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.nets import (
     SMALLEST_DIAGONAL,
     CholeskyDiffusion,
@@ -74,8 +75,10 @@ class Block(NamedTuple):
 Head: TypeAlias = Callable[[ArrayModel, Block], np.ndarray]
 
 
-def array_model(model: PolynomialSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
+def array_model(model: PolynomialSDE | KernelSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
     """Return a fitted SDE on plain arrays; None where its nets have a parity, or another device."""
+    if isinstance(model, KernelSDE):
+        return None
     if isinstance(model, PolynomialSDE):
         return _from_polynomials(model)
     equivariant = isinstance(model.net.diffusion, EquivariantDiffusion)
