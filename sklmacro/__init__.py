@@ -22,6 +22,7 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.gaussian_process import GaussianProcess
 from sklmacro.sde.neural import MLP
 from sklmacro.sde.onsager import OnsagerSDE
 from sklmacro.sde.path_record import DivergedPathsWarning, PathRecord, UncoveredPathsWarning
@@ -34,6 +35,7 @@ __all__ = [
     "Checkpointed",
     "Convergence",
     "DivergedPathsWarning",
+    "GaussianProcess",
     "HierarchicalUpsampler",
     "Linear",
     "LocalRelax",

@@ -19,6 +19,8 @@ from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde import nets
 from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.gaussian_process import GaussianProcess
+from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.neural import MLP, NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
 from sklmacro.sde.polynomial import Linear, Polynomial
@@ -32,14 +34,14 @@ _CLASSES = (
     HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
     SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
     # roles in them
-    Training, MLP, Linear, Polynomial, LocalRelax, Convergence, Patches, Ghost, Buffer, Periodic,
-    simulators.Duration, simulators.EventCount,
+    Training, MLP, GaussianProcess, Linear, Polynomial, LocalRelax, Convergence, Patches,
+    Ghost, Buffer, Periodic, simulators.Duration, simulators.EventCount,
     # simulators
     simulators.Alloy, simulators.CurieWeiss, simulators.Ising, simulators.LinearChain,
     simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,
     # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
-    Coverage, Relations,
+    KernelSDE, Coverage, Relations,
     PatchAutoencoderNet, nets.SDENet, nets.MLPDrift, nets.OnsagerDrift, nets.CholeskyDiffusion,
     nets.EquivariantDrift, nets.EquivariantOnsagerDrift, nets.EquivariantDiffusion,
 )  # fmt: skip
