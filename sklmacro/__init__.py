@@ -14,6 +14,8 @@ The way of the data, and the packages along it::
 import logging
 
 from sklmacro.closure.autoencoder import PatchAutoencoder
+from sklmacro.closure.clusters import Cluster
+from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
@@ -33,7 +35,9 @@ from sklmacro.training.training import Training
 __all__ = [
     "MLP",
     "Checkpointed",
+    "Cluster",
     "Convergence",
+    "CorrelationClosure",
     "DivergedPathsWarning",
     "GaussianProcess",
     "HierarchicalUpsampler",

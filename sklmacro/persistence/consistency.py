@@ -14,6 +14,7 @@ import numpy as np
 from sklmacro._base.checks import check_integer, check_real
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.codec import PatchCodec
+from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.nets import PatchAutoencoderNet
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.evolution import PartialEvolutionSampler
@@ -71,6 +72,16 @@ def _(closure: PatchAutoencoder) -> None:
     _check("n_latent_", closure.n_latent_, closure.simulator_.n_observables + closure.n_closure)
     if closure.n_closure:
         _check_codec(closure.codec_, closure)
+
+
+@_check_together.register
+def _(closure: CorrelationClosure) -> None:
+    closure.check_parameters()
+    closure.simulator_.check_parameters()
+    closure.check_clusters()
+    n_latent = closure.simulator_.n_observables + len(closure.clusters_)
+    _check("n_latent_", closure.n_latent_, n_latent)
+    _check("parity_", closure.parity_, closure.parity())
 
 
 @_check_together.register
