@@ -216,7 +216,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         if not is_snapshot_pairs(X):
             return self._as_table(z, self.get_feature_names_out())
         dz, cov = self._moments(X) if has_moments(X) else (self._increments(X, z), None)
-        return latent_pairs(z, dz, cov=cov, **common_fields(X))
+        n_sites = self.simulator_.lattice(snapshots.shape[1:]).n_sites
+        return latent_pairs(z, dz, cov=cov, n_sites=n_sites, **common_fields(X))
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Return snapshots (n_samples, *snapshot shape) decoded from macrostates.

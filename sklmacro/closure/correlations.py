@@ -199,7 +199,8 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         if not is_snapshot_pairs(X):
             return self._as_table(z, self.get_feature_names_out())
         dz, cov = self._increments(X, sums)
-        return latent_pairs(z, dz, cov=cov, **common_fields(X))
+        n_sites = self.simulator_.lattice(snapshots.shape[1:]).n_sites
+        return latent_pairs(z, dz, cov=cov, n_sites=n_sites, **common_fields(X))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the components of z: the observables, then the clusters.

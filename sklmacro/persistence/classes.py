@@ -30,6 +30,7 @@ from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.sde.relations import Relations
+from sklmacro.sde.sizes import LatticeSizes
 from sklmacro.training.training import Training
 
 _CLASSES = (
@@ -45,7 +46,7 @@ _CLASSES = (
     simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,
     # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
-    KernelSDE, Coverage, Relations, SelectionStep,
+    KernelSDE, Coverage, LatticeSizes, Relations, SelectionStep,
     PatchAutoencoderNet, nets.SDENet, nets.MLPDrift, nets.OnsagerDrift, nets.CholeskyDiffusion,
     nets.EquivariantDrift, nets.EquivariantOnsagerDrift, nets.EquivariantDiffusion,
 )  # fmt: skip

@@ -94,9 +94,11 @@ def _(sde: PatchSDE) -> None:
         _check("n_state_ of plain increments", d, 1)
     check_real(sde.lam_, "lam_")
     check_real(sde.lam_error_, "lam_error_")
+    _check_sizes(sde)
+    n_columns, n_in = n_in, n_in + sde.sizes_.several
     _check_floats(mean_=(sde.mean_, (n_in,)), scale_=(sde.scale_, (n_in,)))
     if sde.coverage_ is not None:
-        _check_coverage(sde.coverage_, n_in)
+        _check_coverage(sde.coverage_, n_columns)
     if sde.relations_ is not None:
         _check_relations(sde.relations_, d)
         d = len(sde.relations_.free)
@@ -151,6 +153,17 @@ def _check_codec(codec: PatchCodec, closure: PatchAutoencoder) -> None:
         (codec.fields, of_fields),
     ):
         _check_floats(mean=(unit.mean, shape), scale=(unit.scale, shape))
+
+
+def _check_sizes(sde: PatchSDE) -> None:
+    """Raise ValueError unless the sizes of an SDE are numbers of sites, and its own is known."""
+    sizes = sde.sizes_.n_sites
+    for n_sites in sizes:
+        _check_least("n_sites", n_sites, 1)
+    _check("sizes", sizes, tuple(sorted(set(sizes))))
+    _check("whether n_sites_ is known", sde.n_sites_ is not None, bool(sizes))
+    if sde.n_sites_ is not None:
+        _check_least("n_sites_", sde.n_sites_, 1)
 
 
 def _check_coverage(coverage: Coverage, n_in: int) -> None:

@@ -20,6 +20,8 @@ snapshot pair           shape                 meaning
                                               error; absent where none was estimated
 ``age``                 ()                    time for which the snapshot was relaxed; absent but in
                                               pairs of `sklmacro.sampling.relaxed` snapshots
+``n_sites``             ()                    sites of the lattice, in latent pairs alone; absent if
+                                              not known
 ======================  ====================  ===================================================
 
 A latent pair has ``z`` (d,) and ``dz`` (d,) in the place of the first four, and the rest alike.
@@ -52,7 +54,7 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators import Simulator
 
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
-OPTIONAL_FIELDS = ("context", "lam", "lam_error", "age")
+OPTIONAL_FIELDS = ("context", "lam", "lam_error", "age", "n_sites")
 LATENT_FIELDS = ("z", "dz", *COMMON_FIELDS)
 SAMPLED_FIELDS = ("x", "x_next", "origin", "d_obs", *COMMON_FIELDS)
 MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs", *COMMON_FIELDS)
@@ -66,6 +68,7 @@ HOLDS: dict[str, Any] = {
     "lam": partial(check_positive, remedy="remove these pairs, or leave lam out"),
     "lam_error": check_finite_numbers,
     "age": check_finite_numbers,
+    "n_sites": partial(check_whole, low=1, remedy="pass the sites of the lattice"),
 }
 NAMES = {"dt": "elapsed times dt"}  # of fields in errors
 
@@ -100,8 +103,8 @@ def snapshot_pair_dtype(
 def latent_pair_dtype(n_latent: int, *, moments: bool = False, **optional: Any) -> np.dtype:
     """Return the dtype of latent pairs for macrostates of dimension `n_latent`.
 
-    They have a context if `n_context` is above 0, lam and its error if `estimated_lam`, and an age
-    if `aged`.
+    They have a context if `n_context` is above 0, lam and its error if `estimated_lam`, an age if
+    `aged`, and the sites of the lattice if `sized`.
     """
     fields: list[tuple] = [("z", np.float64, (n_latent,)), ("dz", np.float64, (n_latent,))]
     if moments:
@@ -109,7 +112,9 @@ def latent_pair_dtype(n_latent: int, *, moments: bool = False, **optional: Any) 
     return np.dtype([*fields, *_common(**optional)])
 
 
-def _common(n_context: int = 0, estimated_lam: bool = False, aged: bool = False) -> list[tuple]:
+def _common(
+    n_context: int = 0, estimated_lam: bool = False, aged: bool = False, sized: bool = False
+) -> list[tuple]:
     """Return the fields that snapshot pairs and latent pairs have in common."""
     dt, *integers = COMMON_FIELDS
     fields: list[tuple] = [(dt, np.float64), *((name, np.int64) for name in integers)]
@@ -117,7 +122,9 @@ def _common(n_context: int = 0, estimated_lam: bool = False, aged: bool = False)
         fields.append(("context", np.float64, (n_context,)))
     if estimated_lam:
         fields += [("lam", np.float64), ("lam_error", np.float64)]
-    return [*fields, ("age", np.float64)] if aged else fields
+    if aged:
+        fields.append(("age", np.float64))
+    return [*fields, ("n_sites", np.int64)] if sized else fields
 
 
 def is_snapshot_pairs(X: object) -> bool:
@@ -365,7 +372,7 @@ def latent_pairs(
     n_context = values["context"].shape[1] if "context" in values else 0
     dtype = latent_pair_dtype(
         z.shape[1], moments=cov is not None, n_context=n_context, estimated_lam="lam" in values,
-        aged="age" in values,
+        aged="age" in values, sized="n_sites" in values,
     )  # fmt: skip
     pairs = np.empty(len(z), dtype)
     values |= {"z": z, "dz": dz, "cov": cov}

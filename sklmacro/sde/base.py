@@ -44,6 +44,7 @@ from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.relations import find_relations
 from sklmacro.sde.simulation import PathSimulation
+from sklmacro.sde.sizes import LatticeSizes
 from sklmacro.training.loop import Run
 
 DIFFUSIONS = ("full", "diagonal", "constant")
@@ -123,7 +124,7 @@ class PatchSDE(PathSimulation, Roles):
             If the training diverged. The best weights before are kept.
         """
         self.check_parameters()
-        columns, increments = self._training_data(X, y)
+        columns, increments, n_sites = self._training_data(X, y)
         if increments.cov is not None:
             check_covariances(increments.cov)
         matter = self._drift.holds_out_groups
@@ -136,10 +137,16 @@ class PatchSDE(PathSimulation, Roles):
                 f"Expected bounds for at most {self.n_state_} components, the dimension of the "
                 f"state, but got {self.bounds!r}; drop those of the last ones."
             )
-        parity = np.ones(columns.shape[1])
+        self.sizes_ = sizes_of_lattices = LatticeSizes.of(n_sites)
+        parity = np.ones(columns.shape[1] + sizes_of_lattices.several)
         parity[: self.n_state_] = check_parity(self.parity, self.n_state_)
         check_finite(columns.mean(axis=0), "means of the columns")
-        self.coverage_ = Coverage.of(columns, parity)
+        self.coverage_ = Coverage.of(columns, parity[: columns.shape[1]])
+        self.lam_ = float(np.mean(increments.lam))
+        self.n_sites_ = sizes_of_lattices.reference if sizes_of_lattices.known else None
+        if n_sites is not None:
+            columns = sizes_of_lattices.complete(columns, n_sites)
+            increments = increments.times_lam(sizes_of_lattices.shares(n_sites))
         own, sizes = increments.in_own_time(), largest(columns)
         with single_threaded():
             relations = find_relations(columns[:, : self.n_state_], own, parity)
@@ -149,7 +156,6 @@ class PatchSDE(PathSimulation, Roles):
             columns, parity = relations.coordinates(columns), relations.order(parity)
         self.mean_ = np.where(parity == 1, columns.mean(axis=0), 0.0)
         self.scale_ = standard_scale(columns, self.mean_, sizes)
-        self.lam_ = float(np.mean(increments.lam))
         errors = common_fields(X).get("lam_error", 0.0) if is_structured(X) else 0.0
         self.lam_error_ = float(np.mean(errors)) if self.lam == "auto" else 0.0
         n_epochs = self.n_epochs if own.dz.shape[1] else 0
@@ -217,10 +223,11 @@ class PatchSDE(PathSimulation, Roles):
         check_is_fitted(self)
         if is_structured(X):
             columns, fields = self._pair_columns(X, reset=False)
-            dt = fields["dt"]
+            dt, n_sites = fields["dt"], fields.get("n_sites")
         else:
             columns = validate_input(self, X, reset=False, dtype=np.float64)
-            dt = np.array(self.dt)
+            dt, n_sites = np.array(self.dt), None
+        columns = self._complete(columns, n_sites)
         mean = self._expand(self._coefficients(columns)[0]) * np.reshape(dt, (-1, 1))
         return mean[:, 0] if self._flat_output else mean
 
@@ -236,7 +243,10 @@ class PatchSDE(PathSimulation, Roles):
         by a score of trajectories, such as `PathScorer`.
         """
         check_is_fitted(self)
-        columns, increments = self._training_data(X, y, reset=False)
+        columns, increments, n_sites = self._training_data(X, y, reset=False)
+        if n_sites is not None and self.n_sites_ is not None:
+            increments = increments.times_lam(self.n_sites_ / np.asarray(n_sites, float))
+        columns = self._complete(columns, n_sites)
         if self.relations_ is not None:
             increments = self.relations_.reduce(increments)
         mu, factor = self._coefficients(columns)
@@ -244,8 +254,10 @@ class PatchSDE(PathSimulation, Roles):
 
     # Data -----------------------------------------------------------------------------------------
 
-    def _training_data(self, X: Any, y: Any, reset: bool = True) -> tuple[np.ndarray, Increments]:
-        """Return columns (state and context) and increments, checked."""
+    def _training_data(
+        self, X: Any, y: Any, reset: bool = True
+    ) -> tuple[np.ndarray, Increments, np.ndarray | None]:
+        """Return columns (state and context), increments and the sizes of lattices, checked."""
         if is_structured(X):
             columns, fields = self._pair_columns(X, reset)
             _, dz, cov = check_parts(X["z"], X["dz"], X["cov"] if has_moments(X) else None)
@@ -271,7 +283,8 @@ class PatchSDE(PathSimulation, Roles):
         if reset:
             self._flat_output = flat
         check_finite(dz, "increments")
-        return columns, Increments(dz, dt, self._factor(fields, len(dz)), cov)
+        increments = Increments(dz, dt, self._factor(fields, len(dz)), cov)
+        return columns, increments, fields.get("n_sites")
 
     def _factor(self, fields: dict[str, np.ndarray], n_pairs: int) -> np.ndarray:
         """Return lam (n_pairs,) for pairs with these fields; a plain X has none."""

@@ -18,6 +18,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from itertools import chain
 from typing import Any, Self
 
@@ -186,6 +187,13 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         task.end(fitted=dict)
         return self
 
+    def at_size(self, n_sites: int) -> Self:
+        """Return a copy whose members are for a lattice of `n_sites` sites, as an SDE's own."""
+        check_is_fitted(self)
+        other = copy(self)
+        other.members_ = [member.at_size(n_sites) for member in self.members_]
+        return other
+
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift (n_samples, d) at macrostates z (n_samples, d), mean over members."""
         return self._at(z, context, "drift").mean(axis=0)
@@ -228,6 +236,7 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
         *,
         n_paths: int = 1,
         context: Any = None,
+        n_sites: int | None = None,
         store_every: int = 1,
         random_state: Any = None,
         outside: str = "warn",
@@ -255,8 +264,8 @@ class SDEEnsemble(LikelihoodRegressor, BaseEstimator):
             mine = slice(k, None, len(self.members_))
             seed = stream_seed(entropy, Stage.BOOTSTRAP, k)
             one, record = member.rollout(
-                starts[mine], n_steps, dt, context=outer[mine], store_every=store_every,
-                random_state=seed, outside=outside,
+                starts[mine], n_steps, dt, context=outer[mine], n_sites=n_sites,
+                store_every=store_every, random_state=seed, outside=outside,
             )  # fmt: skip
             own.append(one)
             records.append(record)

@@ -150,6 +150,10 @@ class KernelSDE:
                 covariance[rows, i, i] += rest
         return covariance * np.outer(self.drift_scale, self.drift_scale)
 
+    def scale_noise(self, factor: float) -> "KernelSDE":
+        """Return the SDE with L times a factor."""
+        return replace(self, polynomial=self.polynomial.scale_noise(factor))
+
     def sample(self, rng: np.random.Generator) -> "KernelSDE":
         """Return an SDE whose drift is drawn from what the data leave open."""
         d, n, r = self.spread.shape

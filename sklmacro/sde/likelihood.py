@@ -59,6 +59,10 @@ class Increments:
         cov = None if self.cov is None else self.cov[rows]
         return Increments(self.dz[rows], self.dt[rows], self.lam[rows], cov)
 
+    def times_lam(self, factors: np.ndarray) -> "Increments":
+        """Return the increments with lam times `factors` (n,), or one for all."""
+        return replace(self, lam=self.lam * factors)
+
     def without_common_lam(self) -> tuple["Increments", float]:
         """Return the increments with `lam` over its median, and that.
 

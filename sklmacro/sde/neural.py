@@ -56,6 +56,10 @@ class NeuralSDE:
                 factor.cpu().numpy() * self.noise_scale[:, None],
             )
 
+    def scale_noise(self, factor: float) -> "NeuralSDE":
+        """Return the SDE with L times a factor."""
+        return replace(self, noise_scale=self.noise_scale * factor)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy; weights that inference mode has made take part in no derivative."""
         vars(self).update(state)

@@ -69,7 +69,8 @@ class OnsagerSDE(PatchSDE):
 
     Attributes
     ----------
-    lam_, lam_error_, n_state_, coverage_, relations_, model_, history_, n_features_in_
+    lam_, lam_error_, n_state_, n_sites_, sizes_, coverage_, relations_, model_, history_
+    n_features_in_
         As in `PatchSDERegressor`.
 
     References
@@ -164,7 +165,7 @@ class OnsagerSDE(PatchSDE):
         self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any, axes: str = ""
     ) -> np.ndarray:
         """Return a part of the drift in the net's coordinates, with `axes` of the components."""
-        columns = self._coordinates(self.columns_of(z, context))
+        columns = self._coordinates(self._columns(z, context))
         if not isinstance(self.model_, NeuralSDE):  # there is no net where nothing ever changes
             return np.zeros((len(columns), *(0 for _ in axes)))
         u = (columns - self.mean_) / self.scale_

@@ -27,7 +27,7 @@ Powers of a heavy-tailed z are all but parallel. The regressions therefore work 
 combinations h = f W, of monomials of one sign each, and the result is put in terms of f.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 
@@ -66,6 +66,10 @@ class PolynomialSDE:
         drift = f @ self.B.T + (u - inside) @ self.slope.T
         factor = cholesky_factor(f, self.phi, self.g)
         return drift * self.drift_scale, factor * self.noise_scale[:, None]
+
+    def scale_noise(self, factor: float) -> "PolynomialSDE":
+        """Return the SDE with L times a factor."""
+        return replace(self, noise_scale=self.noise_scale * factor)
 
     @classmethod
     def of_nothing(cls, n_columns: int) -> "PolynomialSDE":

@@ -70,6 +70,11 @@ class PatchSDERegressor(PatchSDE):
         Standard error of an estimated factor; 0 for "K" or a number.
     n_state_ : int
         d, dimension of the state.
+    n_sites_ : int or None
+        Sites of the lattice whose law this is, the largest one of the pairs; None if they do not
+        tell. See `at_size` for others.
+    sizes_ : LatticeSizes
+        Sizes of the pairs' lattices. If there are several, the drift has a correction of order 1/n.
     coverage_ : Coverage
         What the data of the fit cover, see `covers`.
     relations_ : Relations or None

@@ -32,6 +32,7 @@ from sklmacro.sde.path_record import FAR, Looks, PathRecord
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.relations import Relations
 from sklmacro.sde.rollout import Look, Steps, advance_by_calls, euler_maruyama
+from sklmacro.sde.sizes import LatticeSizes
 
 LONG_RUN = 30  # clipped steps in a row; noise about a bound goes either way
 ROUNDING = 1e-6  # of the standard deviation; a start may be so far beyond a bound
@@ -47,15 +48,35 @@ class PathSimulation(LikelihoodRegressor):
     model_: PolynomialSDE | KernelSDE | NeuralSDE
     coverage_: Coverage | None = None  # as in files from before there was any
     relations_: Relations | None = None  # likewise
+    sizes_: LatticeSizes = LatticeSizes(())  # likewise
+    n_sites_: int | None = None  # of the lattice whose law this is, if known
+
+    def at_size(self, n_sites: int) -> Self:
+        """Return a copy of the model for a lattice of `n_sites` sites, see `sklmacro.sde.sizes`.
+
+        Its covariance is that of the law times `n_sites_` / `n_sites`. The drift is the same, but
+        for the correction of order 1/n of a law that was fitted to pairs of several sizes.
+
+        Raises
+        ------
+        ValueError
+            If the pairs of the fit did not carry the sizes of their lattices.
+        """
+        check_is_fitted(self)
+        n_sites, other = self.sizes_.check(n_sites), copy(self)
+        assert self.n_sites_ is not None
+        other.model_ = self.model_.scale_noise(float(np.sqrt(self.n_sites_ / n_sites)))
+        other.n_sites_ = n_sites
+        return other
 
     def drift(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the drift mu (n_samples, d) at macrostates z (n_samples, d)."""
-        return self._expand(self._coefficients(self.columns_of(z, context))[0])
+        return self._expand(self._coefficients(self._columns(z, context))[0])
 
     def diffusion(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the diffusion Sigma (n_samples, d, d) at macrostates z (n_samples, d)."""
         with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
-            factor = self._expand(self._coefficients(self.columns_of(z, context))[1])
+            factor = self._expand(self._coefficients(self._columns(z, context))[1])
         return factor @ factor.transpose(0, 2, 1)
 
     def drift_error(self, z: Any, context: Any = None) -> np.ndarray:
@@ -64,7 +85,7 @@ class PathSimulation(LikelihoodRegressor):
         Of a Gaussian process, which grows where there are no data; other drifts know none, which is
         a ValueError: `SDEEnsemble` has the error of any.
         """
-        columns, model = self.columns_of(z, context), self._process()
+        columns, model = self._columns(z, context), self._process()
         if model is None:
             return np.zeros((len(columns), self.n_state_))
         u = (self._coordinates(columns) - self.mean_) / self.scale_
@@ -122,6 +143,7 @@ class PathSimulation(LikelihoodRegressor):
         *,
         n_paths: int = 1,
         context: Any = None,
+        n_sites: int | None = None,
         store_every: int = 1,
         random_state: Any = None,
         outside: str = "warn",
@@ -141,6 +163,9 @@ class PathSimulation(LikelihoodRegressor):
             Paths from each initial state.
         context : array-like of shape (n_context,) or (n_starts, n_context), default=None
             Outer parameters, constant along a path.
+        n_sites : int, default=None
+            Sites of the lattice whose paths are asked for, see `at_size`; None stands for
+            `n_sites_`.
         store_every : int, default=1
             Steps between stored states.
         random_state : None, int, RandomState or Generator, default=None
@@ -172,8 +197,8 @@ class PathSimulation(LikelihoodRegressor):
             their bounds.
         """
         paths, record = self.rollout(
-            z0, n_steps, dt, n_paths=n_paths, context=context, store_every=store_every,
-            random_state=random_state, outside=outside,
+            z0, n_steps, dt, n_paths=n_paths, context=context, n_sites=n_sites,
+            store_every=store_every, random_state=random_state, outside=outside,
         )  # fmt: skip
         self.warn_of(record)
         return (paths, record) if return_record else paths
@@ -186,11 +211,17 @@ class PathSimulation(LikelihoodRegressor):
         *,
         n_paths: int = 1,
         context: Any = None,
+        n_sites: int | None = None,
         store_every: int = 1,
         random_state: Any = None,
         outside: str = "warn",
     ) -> tuple[np.ndarray, PathRecord]:
         """Return paths and their record, as `simulate` does, without a warning."""
+        if n_sites is not None:
+            return self.at_size(n_sites).rollout(
+                z0, n_steps, dt, n_paths=n_paths, context=context, store_every=store_every,
+                random_state=random_state, outside=outside,
+            )  # fmt: skip
         n_steps = check_integer(n_steps, "n_steps", low=0)
         dt = check_real(dt, "dt", low=0.0, strict=True)
         n_paths = check_integer(n_paths, "n_paths", low=1)
@@ -203,6 +234,8 @@ class PathSimulation(LikelihoodRegressor):
         look = None
         if self.coverage_ is not None and outside != "ignore":
             look = partial(self.coverage_.look, np.ascontiguousarray(context))
+        if self.n_sites_ is not None:
+            context = self.sizes_.complete(context, self.n_sites_)
         stop, entropy = outside == "stop", resolve_entropy(random_state)
         with single_threaded():
             paths, record = self._free_paths(starts, context, n_steps, steps, entropy, look, stop)
@@ -268,6 +301,15 @@ class PathSimulation(LikelihoodRegressor):
         """Warn of paths that diverged or left the data, as `simulate` does."""
         unseen = 1.0 if self.coverage_ is None else self.coverage_.unseen
         record.warn(unseen, self._column_names())
+
+    def _columns(self, z: Any, context: Any) -> np.ndarray:
+        """Return what the law is evaluated at: state, context, and the size where it counts."""
+        return self._complete(self.columns_of(z, context))
+
+    def _complete(self, columns: np.ndarray, n_sites: np.ndarray | None = None) -> np.ndarray:
+        """Return columns with the size of the lattice, of each row or the model's own."""
+        known = self.n_sites_ if n_sites is None else n_sites
+        return columns if known is None else self.sizes_.complete(columns, known)
 
     def _column_names(self) -> list[str]:
         """Return what messages call the components, and the context."""

@@ -282,6 +282,6 @@ def test_the_header_tells_what_the_file_holds(tmp_path):
     assert metadata["version"] == "1"
     assert set(json.loads(metadata["packages"])) == {"sklmacro", "numpy", "scikit-learn", "torch"}
     classes = [entry["class"] for entry in json.loads(metadata["objects"])]
-    assert classes == ["Coverage", "PolynomialSDE", "PatchSDERegressor"]
+    assert classes == ["LatticeSizes", "Coverage", "PolynomialSDE", "PatchSDERegressor"]
     assert set(classes) <= set(CLASSES)
     assert "PatchSDERegressor.model_.B" in names
