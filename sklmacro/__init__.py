@@ -14,6 +14,8 @@ The way of the data, and the packages along it::
 import logging
 
 from sklmacro.closure.autoencoder import PatchAutoencoder
+from sklmacro.closure.clusters import Cluster
+from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
@@ -22,6 +24,7 @@ from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import Convergence, LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.gaussian_process import GaussianProcess
 from sklmacro.sde.neural import MLP
 from sklmacro.sde.onsager import OnsagerSDE
 from sklmacro.sde.path_record import DivergedPathsWarning, PathRecord, UncoveredPathsWarning
@@ -32,8 +35,11 @@ from sklmacro.training.training import Training
 __all__ = [
     "MLP",
     "Checkpointed",
+    "Cluster",
     "Convergence",
+    "CorrelationClosure",
     "DivergedPathsWarning",
+    "GaussianProcess",
     "HierarchicalUpsampler",
     "Linear",
     "LocalRelax",

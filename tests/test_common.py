@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from sklmacro import (
     MLP,
+    CorrelationClosure,
     HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
@@ -29,6 +30,7 @@ ESTIMATORS = [
     HierarchicalUpsampler(),
     PartialEvolutionSampler(),
     PatchAutoencoder(training=Training(max_epochs=3)),
+    CorrelationClosure(n_closure=2),
     PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=3))),
     OnsagerSDE(training=Training(max_epochs=3)),
     SDEEnsemble(PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=2))), n_members=2),
@@ -36,6 +38,7 @@ ESTIMATORS = [
 MORE_ESTIMATORS = [
     HierarchicalUpsampler(LinearChain(), n_iter=2, n_repeats=1, method="linear"),
     PatchAutoencoder(n_closure=0),
+    CorrelationClosure(n_closure=0),
     PatchSDERegressor(drift_model="linear", diffusion_model="diagonal"),
     PatchSDERegressor(drift_model="polynomial", diffusion_model="constant"),
     OnsagerSDE(training=Training(max_epochs=2), forcing=False, diffusion_model="constant"),

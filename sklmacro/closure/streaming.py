@@ -1,6 +1,6 @@
 """Latent pairs without the large snapshots: upsample, relax, evolve, encode, discard.
 
-`HierarchicalUpsampler`, `PartialEvolutionSampler` and `PatchAutoencoder` one after the other hold
+`HierarchicalUpsampler`, `PartialEvolutionSampler` and a closure one after the other hold
 all large snapshots at once. Here they work on a batch of them at a time, of which only the latent
 pairs are kept, so that memory does not grow with the number of snapshots. Every large snapshot has
 random streams of its own, named by its number: the batches cannot be seen in the result.
@@ -22,6 +22,7 @@ from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import fill_rows
 from sklmacro.checkpoint.checkpoint import resume
 from sklmacro.closure.autoencoder import PatchAutoencoder
+from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.pairs import latent_pairs, source_groups, warn_of_lost_groups
 from sklmacro.sampling.relaxed import ages_of, is_relaxed, snapshots_of
@@ -42,7 +43,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
         Makes large snapshots; None takes X as such.
     sampler : PartialEvolutionSampler
         Evolves patches of them.
-    closure : PatchAutoencoder
+    closure : PatchAutoencoder or CorrelationClosure
         Encodes the pairs. One that is fitted comes wrapped in `sklearn.frozen.FrozenEstimator`.
     batch_size : int, default=None
         Large snapshots held at a time, or all kept states of so many sources; None takes as many
@@ -61,7 +62,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
     ----------
     upsampler_ : HierarchicalUpsampler or None
     sampler_ : PartialEvolutionSampler
-    closure_ : PatchAutoencoder
+    closure_ : PatchAutoencoder or CorrelationClosure
         The fitted steps.
     n_features_in_ : int
         Cells along the first axis of the snapshots seen in fit.
@@ -92,14 +93,14 @@ class StreamedPairs(SetOutput, BaseEstimator):
     __metadata_request__transform: ClassVar = {"groups": True}
     upsampler_: HierarchicalUpsampler | None
     sampler_: PartialEvolutionSampler
-    closure_: PatchAutoencoder | FrozenEstimator
+    closure_: PatchAutoencoder | CorrelationClosure | FrozenEstimator
     n_features_in_: int
 
     def __init__(
         self,
         upsampler: HierarchicalUpsampler | None,
         sampler: PartialEvolutionSampler,
-        closure: PatchAutoencoder | FrozenEstimator,
+        closure: PatchAutoencoder | CorrelationClosure | FrozenEstimator,
         *,
         batch_size: int | None = None,
         n_train: int = 1000,
@@ -297,6 +298,7 @@ class StreamedPairs(SetOutput, BaseEstimator):
             "upsampler": self.upsampler, "n_passes": getattr(self.upsampler_, "n_passes_", None),
             "sampler": self.sampler, "lam": getattr(self.sampler_, "lam_", None),
             "closure": self.closure, "codec": getattr(self.closure_, "codec_", None),
+            "clusters": getattr(self.closure_, "clusters_", None),
             "X": X, "groups": groups,
         }  # fmt: skip
 

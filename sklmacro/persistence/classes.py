@@ -6,8 +6,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklmacro import simulators
 from sklmacro.closure.autoencoder import PatchAutoencoder
+from sklmacro.closure.clusters import Cluster
 from sklmacro.closure.codec import PatchCodec, Standardizer
+from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.nets import PatchAutoencoderNet
+from sklmacro.closure.selection import SelectionStep
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
@@ -19,6 +22,8 @@ from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde import nets
 from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.gaussian_process import GaussianProcess
+from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.neural import MLP, NeuralSDE
 from sklmacro.sde.onsager import OnsagerSDE
 from sklmacro.sde.polynomial import Linear, Polynomial
@@ -29,17 +34,18 @@ from sklmacro.training.training import Training
 
 _CLASSES = (
     # estimators
-    HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, OnsagerSDE,
-    SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
+    HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, CorrelationClosure,
+    PatchSDERegressor, OnsagerSDE, SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline,
+    StandardScaler, FunctionTransformer,
     # roles in them
-    Training, MLP, Linear, Polynomial, LocalRelax, Convergence, Patches, Ghost, Buffer, Periodic,
-    simulators.Duration, simulators.EventCount,
+    Cluster, Training, MLP, GaussianProcess, Linear, Polynomial, LocalRelax, Convergence, Patches,
+    Ghost, Buffer, Periodic, simulators.Duration, simulators.EventCount,
     # simulators
     simulators.Alloy, simulators.CurieWeiss, simulators.Ising, simulators.LinearChain,
     simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,
     # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
-    Coverage, Relations,
+    KernelSDE, Coverage, Relations, SelectionStep,
     PatchAutoencoderNet, nets.SDENet, nets.MLPDrift, nets.OnsagerDrift, nets.CholeskyDiffusion,
     nets.EquivariantDrift, nets.EquivariantOnsagerDrift, nets.EquivariantDiffusion,
 )  # fmt: skip

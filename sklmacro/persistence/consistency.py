@@ -14,6 +14,7 @@ import numpy as np
 from sklmacro._base.checks import check_integer, check_real
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.codec import PatchCodec
+from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.nets import PatchAutoencoderNet
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.evolution import PartialEvolutionSampler
@@ -21,6 +22,7 @@ from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.ensemble import SDEEnsemble
+from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
 from sklmacro.sde.relations import Relations
@@ -73,6 +75,16 @@ def _(closure: PatchAutoencoder) -> None:
 
 
 @_check_together.register
+def _(closure: CorrelationClosure) -> None:
+    closure.check_parameters()
+    closure.simulator_.check_parameters()
+    closure.check_clusters()
+    n_latent = closure.simulator_.n_observables + len(closure.clusters_)
+    _check("n_latent_", closure.n_latent_, n_latent)
+    _check("parity_", closure.parity_, closure.parity())
+
+
+@_check_together.register
 def _(sde: PatchSDE) -> None:
     sde.check_parameters()
     n_in, d = sde.n_features_in_, sde.n_state_
@@ -90,6 +102,8 @@ def _(sde: PatchSDE) -> None:
         d = len(sde.relations_.free)
     if isinstance(sde.model_, PolynomialSDE):
         _check_polynomials(sde.model_, n_in, d)
+    elif isinstance(sde.model_, KernelSDE):
+        _check_kernels(sde.model_, n_in, d)
     else:
         _check_nets(sde.model_, n_in, d)
 
@@ -177,6 +191,24 @@ def _check_polynomials(model: PolynomialSDE, n_in: int, d: int) -> None:
         drift_scale=(model.drift_scale, (1,) if len(model.drift_scale) == 1 else (d,)),
         noise_scale=(model.noise_scale, (1,) if len(model.noise_scale) == 1 else (d,)),
     )
+
+
+def _check_kernels(model: KernelSDE, n_in: int, d: int) -> None:
+    """Raise ValueError unless a model is an SDE of d components of u (n, n_in)."""
+    _check_polynomials(model.polynomial, n_in, d)
+    _check_least("degree", model.polynomial.degree, 1)
+    n_centres, n_roots = len(model.centres), model.spread.shape[-1]
+    _check_least("number of centres", n_centres, 1)
+    _check_floats(
+        centres=(model.centres, (n_centres, n_in)),
+        lengths=(model.lengths, (n_in,)),
+        parity=(model.parity, (n_in,)),
+        weights=(model.weights, (d, n_centres)),
+        signal=(model.signal, (d,)),
+        spread=(model.spread, (d, model.polynomial.B.shape[1] + n_centres, n_roots)),
+    )
+    if not (model.lengths > 0).all() or not np.isin(model.parity, (-1.0, 1.0)).all():
+        raise ValueError("Expected positive lengths and signs, but got others; fit it anew.")
 
 
 def _check_nets(model: NeuralSDE, n_in: int, d: int) -> None:

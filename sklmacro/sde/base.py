@@ -38,6 +38,7 @@ from sklmacro.sampling.pairs import (
 )
 from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.drift import Drift, FitData
+from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.likelihood import Increments, log_likelihood
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.regressions import PolynomialSDE
@@ -61,7 +62,7 @@ class PatchSDE(PathSimulation, Roles):
     parity: Sequence[int] | None
     lam_: float
     lam_error_: float
-    model_: PolynomialSDE | NeuralSDE
+    model_: PolynomialSDE | KernelSDE | NeuralSDE
     history_: list[dict[str, float]]
     _flat_output: bool
 

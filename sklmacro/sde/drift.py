@@ -70,5 +70,5 @@ class Drift(Roles):
         """Raise ValueError unless the parameters make sense."""
 
     def fit_model(self, data: FitData) -> Any:
-        """Return a PolynomialSDE or NeuralSDE, fitted by maximum likelihood (Eq. 7)."""
+        """Return a PolynomialSDE, KernelSDE or NeuralSDE, fitted by maximum likelihood (Eq. 7)."""
         raise NotImplementedError

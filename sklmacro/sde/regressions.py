@@ -64,7 +64,7 @@ class PolynomialSDE:
         inside = np.clip(u, self.low, self.high)
         f = monomials(inside, self.degree)
         drift = f @ self.B.T + (u - inside) @ self.slope.T
-        factor = _factor(f, self.phi, self.g)
+        factor = cholesky_factor(f, self.phi, self.g)
         return drift * self.drift_scale, factor * self.noise_scale[:, None]
 
     @classmethod
@@ -95,7 +95,7 @@ def monomials(u: np.ndarray, degree: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Basis:
+class Basis:
     """Combinations h = f W of monomials, orthonormal in the sample: h^T diag(count) h = n 1."""
 
     h: np.ndarray  # (n, k), k smaller than q where the monomials depend on each other
@@ -109,7 +109,7 @@ class _Basis:
         return (self.h * self.count[:, None]).T @ self.h
 
     @classmethod
-    def of(cls, u: np.ndarray, count: np.ndarray, degree: int, parity: np.ndarray) -> "_Basis":
+    def of(cls, u: np.ndarray, count: np.ndarray, degree: int, parity: np.ndarray) -> "Basis":
         """Combine the monomials of u (n, m), whose columns have the signs `parity` (m,)."""
         f, root, n = monomials(u, degree), np.sqrt(count)[:, None], count.sum()
         signs = monomials(parity[None, :], degree)[0]
@@ -129,7 +129,7 @@ class _Basis:
         return cls(f @ W, W, np.array(kinds), count)
 
 
-def _factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
+def cholesky_factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
     """Return L = T^{-1} diag(exp(g/2)), T = 1 - phi, at features f (n, q)."""
     d = len(g)
     inverse = np.broadcast_to(np.eye(d), (len(f), d, d)).copy()  # T^{-1} = 1 + phi T^{-1}
@@ -179,8 +179,8 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     increments = increments.in_units(unit, root**2)
     u, increments, count = increments.merge_states(data.u)
     d, signs = increments.dz.shape[1], parity[: increments.dz.shape[1]]
-    basis = _Basis.of(u, count, degree, parity)
-    of_noise = _Basis.of(u, count, 0, parity) if diffusion == "constant" else basis
+    basis = Basis.of(u, count, degree, parity)
+    of_noise = Basis.of(u, count, 0, parity) if diffusion == "constant" else basis
     phi, g = np.zeros((d, d, len(of_noise.sign))), np.zeros((d, len(of_noise.sign)))
     used = basis.sign == signs[:, None]
     squares = np.sum(increments.noise(np.zeros(d)) ** 2, axis=1)
@@ -191,8 +191,8 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     for _ in range(MAX_PASSES):
         mu = basis.h @ B.T
         r = increments.noise(mu)
-        _fit_diffusion(of_noise, r, phi, g, floor, signs, diffusion != "diagonal")
-        factor = _factor(of_noise.h, phi, g)
+        fit_diffusion(of_noise, r, phi, g, floor, signs, diffusion != "diagonal")
+        factor = cholesky_factor(of_noise.h, phi, g)
         now = float(np.average(noise_nll(factor, r), weights=count))
         if diffusion == "constant" or before - now < TOLERANCE:
             break  # with a constant one least squares will do: L joins equal regressors only
@@ -213,8 +213,8 @@ def fit_polynomial(data: FitData, degree: int) -> PolynomialSDE:
     return PolynomialSDE(degree, low, high, B, slope, phi_f, g_f, *scales)
 
 
-def _fit_diffusion(
-    basis: _Basis,
+def fit_diffusion(
+    basis: Basis,
     r: np.ndarray,
     phi: np.ndarray,
     g: np.ndarray,
@@ -242,7 +242,29 @@ def _fit_diffusion(
         _fit_log_variance(basis, e2, g[j])
 
 
-def _fit_log_variance(basis: _Basis, e2: np.ndarray, g: np.ndarray) -> None:
+def fit_covariance(
+    u: np.ndarray, count: np.ndarray, r: np.ndarray, degree: int, parity: np.ndarray, kind: str
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return phi (d, d, q), g (d, q) and the mean loss for vectors r (n, m, d), to convergence.
+
+    `u` (n, d + n_context) are states that count `count` (n,) times, of signs `parity`.
+    """
+    d = r.shape[2]
+    basis = Basis.of(u, count, degree, parity)
+    phi, g = np.zeros((d, d, len(basis.sign))), np.zeros((d, len(basis.sign)))
+    scale = np.average(np.sum(r**2, axis=1), axis=0, weights=count)
+    floor = SMALLEST_VARIANCE * np.where(scale > 0, scale, 1.0)
+    before = now = np.inf
+    for _ in range(MAX_PASSES):
+        fit_diffusion(basis, r, phi, g, floor, parity[:d], kind != "diagonal")
+        factor = cholesky_factor(basis.h, phi, g)
+        before, now = now, float(np.average(noise_nll(factor, r), weights=count))
+        if degree == 0 or before - now < TOLERANCE:
+            break
+    return phi @ basis.W.T, g @ basis.W.T, now
+
+
+def _fit_log_variance(basis: Basis, e2: np.ndarray, g: np.ndarray) -> None:
     """Maximise -sum (h g + e2 exp(-h g)) / 2 over even g by Fisher scoring, in place.
 
     The Fisher information is gram / 2 at every g. A step that does not help is halved.

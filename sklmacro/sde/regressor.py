@@ -1,4 +1,4 @@
-"""Macroscopic SDE with a net, a linear or a polynomial drift (Eqs. 4, 7, 31)."""
+"""Macroscopic SDE with a drift by a net, a Gaussian process or polynomials (Eqs. 4, 7, 31)."""
 
 import os
 from collections.abc import Sequence
@@ -7,11 +7,17 @@ from typing import Any, ClassVar
 from sklmacro._base.checks import check_choice
 from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift
+from sklmacro.sde.gaussian_process import GaussianProcess
 from sklmacro.sde.neural import MLP
 from sklmacro.sde.polynomial import Linear, Polynomial
 from sklmacro.training.training import former_names
 
-DRIFTS: dict[str, type[Drift]] = {"mlp": MLP, "linear": Linear, "polynomial": Polynomial}
+DRIFTS: dict[str, type[Drift]] = {
+    "mlp": MLP,
+    "linear": Linear,
+    "polynomial": Polynomial,
+    "gp": GaussianProcess,
+}
 
 
 def as_drift(value: Any) -> Drift:
@@ -22,7 +28,7 @@ def as_drift(value: Any) -> Drift:
 
 
 class PatchSDERegressor(PatchSDE):
-    """Macroscopic SDE with a net, a linear or a polynomial drift (Eqs. 4, 7, 31).
+    """Macroscopic SDE with a drift by a net, a Gaussian process or polynomials (Eqs. 4, 7, 31).
 
     Parameters
     ----------
@@ -30,10 +36,12 @@ class PatchSDERegressor(PatchSDE):
         Factor on the covariance in the likelihood. "K" is the number of patches over the number
         evolved, read from the pairs (1 for plain X); Theorem 1 says K as dt -> 0. "auto" is the
         estimate that the pairs of `Patches(n_joint=...)` carry, for longer dt.
-    drift_model : MLP, Linear, Polynomial, or "mlp", "linear" or "polynomial", default="mlp"
+    drift_model : MLP, GaussianProcess, Linear, Polynomial, or "mlp", "gp", "linear" or \
+            "polynomial", default="mlp"
         Form of the drift; a text stands for the object with its defaults. Parameters of the object
-        can be set by double underscores, as in `drift_model__degree`, in either case. `Linear` and
-        `Polynomial` are fitted in closed form or to convergence.
+        can be set by double underscores, as in `drift_model__degree`, in either case. All but `MLP`
+        are fitted in closed form or to convergence. `GaussianProcess` knows where it has data, and
+        how large its error is.
     diffusion_model : {"full", "diagonal", "constant"}, default="full"
         Diffusion matrix: a full or a diagonal one that depends on the state, or a constant full
         one; always by its Cholesky factor.
@@ -69,7 +77,7 @@ class PatchSDERegressor(PatchSDE):
         `matrix` (d - d_free, d_free) gives the increments of the others by theirs. A component that
         never changes has a row of zeros. Drift, diffusion and paths keep them: no noise is added,
         and fractions still sum up to 1. None where all components are free.
-    model_ : PolynomialSDE or NeuralSDE
+    model_ : PolynomialSDE, KernelSDE or NeuralSDE
         Drift and diffusion of the free components in standardised coordinates.
     history_ : list of dict
         Losses of every epoch, for nets.

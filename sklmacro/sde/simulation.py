@@ -8,10 +8,12 @@ Shape vocabulary::
 """
 
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import (
     check_bounds,
@@ -19,11 +21,12 @@ from sklmacro._base.checks import (
     check_integer,
     check_real,
 )
-from sklmacro._base.streams import resolve_entropy
+from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro._base.workers import single_threaded
 from sklmacro.sde.compiled.paths import advance_paths, array_model
 from sklmacro.sde.coverage import Coverage
 from sklmacro.sde.estimator import LikelihoodRegressor
+from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.neural import NeuralSDE
 from sklmacro.sde.path_record import FAR, Looks, PathRecord
 from sklmacro.sde.regressions import PolynomialSDE
@@ -41,7 +44,7 @@ class PathSimulation(LikelihoodRegressor):
     bounds: Sequence[tuple[float, float]] | None
     mean_: np.ndarray
     scale_: np.ndarray
-    model_: PolynomialSDE | NeuralSDE
+    model_: PolynomialSDE | KernelSDE | NeuralSDE
     coverage_: Coverage | None = None  # as in files from before there was any
     relations_: Relations | None = None  # likewise
 
@@ -54,6 +57,44 @@ class PathSimulation(LikelihoodRegressor):
         with np.errstate(over="ignore", invalid="ignore"):  # of the drift, far from the data
             factor = self._expand(self._coefficients(self.columns_of(z, context))[1])
         return factor @ factor.transpose(0, 2, 1)
+
+    def drift_error(self, z: Any, context: Any = None) -> np.ndarray:
+        """Return the standard error of the drift (n_samples, d) at macrostates z (n_samples, d).
+
+        Of a Gaussian process, which grows where there are no data; other drifts know none, which is
+        a ValueError: `SDEEnsemble` has the error of any.
+        """
+        columns, model = self.columns_of(z, context), self._process()
+        if model is None:
+            return np.zeros((len(columns), self.n_state_))
+        u = (self._coordinates(columns) - self.mean_) / self.scale_
+        embedding = np.eye(self.n_state_) if self.relations_ is None else self.relations_.embedding
+        covariance = embedding @ model.drift_covariance(u) @ embedding.T
+        return np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
+
+    def sample(self, random_state: Any = None) -> Self:
+        """Return a copy whose drift is drawn from what the data of the fit leave open.
+
+        Paths of several such copies differ by the error of the drift as well as by the noise. Only
+        a Gaussian process can be drawn; other drifts are a ValueError.
+        """
+        check_is_fitted(self)
+        drawn, model = copy(self), self._process()
+        if model is not None:
+            rng = stream(resolve_entropy(random_state), Stage.TRAIN)
+            drawn.model_ = model.sample(rng)
+        return drawn
+
+    def _process(self) -> KernelSDE | None:
+        """Return the model, if it knows its error; None where nothing ever changes."""
+        if isinstance(self.model_, KernelSDE):
+            return self.model_
+        if self.relations_ is not None and not len(self.relations_.free):
+            return None
+        raise ValueError(
+            "Expected a Gaussian process as drift, which knows its error, but got a "
+            f"{type(self.model_).__name__}; set drift_model='gp', or put it in an SDEEnsemble."
+        )
 
     def covers(self, z: Any, context: Any = None) -> np.ndarray:
         """Return whether the data of the fit cover macrostates z (n_samples, d).

@@ -118,6 +118,11 @@ class Alloy(Simulator):
         return list(combinations_with_replacement(range(len(self.species)), 2))
 
     @property
+    def state_names(self) -> dict[int, str]:  # type: ignore[override]
+        """Names of the states: the vacancy and the species."""
+        return dict(enumerate(("vacancy", *self.species)))
+
+    @property
     def observable_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the short-range-order parameters."""
         return tuple(f"{self.species[a]}-{self.species[b]} order" for a, b in self.pairs)

@@ -11,7 +11,7 @@ means, `density`. For moments of increments it writes `events` if it is a jump p
 by kernels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -111,6 +111,7 @@ class SimulatorProtocol(BaseEstimator):
     n_fields: ClassVar[int] = 1
     state_dtype: ClassVar[type] = np.float64
     two_valued: ClassVar[bool] = False
+    state_names: Mapping[int, str] = {}
     observable_names: ClassVar[tuple[str, ...]] = ("mean",)
     observable_units: ClassVar[tuple[str, ...]] = ("1",)
     observable_bounds: ClassVar[tuple[tuple[float, float], ...]] = ((-np.inf, np.inf),)

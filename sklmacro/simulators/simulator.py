@@ -47,6 +47,8 @@ class Simulator(SimulatorProtocol):
         Type in which snapshots are held.
     two_valued : bool
         True if sites are -1 or +1.
+    state_names : dict of int to str
+        Names of all states of a site, where they are some integers; empty if not declared.
     observable_names, observable_units : tuple of str
         Names and units of the observables.
     observable_bounds : tuple of (float, float)

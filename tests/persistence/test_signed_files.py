@@ -197,7 +197,7 @@ SIGNED = {
     "another number of components": ("mlp, full", argument("CholeskyDiffusion", n_out=1), "shapes"),
     "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 4}), "of drift"),
     "a net for a model": ("mlp, full", state(SDE, model_={"object": 2}),
-        r"model_ of .* to be PolynomialSDE \| NeuralSDE"),
+        r"model_ of .* to be PolynomialSDE \| KernelSDE \| NeuralSDE"),
     "scales of another shape": ("mlp, full", array("noise_scale", lambda a: a[:1]),
         "shape of noise_scale"),
     "a codec of larger patches": ("closure, two fields", argument("PatchCodec",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Polynomial, Training
+from sklmacro import MLP, GaussianProcess, OnsagerSDE, PatchSDERegressor, Polynomial, Training
 from sklmacro._base.streams import Stage, stream
 from sklmacro.sde import simulation
 from sklmacro.sde.compiled.paths import array_model
@@ -33,6 +33,8 @@ MODELS = {
     "onsager-free": OnsagerSDE(forcing=False, hidden=(), diffusion_model="diagonal", **SHORT),
     "linear": PatchSDERegressor(drift_model="linear", diffusion_model="constant"),
     "polynomial": PatchSDERegressor(drift_model=Polynomial(degree=3)),
+    "gp": PatchSDERegressor(drift_model="gp"),
+    "gp-diagonal": PatchSDERegressor(drift_model=GaussianProcess(9), diffusion_model="diagonal"),
     "polynomial-diagonal": PatchSDERegressor(drift_model="polynomial", diffusion_model="diagonal"),
 }
 

@@ -4,7 +4,7 @@
 
 A model is evaluated in three stages, of which only the last depends on its kind:
 
-    features   (z, c) standardised; monomials of them, and what lies beyond their range
+    features   (z, c) standardised; monomials of them, and what lies beyond their range; kernels
     raw        sum of the outputs of perceptrons, see `perceptron`
     head       raw -> drift and L xi
 
@@ -12,6 +12,7 @@ Paths lie along the last axis, the lanes, where every operation treats each by i
 not depend on those beside it, to the last bit.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -30,6 +31,7 @@ from sklmacro.sde.compiled.perceptron import (
     round_up,
     transpose,
 )
+from sklmacro.sde.kernels import FARTHEST, KernelSDE
 from sklmacro.sde.nets import (
     SMALLEST_DIAGONAL,
     CholeskyDiffusion,
@@ -43,6 +45,7 @@ from sklmacro.sde.regressions import LARGEST_EXPONENT, PolynomialSDE, monomial_f
 from sklmacro.sde.rollout import Steps
 
 VECTOR = 16  # lanes of a block come in multiples of it, so that the inner loops have no rest
+NO_KERNELS = np.empty((0, 0)), np.empty(0), np.empty(0)
 ALPHA, BETA = OnsagerDrift.ALPHA, OnsagerDrift.BETA
 
 
@@ -58,6 +61,9 @@ class ArrayModel(NamedTuple):
     factors: np.ndarray  # (q, 2), of `monomial_factors`; q = 0 where features are (z, c) themselves
     low: np.ndarray  # (n_in,), with `high` the range in which monomials are taken
     high: np.ndarray
+    centres: np.ndarray  # (n_centres, n_in), of kernel functions, in units of their lengths
+    lengths: np.ndarray  # (n_in,)
+    parity: np.ndarray  # (n_in,), or (0,) where there is no symmetry
 
 
 class Block(NamedTuple):
@@ -74,10 +80,12 @@ class Block(NamedTuple):
 Head: TypeAlias = Callable[[ArrayModel, Block], np.ndarray]
 
 
-def array_model(model: PolynomialSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
+def array_model(model: PolynomialSDE | KernelSDE | NeuralSDE) -> tuple[Head, ArrayModel] | None:
     """Return a fitted SDE on plain arrays; None where its nets have a parity, or another device."""
     if isinstance(model, PolynomialSDE):
         return _from_polynomials(model)
+    if isinstance(model, KernelSDE):
+        return _from_kernels(model)
     equivariant = isinstance(model.net.diffusion, EquivariantDiffusion)
     if equivariant or next(model.net.parameters()).device.type != "cpu":
         return None
@@ -107,10 +115,32 @@ def _from_nets(model: NeuralSDE) -> tuple[Head, ArrayModel]:
     packed = pack(nets)
     none = np.empty((0, 2), np.int64), np.empty(0), np.empty(0)
     scales = model.drift_scale, model.noise_scale
-    return head, ArrayModel(entries, n_raw, packed, transpose(packed), *scales, *none)
+    return head, ArrayModel(entries, n_raw, packed, transpose(packed), *scales, *none, *NO_KERNELS)
 
 
 def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
+    layer = _polynomial_layer(model)
+    nets = pack([(0, [layer])])
+    return _polynomial_head, _with_monomials(model, nets, *NO_KERNELS)
+
+
+def _from_kernels(model: KernelSDE) -> tuple[Head, ArrayModel]:
+    weights, kernel, d = model.weights, model.kernel, len(model.weights)
+    parity = kernel.parity if len(kernel.signs) == 2 else np.empty(0)
+    if len(parity):  # odd functions stand below the even ones
+        odd = (parity[:d] == -1)[:, np.newaxis]
+        weights = np.hstack([np.where(odd, 0.0, weights), np.where(odd, weights, 0.0)])
+    layer = _polynomial_layer(model.polynomial)
+    weights = np.hstack([np.zeros((d, round_up(layer[0].shape[1]))), weights])
+    nets = pack([(0, [layer]), (round_up(d * (d + 1) // 2), [(weights, np.zeros(d))])])
+    centres = np.ascontiguousarray(kernel.centres / kernel.lengths)
+    return _polynomial_head, _with_monomials(
+        model.polynomial, nets, centres, kernel.lengths, parity
+    )
+
+
+def _polynomial_layer(model: PolynomialSDE) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights and biases of g, phi and the drift, of monomials and the excess."""
     d, n_in = model.slope.shape
     entries, q = d * (d + 1) // 2, model.B.shape[1]
     coefficients = np.zeros((round_up(entries) + d, q + n_in))
@@ -120,13 +150,19 @@ def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
             coefficients[below_diagonal(d, i, j), :q] = model.phi[i, j]
     coefficients[round_up(entries) :, :q] = model.B
     coefficients[round_up(entries) :, q:] = model.slope
-    nets = pack([(0, [(coefficients[:, 1:], coefficients[:, 0])])])
+    return coefficients[:, 1:], coefficients[:, 0]
+
+
+def _with_monomials(model: PolynomialSDE, nets: Perceptrons, *kernels: np.ndarray) -> ArrayModel:
+    """Return an SDE whose raw outputs are those of nets of monomials and kernel functions."""
+    d, n_in = model.slope.shape
+    entries = d * (d + 1) // 2
     drift_scale, noise_scale = (
         np.broadcast_to(scale, d).copy() for scale in (model.drift_scale, model.noise_scale)
     )
-    return _polynomial_head, ArrayModel(
-        entries, round_up(len(coefficients)), nets, nets, drift_scale, noise_scale,
-        monomial_factors(n_in, model.degree), model.low, model.high,
+    return ArrayModel(
+        entries, round_up(entries) + round_up(d), nets, nets, drift_scale, noise_scale,
+        monomial_factors(n_in, model.degree), model.low, model.high, *kernels,
     )  # fmt: skip
 
 
@@ -226,6 +262,45 @@ def _fill_monomials(model: ArrayModel, u: np.ndarray, features: np.ndarray) -> N
             features[q - 1 + k, p] = u[k, p] - features[q - 1 + k, p]
 
 
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _fill_matern(
+    v: np.ndarray, turn: np.ndarray, centres: np.ndarray, features: np.ndarray
+) -> None:
+    """k(u, c) about all centres, for v = u / l, turned by the signs `turn` (n_in,)."""
+    n_in, n_lanes = v.shape[0], v.shape[1]
+    for m in range(len(centres)):
+        row = features[m]
+        for p in range(n_lanes):
+            row[p] = 0.0
+        for k in range(n_in):
+            c, sign = centres[m, k], turn[k]
+            for p in range(n_lanes):
+                row[p] += (sign * v[k, p] - c) * (sign * v[k, p] - c)
+        for p in range(n_lanes):
+            square = min(5.0 * row[p], FARTHEST)
+            r = math.sqrt(square)
+            row[p] = (1.0 + r + square / 3.0) * exp(-r)
+
+
+@njit(nogil=True, cache=False, fastmath={"contract"}, error_model="numpy")
+def _fill_kernels(model: ArrayModel, u: np.ndarray, features: np.ndarray) -> None:
+    """Kernel functions of u; with a symmetry the even ones, then the odd ones."""
+    centres, lengths, parity = model.centres, model.lengths, model.parity
+    n_in, n_lanes, n = len(lengths), u.shape[1], len(centres)
+    v = np.empty((n_in, n_lanes))
+    for k in range(n_in):
+        for p in range(n_lanes):
+            v[k, p] = u[k, p] / lengths[k]
+    _fill_matern(v, np.ones(n_in), centres, features)
+    if len(parity) > 0:
+        _fill_matern(v, parity, centres, features[n:])
+        for m in range(n):
+            for p in range(n_lanes):
+                here, there = features[m, p], features[n + m, p]
+                features[m, p] = 0.5 * (here + there)
+                features[n + m, p] = 0.5 * (here - there)
+
+
 @njit(nogil=True, cache=False, error_model="numpy")
 def _clip(z: np.ndarray, low: float, high: float, first: int, i: int, contacts: Contacts) -> None:
     """Clip component i of lanes z to its bounds, and count that; `first` is the first path."""
@@ -266,12 +341,14 @@ def advance_paths(
     drift_scale, noise_scale = model.drift_scale, model.noise_scale
     dt, low, high, store_every = steps
     n_hidden, _ = hidden_rows(model.nets.table)
+    kernels = round_up(q - 1 + n_in)  # first row of kernel functions
+    n_kernels = len(model.centres) * (2 if len(model.parity) > 0 else 1)
     first = 0
     while first < n:
         count = min(LANES, n - first)
         n_lanes = -(-count // VECTOR) * VECTOR
         u = np.zeros((round_up(n_in), n_lanes))
-        features = np.zeros((round_up(q - 1 + n_in), n_lanes)) if q > 0 else u
+        features = np.zeros((kernels + round_up(n_kernels), n_lanes)) if q > 0 else u
         hidden, raw = np.empty((n_hidden, n_lanes)), np.empty((model.n_raw, n_lanes))
         Z, xi, kick = np.zeros((d, n_lanes)), np.zeros((d, n_lanes)), np.empty((d, n_lanes))
         block = Block(features, hidden, raw, xi, kick)
@@ -290,6 +367,8 @@ def advance_paths(
                     u[i, p] = (Z[i, p] - mean[i]) / scale[i]
             if q > 0:
                 _fill_monomials(model, u, features)
+            if n_kernels > 0:
+                _fill_kernels(model, u, features[kernels:])
             raw[:] = 0.0
             forward(model.nets, features, hidden, raw)
             drift = head(model, block)

@@ -1,0 +1,426 @@
+"""Closures that are known functions: mean products of site functions, as Eq. 1 asks for.
+
+    zhat_c(x) = < f_0(x_{i + o_0}) f_1(x_{i + o_1}) ... >      see `clusters`
+    z         = (z*, zhat),    dz = phi(x_{t+dt,I}) - phi(x_{t,I})         (Eqs. 3, 10)
+
+They are means over sites of a local density, like the observables: they apply to every lattice
+size, keep its symmetries, and the mean and the covariance of their increments as dt -> 0 are exact
+sums. Nothing is trained. Which of them the dynamics needs shows in the data, see `selection`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from sklmacro._base.checks import check_integer, check_real
+from sklmacro._base.estimators import SetOutput, begin_fit, validate_input
+from sklmacro._base.workers import fill_rows
+from sklmacro.closure.cluster_moments import pair_increments, pair_moments
+from sklmacro.closure.cluster_sums import ClusterSums
+from sklmacro.closure.clusters import Cluster, library
+from sklmacro.closure.selection import Selection, SelectionStep, independent
+from sklmacro.closure.site_functions import SiteFunctions, has_states, site_functions
+from sklmacro.lattice.lattice import Lattice
+from sklmacro.sampling.pairs import (
+    check_snapshot_pairs,
+    common_fields,
+    has_moments,
+    is_snapshot_pairs,
+    is_structured,
+    latent_pairs,
+    source_groups,
+)
+from sklmacro.simulators import Simulator, resolve_simulator
+
+MOST_ROWS = 5000  # that closures are selected by
+ROUNDING = 1e-14  # of increments, in units of the observables
+PROBED = 16  # pairs in which a candidate has to change
+AUTO = "auto"
+
+
+class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
+    """Correlations of sites that complete the simulator's observables (Eqs. 1, 3, 10).
+
+    It stands in the place of `PatchAutoencoder`: snapshot pairs become latent pairs, snapshots
+    become macrostates. A closure is a mean over the lattice of a product of site functions, such as
+    spins at a distance, with a name that says so; see `Cluster`.
+
+    Parameters
+    ----------
+    simulator : Simulator, default=None
+        Microscopic simulator, which gives the observables; None stands for `LinearChain()`, an
+        open chain of one field.
+    n_closure : int or "auto", default="auto"
+        Number of closures; 0 leaves the observables alone. "auto" needs snapshot pairs: closures
+        are added as long as they explain more of the observables' drift in groups held out.
+    library : sequence of str or Cluster, default=None
+        Candidates, by name or as such; None takes pairs of sites and, of spins, small shapes.
+    max_distance : float, default=None
+        Longest distance in that library, in units of the nearest one; None stands for 4 for spins
+        and one field, and for 2 otherwise.
+    max_closures : int, default=8
+        Most closures that "auto" takes.
+    n_jobs : int, default=None
+        Workers over the snapshots; the result does not depend on it.
+
+    Attributes
+    ----------
+    simulator_ : Simulator
+        The simulator in use.
+    clusters_ : tuple of Cluster
+        The closures.
+    selection_ : list of SelectionStep
+        What is left unexplained of the observables' drift, closure by closure; empty where nothing
+        was selected. See `sklmacro.plots.ClosureSelectionDisplay`.
+    n_latent_ : int
+        d, number of observables and closures.
+    parity_ : tuple of int, or None
+        Signs of the components of z of -x relative to x, to be given to an SDE as `parity`; None
+        unless -x evolves as x does.
+    states_ : tuple of int
+        States of a site, where they are several integers.
+    n_features_in_ : int
+        Cells along the first axis of the snapshots.
+
+    See Also
+    --------
+    PatchAutoencoder : Closures that are learned.
+
+    Notes
+    -----
+    From snapshot pairs a number of closures is chosen in the same order as by "auto". From
+    snapshots alone the first ones of the library are taken that vary and do not follow linearly
+    from the components before them.
+
+    Examples
+    --------
+    >>> from sklmacro import CorrelationClosure, PartialEvolutionSampler
+    >>> from sklmacro.simulators import PredatorPrey
+    >>> spde = PredatorPrey()
+    >>> X = spde.sample_initial(60, 40, random_state=0)
+    >>> X, _ = spde.advance(X, duration=5.0, random_state=0)
+    >>> pairs = PartialEvolutionSampler(spde, moments=True).fit_transform(X)
+    >>> closure = CorrelationClosure(spde).fit(pairs)
+    >>> closure.get_feature_names_out().tolist()
+    ['mean prey', 'mean predator', 'u v (0)', 'u u (0)']
+    """
+
+    __metadata_request__fit: ClassVar = {"groups": True}
+    simulator_: Simulator
+    clusters_: tuple[Cluster, ...]
+    selection_: list[SelectionStep]
+    n_latent_: int
+    parity_: tuple[int, ...] | None
+    states_: tuple[int, ...]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        simulator: Simulator | None = None,
+        *,
+        n_closure: int | str = AUTO,
+        library: Sequence[str | Cluster] | None = None,
+        max_distance: float | None = None,
+        max_closures: int = 8,
+        n_jobs: int | None = None,
+    ):
+        self.simulator = simulator
+        self.n_closure = n_closure
+        self.library = library
+        self.max_distance = max_distance
+        self.max_closures = max_closures
+        self.n_jobs = n_jobs
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> "CorrelationClosure":
+        """Choose the closures.
+
+        Parameters
+        ----------
+        X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
+            Snapshot pairs, or snapshots where `n_closure` is a number.
+        y : ignored
+        groups : array-like of int, shape (n_samples,), default=None
+            Source trajectory of each row, held out as a whole. None takes those of the pairs.
+
+        Returns
+        -------
+        self : CorrelationClosure
+
+        Raises
+        ------
+        ValueError
+            If X is neither, a parameter does not fit, `n_closure` is "auto" for snapshots alone or
+            pairs of a single group, or the library is smaller than `n_closure`.
+        """
+        self.check_parameters()
+        self.simulator_ = simulator = resolve_simulator(self.simulator)
+        snapshots = self._snapshots(X, reset=True)
+        task = begin_fit(self, X, y)
+        self.states_ = seen_states(simulator, snapshots)
+        self.clusters_, self.selection_ = (), []
+        if self.n_closure != 0:
+            lattice = simulator.lattice(snapshots.shape[1:])
+            candidates = self._library(lattice)
+            if is_snapshot_pairs(X):
+                groups = source_groups(X, groups, len(snapshots))
+                self._select(candidates, X, groups)
+            else:
+                self._take_first(candidates, snapshots)
+        self.n_latent_ = simulator.n_observables + len(self.clusters_)
+        self.parity_ = self.parity()
+        task.end(fitted=dict)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return macrostates of snapshots, or latent pairs of snapshot pairs.
+
+        Parameters
+        ----------
+        X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
+            Snapshot pairs, or snapshots of any size that is larger than the clusters; the length of
+            a plain chain is a multiple of that in fit, or the other way round.
+
+        Returns
+        -------
+        z : ndarray of shape (n_samples, n_latent_), or structured ndarray of latent pairs
+            With `set_output`, macrostates of snapshots are a data frame; pairs stay as they are.
+        """
+        check_is_fitted(self)
+        snapshots = self._snapshots(X, reset=False)
+        sums = self._sums(self.clusters_)
+        sums.check(self.simulator_.lattice(snapshots.shape[1:]))
+        z = self._macrostates(snapshots, sums)
+        if not is_snapshot_pairs(X):
+            return self._as_table(z, self.get_feature_names_out())
+        dz, cov = self._increments(X, sums)
+        return latent_pairs(z, dz, cov=cov, **common_fields(X))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the components of z: the observables, then the clusters.
+
+        An observable with a unit has it after its name, as in "length [nm]".
+        """
+        check_is_fitted(self)
+        names = [cluster.name for cluster in self.clusters_]
+        return np.array([*self.simulator_.observable_labels, *names], dtype=object)
+
+    # Macrostates and increments -------------------------------------------------------------------
+
+    def _sums(self, clusters: Sequence[Cluster]) -> ClusterSums:
+        simulator = self.simulator_
+        return ClusterSums(tuple(clusters), self._functions, simulator.kind, simulator.isotropic)
+
+    @property
+    def _functions(self) -> SiteFunctions:
+        return site_functions(self.simulator_, self.states_)
+
+    def _macrostates(self, snapshots: np.ndarray, sums: ClusterSums) -> np.ndarray:
+        """Return z = (z*, zhat) of snapshots (Eqs. 1, 3)."""
+        z_star = self.simulator_.observe(snapshots)
+        if not sums.clusters:
+            return z_star
+        return np.hstack([z_star, self._means(snapshots, sums)])
+
+    def _means(self, snapshots: np.ndarray, sums: ClusterSums) -> np.ndarray:
+        """Return the means (n_samples, n_clusters) of clusters."""
+        lattice = self.simulator_.lattice(snapshots.shape[1:])
+
+        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
+            values = [sums.sums(x, lattice) / lattice.n_sites for x in batch]
+            return {"means": np.array(values)}
+
+        take = lambda start, stop: (snapshots[start:stop],)  # noqa: E731
+        return fill_rows(work, take, len(snapshots), n_jobs=self.n_jobs)["means"]
+
+    def _increments(
+        self, pairs: np.ndarray, sums: ClusterSums
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return dz (n, d), of moments its mean, and their covariance (n, d, d) or None."""
+        moments, simulator = has_moments(pairs), self.simulator_
+        if not sums.clusters:
+            return pairs["d_obs"], pairs["cov_obs"] if moments else None
+
+        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
+            if moments:
+                mean, cov = pair_moments(batch, sums, simulator)
+                return {"dz": mean, "cov": cov}
+            return {"dz": np.hstack([batch["d_obs"], pair_increments(batch, sums, simulator)])}
+
+        take = lambda start, stop: (pairs[start:stop],)  # noqa: E731
+        rows = fill_rows(work, take, len(pairs), n_jobs=self.n_jobs)
+        return rows["dz"], rows.get("cov")
+
+    # Selection ------------------------------------------------------------------------------------
+
+    def _library(self, lattice: Lattice) -> tuple[Cluster, ...]:
+        """Return the candidates, those of the default library that fit into the lattice."""
+        if self.library is not None:
+            clusters = tuple(as_cluster(one) for one in self.library)
+            self._sums(clusters).check(lattice)
+        else:
+            simulator = self.simulator_
+            all_of_them = library(
+                simulator.kind, simulator.isotropic, self._functions, self.max_distance
+            )
+            clusters = tuple(c for c in all_of_them if self._fits(c, lattice))
+        if self.n_closure != AUTO and len(clusters) < self.n_closure:  # type: ignore[operator]
+            raise ValueError(
+                f"Expected a library of at least n_closure={self.n_closure} clusters that fit into "
+                f"{lattice.cells} cells, but got {len(clusters)}; use fewer closures, larger "
+                "snapshots, or a larger max_distance."
+            )
+        return clusters
+
+    def _fits(self, cluster: Cluster, lattice: Lattice) -> bool:
+        spread = self._sums([cluster]).spread
+        return all(width < n for width, n in zip(spread, lattice.cells, strict=True))
+
+    def _take_first(self, candidates: tuple[Cluster, ...], snapshots: np.ndarray) -> None:
+        """Take the first candidates, those that tell nothing new last."""
+        if self.n_closure == AUTO:
+            raise ValueError(
+                "Expected snapshot pairs for n_closure='auto', but got snapshots, which do not "
+                "show what drives the observables; pass what PartialEvolutionSampler returns, or a "
+                "number of closures."
+            )
+        snapshots = snapshots[_evenly(len(snapshots), MOST_ROWS)]
+        z, values = (
+            self.simulator_.observe(snapshots),
+            self._means(snapshots, self._sums(candidates)),
+        )
+        chosen: list[int] = []
+        for k in range(len(candidates)):
+            if len(chosen) < self.n_closure and independent(  # type: ignore[operator]
+                np.column_stack([z, values[:, chosen]]), values[:, k]
+            ):
+                chosen.append(k)
+        others = [k for k in range(len(candidates)) if k not in chosen]
+        chosen += others[: self.n_closure - len(chosen)]  # type: ignore[operator]
+        self.clusters_ = tuple(candidates[k] for k in chosen)
+
+    def _select(self, candidates: tuple[Cluster, ...], X: np.ndarray, groups: np.ndarray) -> None:
+        """Choose among candidates by what they explain of the observables' drift."""
+        if self.n_closure == AUTO and len(np.unique(groups)) < 2:
+            raise ValueError(
+                "Expected pairs of at least 2 groups for n_closure='auto', which holds out some of "
+                "them, but got 1; give the source trajectories as groups, or a number of closures."
+            )
+        groups = groups if len(np.unique(groups)) > 1 else np.arange(len(X))
+        rows = _evenly(len(X), MOST_ROWS)
+        pairs, simulator = X[rows], self.simulator_
+        snapshots = simulator.check_states(pairs["x"])
+        z, sums = simulator.observe(snapshots), self._sums(candidates)
+        driven = _driven(pairs, z)
+        if not driven.any():
+            if self.n_closure != AUTO:
+                self._take_first(candidates, snapshots)
+            return
+        probed = pairs[_evenly(len(pairs), PROBED)]
+
+        def changes(k: int) -> bool:
+            dz, _ = self._increments(probed, self._sums(candidates[k : k + 1]))
+            return bool(np.abs(dz[:, -1]).max() > 0)
+
+        selection = Selection(
+            z, self._means(snapshots, sums), pairs["d_obs"][:, driven] / pairs["dt"][:, np.newaxis],
+            pairs["dt"] * pairs["n_evolved"], groups[rows], has_moments(X),
+        )  # fmt: skip
+        wanted = None if isinstance(self.n_closure, str) else self.n_closure
+        chosen, self.selection_ = selection.run(
+            [c.name for c in candidates],
+            wanted,
+            self.max_closures,
+            changes,
+        )
+        self.clusters_ = tuple(candidates[k] for k in chosen)
+
+    def parity(self) -> tuple[int, ...] | None:
+        """Return `parity_` of the clusters at hand."""
+        own = self.simulator_.parity
+        if own is None:
+            return None
+        return (*own, *(1 if len(c.letters) % 2 == 0 else -1 for c in self.clusters_))
+
+    # Checks ---------------------------------------------------------------------------------------
+
+    def _snapshots(self, X: Any, reset: bool) -> np.ndarray:
+        """Return the snapshots of X, checked."""
+        if is_structured(X):
+            if not is_snapshot_pairs(X):
+                raise ValueError(
+                    "Expected snapshot pairs with fields x, x_next, origin, d_obs, dt, n_patches, "
+                    f"n_evolved and group, but got fields {', '.join(X.dtype.names)}; pass what "
+                    "PartialEvolutionSampler returns."
+                )
+            check_snapshot_pairs(X, self.simulator_)
+            X = X["x"]
+        other = not reset and self._is_other_size(np.asarray(X).shape[1:])
+        least = 1 if self.n_closure == 0 or not reset else 2  # cells of a chain
+        X = validate_input(
+            self, X, reset=reset, allow_nd=True, ensure_2d=not other, ensure_min_features=least
+        )
+        return self.simulator_.check_snapshots(X)
+
+    def _is_other_size(self, shape: tuple[int, ...]) -> bool:
+        """Return whether snapshots of this shape may be of another size than in fit.
+
+        Plain rows are taken for chains of another length only if one length is a multiple of the
+        other; else columns are missing.
+        """
+        if len(shape) != 1:
+            return bool(shape)
+        short, long = sorted((*shape, self.n_features_in_))
+        return short > 1 and long % short == 0
+
+    def check_parameters(self) -> None:
+        """Raise ValueError unless the parameters make sense."""
+        if self.n_closure != AUTO:
+            check_integer(self.n_closure, "n_closure", low=0, remedy="pass a number or 'auto'")
+        if self.max_distance is not None:
+            check_real(self.max_distance, "max_distance", low=1.0)
+        check_integer(self.max_closures, "max_closures", low=0)
+
+    def check_clusters(self) -> None:
+        """Raise ValueError unless the clusters go with the simulator."""
+        _ = self._sums(self.clusters_).spread
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64"]
+        return tags
+
+
+def as_cluster(value: Any) -> Cluster:
+    """Return a cluster, given as such or by its name."""
+    if isinstance(value, Cluster):
+        return value
+    if isinstance(value, str):
+        return Cluster.from_name(value)
+    raise ValueError(
+        f"Expected clusters or their names in library, but got {value!r}; pass for instance "
+        "'s s (1,1)'."
+    )
+
+
+def seen_states(simulator: Simulator, snapshots: np.ndarray) -> tuple[int, ...]:
+    """Return the states of a site, declared by the simulator or seen in snapshots, if any count."""
+    if not has_states(simulator):
+        return ()
+    return tuple(sorted(simulator.state_names) or np.unique(snapshots).tolist())
+
+
+def _driven(pairs: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return whether the increment of each observable z varies by more than rounding."""
+    return pairs["d_obs"].std(axis=0) > ROUNDING * np.abs(z).max(axis=0)
+
+
+def _evenly(n: int, most: int) -> np.ndarray:
+    """Return up to `most` of n numbers, evenly spaced."""
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(int)
