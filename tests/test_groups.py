@@ -21,6 +21,7 @@ from sklmacro import (
     MLP,
     Checkpointed,
     HierarchicalUpsampler,
+    LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
     PatchSDERegressor,
@@ -71,7 +72,7 @@ def steps(n_closure=0):
 
 
 def upsampler(**params):
-    return HierarchicalUpsampler(SPDE, relaxation=None, random_state=0, **params)
+    return HierarchicalUpsampler(SPDE, **{"relaxation": None, "random_state": 0} | params)
 
 
 def pipelines(folder):
@@ -132,6 +133,23 @@ def test_groups_that_are_lost_are_told(name, tmp_path):
         search_over(pipe).fit(X, groups=GROUPS)
     assert {one.category for one in said} == {GroupsWarning}
     assert all(groups == rows for groups, rows in SEEN)
+
+
+def test_sources_of_kept_states_are_the_groups():
+    """Those given, or the small snapshots; states of one source stay together without routing."""
+    keep = upsampler(relaxation=LocalRelax(duration=0.02, n_kept=3))
+    kept = make_pipeline(keep, *steps(), Recorder())
+    streamed = make_pipeline(StreamedPairs(keep, *steps()), Recorder())
+    for pipe in (kept, streamed):
+        pipe.fit(X)
+        with pytest.warns(GroupsWarning):
+            search_over(pipe).fit(X, groups=GROUPS)
+        assert [(24, 72), *[(16, 48)] * 3, (24, 72)] == SEEN
+        SEEN.clear()
+        with sklearn.config_context(enable_metadata_routing=True):
+            search_over(pipe).fit(X, groups=GROUPS)
+        assert [*[(4, 48)] * 3, (6, 72)] == SEEN
+        SEEN.clear()
 
 
 def test_every_kind_of_search_tells():

@@ -155,7 +155,7 @@ class Simulator(SimulatorProtocol):
                     "NaN for what may have any value."
                 )
         drawn = range(n_candidates(n, lattice.n_sites))
-        z = np.stack([self.site_means(draw(number), lattice) for number in drawn])
+        z = np.concatenate([self.observe(draw(number)[np.newaxis]) for number in drawn])
         if not even:
             return choose_near(z, targets)
         slow = [name not in self.fast_observables for name in self.observable_names]

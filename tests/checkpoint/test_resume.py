@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 from joblib import parallel_config
+from sklearn.base import clone
 
 from sklmacro import (
     Convergence,
@@ -186,11 +187,17 @@ SMALL = Ising().sample_initial(24, 8, random_state=0)
 RELAXATION = LocalRelax(duration=0.2, n_passes=Convergence(n_pilot=20))
 UPSAMPLER = {"relaxation": RELAXATION, "random_state": 0}
 SAMPLER = {"patch": Patches(4, n_joint=8), "random_state": 0}
+KEPT = {"relaxation": clone(RELAXATION).set_params(n_kept=3), "random_state": 0}
 
 
 @pytest.mark.parametrize(
     ("estimator", "options"),
-    [(HierarchicalUpsampler, UPSAMPLER), (PartialEvolutionSampler, SAMPLER)],
+    [
+        (HierarchicalUpsampler, UPSAMPLER),
+        (HierarchicalUpsampler, KEPT),
+        (PartialEvolutionSampler, SAMPLER),
+    ],
+    ids=["upsampler", "states kept", "sampler"],
 )
 def test_interrupted_samplers_resume(estimator, options, tmp_path, interrupt):
     def run(folder=tmp_path, n_jobs=1):
