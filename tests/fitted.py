@@ -162,6 +162,10 @@ FITS = {
     "streamed pairs, frozen closure": lambda: streamed(
         FrozenEstimator(skm.PatchAutoencoder(Flips(), patch=4, **SMALL).fit(SPINS))
     ),
+    "correlations": lambda: skm.CorrelationClosure(Flips(), n_closure=2).fit(SPINS),
+    "correlations, selected": lambda: skm.CorrelationClosure(PredatorPrey(),
+        library=[skm.Cluster.from_name("u v (0)"), "u u (0)"], n_closure=1).fit(
+        skm.PartialEvolutionSampler(PredatorPrey(), moments=True).fit_transform(FIELDS)),
     "kept": lambda: kept(skm.PatchSDERegressor(**SMALL_MLP), PAIRS),
     "kept closure": lambda: kept(skm.PatchAutoencoder(Flips(), patch=4, **SMALL), SPINS),
     "pipeline": lambda: pipeline(PredatorPrey(), FIELDS),
@@ -213,7 +217,7 @@ def predictions(estimator):
         found["diffusion"] = estimator.diffusion(z, context)
     if hasattr(estimator, "potential"):
         found["potential"] = estimator.potential(z, context)
-    if getattr(estimator, "n_closure", 0):
+    if getattr(estimator, "n_closure", 0) and hasattr(estimator, "inverse_transform"):
         found["inverse_transform"] = estimator.inverse_transform(found["transform"])
     return found
 

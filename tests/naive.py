@@ -398,6 +398,58 @@ def structure_factor(a, b, positions, k):
     return total
 
 
+# --- clusters ------------------------------------------------------------------------------------
+
+
+def cluster_mean(x, lattice, factors, turns):
+    """Mean over sites i and turns g of the product of f_k(x at i + g o_k), by the definition.
+
+    `factors` are pairs of a function of a site's state and an offset. One site a cell; what sticks
+    out of an open lattice is 0.
+    """
+    total = 0.0
+    for cell in np.ndindex(*lattice.cells):
+        for turn in turns:
+            places = [np.add(cell, turn @ np.array(offset)) for _, offset in factors]
+            inside = all((p >= 0).all() and (p < lattice.cells).all() for p in places)
+            if inside or lattice.boundary == "periodic":
+                values = [
+                    f(x[tuple(p % lattice.cells)])
+                    for (f, _), p in zip(factors, places, strict=True)
+                ]
+                total += np.prod(values)
+    return total / (lattice.n_sites * len(turns))
+
+
+def shell_mean(x, lattice, f, g, distance):
+    """Mean of f(x_i) g(x_j) over all ordered pairs at a distance, images of a torus included."""
+    positions, values = lattice.positions(), x.ravel()
+    edges = lattice.cell_vectors * np.array(lattice.cells)[:, np.newaxis]
+    shifts = np.indices((3,) * lattice.ndim).reshape(lattice.ndim, -1).T - 1
+    total, count = 0.0, 0
+    for shift in shifts:
+        away = positions + shift @ edges - positions[:, np.newaxis]
+        i, j = np.nonzero(np.isclose(np.linalg.norm(away, axis=-1), distance))
+        count += len(i)
+        if lattice.boundary == "periodic" or not shift.any():
+            total += sum(f(values[a]) * g(values[b]) for a, b in zip(i, j, strict=True))
+    return total / count
+
+
+def diffusion_moments(x, drift, noise, phi, step=1e-3):
+    """b and A of phi(x) by central differences along every field of x."""
+    here, shape = phi(x), x.shape
+    b, A = np.zeros(len(here)), np.zeros((len(here),) * 2)
+    for k in range(x.size):
+        unit = np.zeros(x.size)
+        unit[k] = step
+        ahead, behind = phi(x + unit.reshape(shape)), phi(x - unit.reshape(shape))
+        slope, bend = (ahead - behind) / (2 * step), (ahead - 2 * here + behind) / step**2
+        b += drift.flat[k] * slope + noise.flat[k] ** 2 * bend / 2
+        A += noise.flat[k] ** 2 * np.outer(slope, slope)
+    return b, A
+
+
 # --- moments of increments -----------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from sklmacro.closure.cluster_moments import pair_increments, pair_moments
 from sklmacro.closure.cluster_sums import ClusterSums
 from sklmacro.closure.clusters import Cluster, library
 from sklmacro.closure.selection import Selection, SelectionStep, independent
-from sklmacro.closure.site_functions import SiteFunctions, has_states, site_functions
+from sklmacro.closure.site_functions import SiteFunctions, seen_states, site_functions
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.pairs import (
     check_snapshot_pairs,
@@ -83,7 +83,8 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         Signs of the components of z of -x relative to x, to be given to an SDE as `parity`; None
         unless -x evolves as x does.
     states_ : tuple of int
-        States of a site, where they are several integers.
+        States of a site, where they are some integers that are told apart, declared by the
+        simulator (`state_names`) or seen in fit.
     n_features_in_ : int
         Cells along the first axis of the snapshots.
 
@@ -408,13 +409,6 @@ def as_cluster(value: Any) -> Cluster:
         f"Expected clusters or their names in library, but got {value!r}; pass for instance "
         "'s s (1,1)'."
     )
-
-
-def seen_states(simulator: Simulator, snapshots: np.ndarray) -> tuple[int, ...]:
-    """Return the states of a site, declared by the simulator or seen in snapshots, if any count."""
-    if not has_states(simulator):
-        return ()
-    return tuple(sorted(simulator.state_names) or np.unique(snapshots).tolist())
 
 
 def _driven(pairs: np.ndarray, z: np.ndarray) -> np.ndarray:

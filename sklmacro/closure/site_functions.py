@@ -4,7 +4,8 @@
     several        1[x = a]              indicator functions of states a, named after them
     fields         u, v, ...             the fields, and their products at one site
 
-The indicators of all states add up to 1, so that all but the last are enough.
+The indicators of all states add up to 1, so that all but the last are enough. Many integers, such
+as numbers of particles, count as a field.
 
 Shape vocabulary::
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from sklmacro.simulators import Simulator
 
+MOST_STATES = 8  # that are told apart without being declared
 FIELDS = "uvwpqr"  # names of up to six fields
 
 Products = tuple[tuple[int, ...], ...]
@@ -71,11 +73,22 @@ class SiteFunctions:
         return first, second
 
 
+def seen_states(simulator: Simulator, snapshots: np.ndarray) -> tuple[int, ...]:
+    """Return the states of a site, declared by the simulator or seen in snapshots.
+
+    There are none where a site has two values, fields, or many integers.
+    """
+    if not has_states(simulator):
+        return ()
+    states = simulator.state_names or np.unique(snapshots).tolist()
+    return tuple(sorted(states)) if simulator.state_names or len(states) <= MOST_STATES else ()
+
+
 def site_functions(simulator: Simulator, states: Sequence[int] = ()) -> SiteFunctions:
-    """Return the functions of a site of a simulator; `states` are those seen, if it matters."""
+    """Return the functions of a site of a simulator, with `states` as `seen_states` gives them."""
     if simulator.two_valued and simulator.n_fields == 1:
         return SiteFunctions(("s",))
-    if not has_states(simulator):
+    if not (has_states(simulator) and (states or simulator.state_names)):
         n = simulator.n_fields
         fields = FIELDS[:n] if n <= len(FIELDS) else [f"u{k}" for k in range(n)]
         return SiteFunctions(tuple(fields))

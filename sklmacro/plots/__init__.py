@@ -15,12 +15,14 @@ from sklmacro.plots.fidelity import FidelityDisplay
 from sklmacro.plots.lam_search import LamSearchDisplay
 from sklmacro.plots.plateau import PlateauDisplay
 from sklmacro.plots.scaling import ScalingDisplay
+from sklmacro.plots.selection import ClosureSelectionDisplay
 from sklmacro.plots.snapshot import SnapshotDisplay
 from sklmacro.plots.stationary import StationaryDisplay
 from sklmacro.plots.training import TrainingDisplay
 from sklmacro.plots.trajectory import TrajectoryDisplay
 
 __all__ = [
+    "ClosureSelectionDisplay",
     "DriftDisplay",
     "FidelityDisplay",
     "LamSearchDisplay",

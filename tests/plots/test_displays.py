@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 import sklmacro.plots
 from sklmacro import (
     MLP,
+    CorrelationClosure,
     HierarchicalUpsampler,
     OnsagerSDE,
     PartialEvolutionSampler,
@@ -28,7 +29,9 @@ from sklmacro import (
     SDEEnsemble,
     Training,
 )
+from sklmacro.closure.selection import SelectionStep
 from sklmacro.plots import (
+    ClosureSelectionDisplay,
     DriftDisplay,
     FidelityDisplay,
     LamSearchDisplay,
@@ -49,7 +52,7 @@ from sklmacro.scoring import (
     stationary_density,
     wasserstein,
 )
-from sklmacro.simulators import Ising, LinearChain
+from sklmacro.simulators import Ising, LinearChain, PredatorPrey
 
 RNG = np.random.default_rng(0)
 ISING = Ising(3.0)
@@ -127,6 +130,12 @@ def history(n=6):
     return [{"train_loss": 1 / (k + 1), "valid_loss": 1 + (k - 3) ** 2} for k in range(n)]
 
 
+SELECTION = [
+    SelectionStep("observables", 1.0, 0.0, (0.1, 0.2)),
+    SelectionStep("s s (1,1)", 0.2, 0.05, (0.02, 0.04)),
+    SelectionStep("s s (0,2)", 0.01, 0.02, (0.001, 0.002)),
+]
+
 # Every display with its number of panels: all of them draw the same way.
 MADE = {
     "trajectory": (lambda: TrajectoryDisplay(TIMES, RNG.normal(size=(4, 5, 2))), 2),
@@ -137,6 +146,7 @@ MADE = {
     "snapshot": (lambda: SnapshotDisplay(np.eye(4), Ising().lattice((4, 4))), 1),
     "scaling": (lambda: ScalingDisplay(*scaling_points(), Tc=2.269), 1),
     "training": (lambda: TrainingDisplay({"a": [history()], "b": [history()] * 2}), 2),
+    "closure selection": (lambda: ClosureSelectionDisplay(SELECTION), 1),
     "plateau": (lambda: PlateauDisplay(plateau(), dt=0.3), 2),
     "fidelity": (lambda: FidelityDisplay(comparison()), 2),
 }
@@ -581,6 +591,23 @@ def test_an_ensemble_has_a_line_for_each_member():
     assert len(display.valid_lines_) == len(display.best_) == 3
     for line, member in zip(display.valid_lines_, model.members_, strict=True):
         assert line.get_ydata().tolist() == [epoch["valid_loss"] for epoch in member.history_]
+
+
+# Closures -----------------------------------------------------------------------------------------
+
+
+def test_what_each_closure_explains():
+    spde = PredatorPrey()
+    X, _ = spde.advance(spde.sample_initial(40, 20, random_state=0), duration=3.0, random_state=0)
+    sampler = PartialEvolutionSampler(spde, moments=True)
+    pipe = make_pipeline(sampler, CorrelationClosure(spde, max_closures=1)).fit(X)
+    display = ClosureSelectionDisplay.from_estimator(pipe)
+    parts = [step.unexplained for step in pipe[-1].selection_]
+    np.testing.assert_array_equal(display.errorbar_[0].get_ydata(), parts)
+    names = [label.get_text() for label in display.ax_.get_xticklabels()]
+    assert names == ["observables", "+ u v (0)"]
+    with pytest.raises(ValueError, match="Expected a CorrelationClosure that has selected"):
+        ClosureSelectionDisplay.from_estimator(CorrelationClosure(spde, n_closure=1).fit(X))
 
 
 # Plateau ------------------------------------------------------------------------------------------
