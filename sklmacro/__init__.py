@@ -8,6 +8,7 @@ The way of the data, and the packages along it::
     closure                 macrostates z, their increments   PatchAutoencoder (Eqs. 1-3)
     sde                     drift, diffusion, paths           PatchSDERegressor (Eqs. 4-7)
     measures, plots         how good they are                 sklmacro.scoring, sklmacro.plots
+    law                     all of it in one line or a loop   make_macro_pipeline, ActiveLearner
     persistence             files and searches that resume    save, load, Checkpointed
 """
 
@@ -17,6 +18,8 @@ from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.clusters import Cluster
 from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.streaming import StreamedPairs
+from sklmacro.law.learner import ActiveLearner
+from sklmacro.law.pipeline import make_macro_pipeline
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
 from sklmacro.sampling.evolution import PartialEvolutionSampler
@@ -34,6 +37,7 @@ from sklmacro.training.training import Training
 
 __all__ = [
     "MLP",
+    "ActiveLearner",
     "Checkpointed",
     "Cluster",
     "Convergence",
@@ -55,6 +59,7 @@ __all__ = [
     "Training",
     "UncoveredPathsWarning",
     "load",
+    "make_macro_pipeline",
     "save",
 ]
 __version__ = "0.1.0"

@@ -28,6 +28,7 @@ ORDER = [
     "closure",
     "sde",
     "likelihood",
+    "law",
     "persistence",
     "measures",
     "scoring",

@@ -30,6 +30,7 @@ class Stage(IntEnum):
     PLATEAU = 10
     AUGMENT = 11
     MOMENTS = 12
+    LEARN = 13
 
 
 def resolve_entropy(random_state: object) -> int:

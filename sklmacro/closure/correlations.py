@@ -9,6 +9,7 @@ sums. Nothing is trained. Which of them the dynamics needs shows in the data, se
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -201,7 +202,20 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             return self._as_table(z, self.get_feature_names_out())
         dz, cov = self._increments(X, sums)
         n_sites = self.simulator_.lattice(snapshots.shape[1:]).n_sites
-        return latent_pairs(z, dz, cov=cov, n_sites=n_sites, **common_fields(X))
+        return latent_pairs(
+            z, dz, cov=cov, n_sites=n_sites, parity=self.parity_, **common_fields(X)
+        )
+
+    def for_simulator(self, simulator: Simulator) -> "CorrelationClosure":
+        """Return a copy with the same closures, and the moments of another simulator.
+
+        It has the same states on the same lattice, but other parameters, such as the temperature.
+        """
+        check_is_fitted(self)
+        other = copy(self)
+        other.simulator_ = simulator
+        other.parity_ = other.parity()
+        return other
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the components of z: the observables, then the clusters.

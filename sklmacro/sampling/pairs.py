@@ -22,6 +22,9 @@ snapshot pair           shape                 meaning
                                               pairs of `sklmacro.sampling.relaxed` snapshots
 ``n_sites``             ()                    sites of the lattice, in latent pairs alone; absent if
                                               not known
+``parity``              (d,)                  signs of the components under a symmetry of the
+                                              dynamics, in latent pairs alone; absent if there is
+                                              none, or it is not known
 ======================  ====================  ===================================================
 
 A latent pair has ``z`` (d,) and ``dz`` (d,) in the place of the first four, and the rest alike.
@@ -54,7 +57,7 @@ from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators import Simulator
 
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
-OPTIONAL_FIELDS = ("context", "lam", "lam_error", "age", "n_sites")
+OPTIONAL_FIELDS = ("context", "lam", "lam_error", "age", "n_sites", "parity")
 LATENT_FIELDS = ("z", "dz", *COMMON_FIELDS)
 SAMPLED_FIELDS = ("x", "x_next", "origin", "d_obs", *COMMON_FIELDS)
 MOMENT_FIELDS = ("x", "extent", "origin", "d_obs", "cov_obs", *COMMON_FIELDS)
@@ -69,6 +72,7 @@ HOLDS: dict[str, Any] = {
     "lam_error": check_finite_numbers,
     "age": check_finite_numbers,
     "n_sites": partial(check_whole, low=1, remedy="pass the sites of the lattice"),
+    "parity": partial(check_whole, low=-1, remedy="pass 1 or -1 for each component"),
 }
 NAMES = {"dt": "elapsed times dt"}  # of fields in errors
 
@@ -104,7 +108,7 @@ def latent_pair_dtype(n_latent: int, *, moments: bool = False, **optional: Any) 
     """Return the dtype of latent pairs for macrostates of dimension `n_latent`.
 
     They have a context if `n_context` is above 0, lam and its error if `estimated_lam`, an age if
-    `aged`, and the sites of the lattice if `sized`.
+    `aged`, the sites of the lattice if `sized`, and signs if `n_signs` is above 0.
     """
     fields: list[tuple] = [("z", np.float64, (n_latent,)), ("dz", np.float64, (n_latent,))]
     if moments:
@@ -113,7 +117,11 @@ def latent_pair_dtype(n_latent: int, *, moments: bool = False, **optional: Any) 
 
 
 def _common(
-    n_context: int = 0, estimated_lam: bool = False, aged: bool = False, sized: bool = False
+    n_context: int = 0,
+    estimated_lam: bool = False,
+    aged: bool = False,
+    sized: bool = False,
+    n_signs: int = 0,
 ) -> list[tuple]:
     """Return the fields that snapshot pairs and latent pairs have in common."""
     dt, *integers = COMMON_FIELDS
@@ -124,7 +132,9 @@ def _common(
         fields += [("lam", np.float64), ("lam_error", np.float64)]
     if aged:
         fields.append(("age", np.float64))
-    return [*fields, ("n_sites", np.int64)] if sized else fields
+    if sized:
+        fields.append(("n_sites", np.int64))
+    return [*fields, ("parity", np.int64, (n_signs,))] if n_signs else fields
 
 
 def is_snapshot_pairs(X: object) -> bool:
@@ -212,8 +222,9 @@ def check_fields(fields: Mapping[str, Any], n_samples: int) -> dict[str, np.ndar
     """
     checked = {name: HOLDS[name](v, NAMES.get(name, name)) for name, v in fields.items()}
     for name, array in checked.items():
-        axes = (2,) if name == "context" else (0, 1)
-        if array.ndim not in axes or array.shape[:1] not in ((), (1,), (n_samples,)):
+        axes = {"context": (2,), "parity": (1, 2)}.get(name, (0, 1))
+        rows = array.shape[: array.ndim - (name in ("context", "parity"))]
+        if array.ndim not in axes or rows not in ((), (1,), (n_samples,)):
             raise ValueError(
                 f"Expected {name} with one row for each of the {n_samples} pairs, but got shape "
                 f"{array.shape}; pass one value per pair, or a row of them as context."
@@ -373,6 +384,7 @@ def latent_pairs(
     dtype = latent_pair_dtype(
         z.shape[1], moments=cov is not None, n_context=n_context, estimated_lam="lam" in values,
         aged="age" in values, sized="n_sites" in values,
+        n_signs=z.shape[1] if "parity" in values else 0,
     )  # fmt: skip
     pairs = np.empty(len(z), dtype)
     values |= {"z": z, "dz": dz, "cov": cov}

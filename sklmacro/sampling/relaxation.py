@@ -115,9 +115,10 @@ class LocalRelax(Roles):
         find the number for each iteration, by which a pilot's fast observables are at rest.
     n_kept : int, default=1
         States kept of each large snapshot in the last iteration. 1 keeps the last alone. More are
-        `sklmacro.sampling.relaxed` snapshots: what Upsample made, and states at ages that are even
-        on a logarithmic scale, from a tenth of `simulator.pair_time` to the age after `n_passes`
-        visits of `duration`. That age does not depend on `n_kept`; early visits are shorter.
+        `sklmacro.sampling.relaxed` snapshots: what Upsample made, and states at ages that grow by
+        equal factors first and are equally far apart later, from a tenth of `simulator.pair_time`
+        to the age after `n_passes` visits of `duration`. That age does not depend on `n_kept`;
+        early visits are shorter.
     patch : int or sequence of int, default=None
         Cells of a patch; None takes the size of the small snapshots.
     stride : int or sequence of int, default=None

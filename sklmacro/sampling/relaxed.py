@@ -5,8 +5,9 @@
 The age of a state is the time for which its sites have evolved since Upsample, in the simulator's
 unit and as a mean over the sites. A pass of LocalRelax adds the duration of a visit times the
 visits to a site: with patches half a patch apart these are 2 along each axis, on a periodic square
-lattice 4 in all. Ages after 0 are even on a logarithmic scale, since observables relax within times
-from less than a sweep to hundreds.
+lattice 4 in all. Ages after 0 grow by equal factors first, since observables relax within times
+from less than a sweep to hundreds. Later they are equally far apart: what macrostates do not see
+is forgotten within a few sweeps, whatever the age, and states beyond that are new data.
 
 Relaxed snapshots are a numpy structured array with one record for each state:
 
@@ -25,8 +26,10 @@ their source has by chance, so that a hold-out has to keep them together: by ``g
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
 FIELDS = ("x", "group", "age")
+GROWTH = 0.35  # of an age, from one to the next
 FIRST_AGE = 0.1  # of the simulator's time of a pair, in which its fast observables move a little
 
 
@@ -52,9 +55,27 @@ def ages_of(X: Any) -> np.ndarray | None:
 
 
 def spread_ages(last: float, n_kept: int, pair_time: float) -> np.ndarray:
-    """Return ages (n_kept,) from 0 to `last`, even on a logarithmic scale after 0.
+    """Return ages (n_kept,) from 0 to `last`.
 
-    The first after 0 is a tenth of `pair_time`, or less where the relaxation is so short.
+    The first after 0 is a tenth of `pair_time`, or less where the relaxation is so short. From
+    there on two of them are GROWTH t apart at the age t, but no more than a distance that makes
+    `n_kept` of them; equal factors are left where there are few.
     """
     first = min(FIRST_AGE * pair_time, last / (n_kept - 1))
-    return np.append(0.0, np.geomspace(last, first, n_kept - 1)[::-1])
+    n_gaps = n_kept - 2
+
+    def gaps(distance: float) -> float:
+        knee = min(max(distance / GROWTH, first), last)  # from which ages are equally far apart
+        return np.log(knee / first) / GROWTH + (last - knee) / distance
+
+    if gaps(GROWTH * last) >= n_gaps:
+        return np.append(0.0, np.geomspace(last, first, n_kept - 1)[::-1])
+    if gaps(GROWTH * first) <= n_gaps:
+        return np.append(0.0, np.linspace(first, last, n_kept - 1))
+    distance = brentq(lambda x: gaps(x) - n_gaps, GROWTH * first, GROWTH * last)
+    knee = distance / GROWTH
+    n_early = np.log(knee / first) / GROWTH
+    number = np.arange(n_kept - 1)
+    early = first * np.exp(GROWTH * np.minimum(number, n_early))
+    later = np.where(number < n_early, early, knee + (number - n_early) * distance)
+    return np.append(0.0, np.append(later[:-1], last))

@@ -139,7 +139,7 @@ class PatchSDE(PathSimulation, Roles):
             )
         self.sizes_ = sizes_of_lattices = LatticeSizes.of(n_sites)
         parity = np.ones(columns.shape[1] + sizes_of_lattices.several)
-        parity[: self.n_state_] = check_parity(self.parity, self.n_state_)
+        parity[: self.n_state_] = self._signs(X)
         check_finite(columns.mean(axis=0), "means of the columns")
         self.coverage_ = Coverage.of(columns, parity[: columns.shape[1]])
         self.lam_ = float(np.mean(increments.lam))
@@ -182,6 +182,19 @@ class PatchSDE(PathSimulation, Roles):
             self._check_model(columns, sampled=increments.cov is None)
         task.end(fitted=dict)
         return self
+
+    def _signs(self, X: Any) -> np.ndarray:
+        """Return the signs (d,) of the components: given, of the pairs, or all 1."""
+        parity: Any = self.parity
+        if parity is None and is_structured(X) and "parity" in common_fields(X):
+            rows = common_fields(X)["parity"]
+            if (rows != rows[0]).any():
+                raise ValueError(
+                    "Expected pairs with one parity, but got pairs with several; fit those of one "
+                    "symmetry, or pass the parity that all of them have."
+                )
+            parity = tuple(rows[0].tolist())
+        return check_parity(parity, self.n_state_)
 
     def _warn_of_idle_parameters(self) -> None:
         """Warn of what is set in spite of a drift that trains nothing."""

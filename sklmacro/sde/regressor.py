@@ -48,7 +48,8 @@ class PatchSDERegressor(PatchSDE):
     parity : sequence of int, default=None
         1 or -1 for each component of the state: the dynamics is the same for P z as for z, with P
         these signs, and so are, exactly, the drift and the diffusion. (-1, 1), for instance, for
-        magnetisation and wall density without a field. None for no symmetry.
+        magnetisation and wall density without a field. None takes the signs that the pairs carry,
+        as those of `CorrelationClosure` do, or no symmetry.
     dt : float, default=1.0
         Elapsed time of plain increments y; pairs carry their own.
     bounds : sequence of (float, float), default=None
