@@ -36,17 +36,15 @@ from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.sampling.pairs import (
-    check_snapshot_pairs,
     common_fields,
     has_moments,
     is_snapshot_pairs,
-    is_structured,
     latent_pairs,
     patch_cells,
     patches_before,
+    snapshots_in,
     source_groups,
 )
-from sklmacro.sampling.relaxed import is_relaxed, snapshots_of
 from sklmacro.simulators import Simulator, resolve_simulator
 from sklmacro.training.loop import Run, held_out_rows
 from sklmacro.training.training import Training, as_training, former_names
@@ -354,16 +352,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
 
     def _snapshots(self, X: Any, reset: bool) -> np.ndarray:
         """Return the snapshots of X, checked."""
-        if is_structured(X) and not is_relaxed(X):
-            if not is_snapshot_pairs(X):
-                raise ValueError(
-                    "Expected snapshot pairs with fields x, x_next, origin, d_obs, dt, n_patches, "
-                    f"n_evolved and group, but got fields {', '.join(X.dtype.names)}; pass what "
-                    "PartialEvolutionSampler returns."
-                )
-            check_snapshot_pairs(X, self.simulator_)
-            X = X["x"]
-        X = snapshots_of(X)
+        X = snapshots_in(X, self.simulator_)
         tiled = not reset and self._is_tiled(
             np.asarray(X).shape[1:]
         )  # else as many cells as in fit

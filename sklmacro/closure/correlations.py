@@ -28,12 +28,11 @@ from sklmacro.closure.selection import Selection, SelectionStep, independent
 from sklmacro.closure.site_functions import SiteFunctions, seen_states, site_functions
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.pairs import (
-    check_snapshot_pairs,
     common_fields,
     has_moments,
     is_snapshot_pairs,
-    is_structured,
     latent_pairs,
+    snapshots_in,
     source_groups,
 )
 from sklmacro.simulators import Simulator, resolve_simulator
@@ -145,7 +144,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         Parameters
         ----------
         X : structured ndarray, or array-like of shape (n_samples, *snapshot shape)
-            Snapshot pairs, or snapshots where `n_closure` is a number.
+            Snapshot pairs, or snapshots, relaxed or not, where `n_closure` is a number.
         y : ignored
         groups : array-like of int, shape (n_samples,), default=None
             Source trajectory of each row, held out as a whole. None takes those of the pairs.
@@ -367,15 +366,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     def _snapshots(self, X: Any, reset: bool) -> np.ndarray:
         """Return the snapshots of X, checked."""
-        if is_structured(X):
-            if not is_snapshot_pairs(X):
-                raise ValueError(
-                    "Expected snapshot pairs with fields x, x_next, origin, d_obs, dt, n_patches, "
-                    f"n_evolved and group, but got fields {', '.join(X.dtype.names)}; pass what "
-                    "PartialEvolutionSampler returns."
-                )
-            check_snapshot_pairs(X, self.simulator_)
-            X = X["x"]
+        X = snapshots_in(X, self.simulator_)
         other = not reset and self._is_other_size(np.asarray(X).shape[1:])
         least = 1 if self.n_closure == 0 or not reset else 2  # cells of a chain
         X = validate_input(

@@ -54,6 +54,7 @@ from sklmacro._base.checks import (
 )
 from sklmacro._base.estimators import is_split_by_groups
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.sampling.relaxed import is_relaxed, snapshots_of
 from sklmacro.simulators import Simulator
 
 COMMON_FIELDS = ("dt", "n_patches", "n_evolved", "group")
@@ -305,6 +306,23 @@ def check_snapshot_pairs(pairs: np.ndarray, simulator: Simulator) -> None:
         check_covariances(check_numbers(pairs["cov_obs"], "cov_obs"))
     else:
         simulator.check_states(np.asarray(as_data(pairs["x_next"], "x_next", booleans=True)))
+
+
+def snapshots_in(X: Any, simulator: Simulator) -> Any:
+    """Return the snapshots of snapshot pairs, which are checked, or of relaxed ones, or X itself.
+
+    Structured arrays of another kind are a ValueError.
+    """
+    if is_structured(X) and not is_relaxed(X):
+        if not is_snapshot_pairs(X):
+            raise ValueError(
+                "Expected snapshot pairs with fields x, x_next, origin, d_obs, dt, n_patches, "
+                f"n_evolved and group, but got fields {', '.join(X.dtype.names)}; pass what "
+                "PartialEvolutionSampler returns."
+            )
+        check_snapshot_pairs(X, simulator)
+        return X["x"]
+    return snapshots_of(X)
 
 
 def patches_before(pairs: np.ndarray, q: int, lattice: Lattice) -> np.ndarray:

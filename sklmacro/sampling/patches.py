@@ -311,13 +311,13 @@ class Visits:
 
         Its age in the end is that after `relax`, and no visit is longer than there.
         """
-        longest = self.per_pass * self.duration(share)  # time that a pass may add
-        pair_time = self.evolver.simulator.pair_time
-        ages = spread_ages(n_passes * longest, n_kept, pair_time)
+        per_pass = self.per_pass
+        longest = per_pass * self.duration(share)  # time that a pass may add
+        ages = spread_ages(n_passes * longest, n_kept, self.evolver.simulator.pair_time)
         yield 0.0
         for age, before in zip(ages[1:].tolist(), ages.tolist(), strict=False):
             n = max(1, math.ceil((age - before) / longest - ROUNDING))
-            self._visit_for((age - before) / (n * self.per_pass), x, n, rng)
+            self._visit_for((age - before) / (n * per_pass), x, n, rng)
             yield age
 
     def _visit_for(

@@ -27,6 +27,8 @@ from sklmacro.simulators.protocol import Evolution, SimulatorProtocol
 from sklmacro.simulators.starts import choose_even, choose_near, n_candidates
 from sklmacro.simulators.trajectories import Trajectory, follow
 
+AT_A_TIME = 1 << 18  # sites of draws that are observed together
+
 
 class Simulator(SimulatorProtocol):
     """Base class of the microscopic simulators.
@@ -154,8 +156,9 @@ class Simulator(SimulatorProtocol):
                     f"infinite, but got shape {targets.shape}; pass a row for each snapshot, with "
                     "NaN for what may have any value."
                 )
-        drawn = range(n_candidates(n, lattice.n_sites))
-        z = np.concatenate([self.observe(draw(number)[np.newaxis]) for number in drawn])
+        last, step = n_candidates(n, lattice.n_sites), max(1, AT_A_TIME // lattice.n_sites)
+        batches = (range(k, min(k + step, last)) for k in range(0, last, step))
+        z = np.concatenate([self.observe(np.stack([*map(draw, batch)])) for batch in batches])
         if not even:
             return choose_near(z, targets)
         slow = [name not in self.fast_observables for name in self.observable_names]

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-PER_SNAPSHOT = 64  # candidates
+PER_SNAPSHOT = 32  # candidates
 LEAST, MOST = 1 << 10, 1 << 14  # candidates, unless there are fewer than FEWEST per snapshot
 FEWEST = 4
 MOST_SITES = 1 << 26  # of all candidates, which is about two seconds of random spins

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from numpy.lib.recfunctions import rename_fields
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from sklmacro import (
+    CorrelationClosure,
     HierarchicalUpsampler,
     LocalRelax,
     PartialEvolutionSampler,
@@ -203,6 +205,16 @@ def test_closures_take_relaxed_snapshots():
     given = clone(CLOSURE).fit(RELAXED["x"], groups=RELAXED["group"])
     assert given.history_ == by_source.history_
     np.testing.assert_array_equal(by_source.transform(RELAXED), by_source.transform(RELAXED["x"]))
+
+
+def test_correlations_take_relaxed_snapshots():
+    given, own = (
+        CorrelationClosure(ISING, n_closure=2).fit(X).transform(X) for X in (RELAXED["x"], RELAXED)
+    )
+    np.testing.assert_array_equal(given, own)
+    other = rename_fields(RELAXED, {"age": "time"})
+    with pytest.raises(ValueError, match=r"Expected snapshot pairs .* got fields x, group, time"):
+        CorrelationClosure(ISING, n_closure=2).fit(other)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, None])

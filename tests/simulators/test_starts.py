@@ -143,7 +143,7 @@ def test_choices_do_not_depend_on_units():
 
 def test_the_number_of_draws_is_bounded():
     assert n_candidates(1, 256) == 1024
-    assert n_candidates(100, 256) == 6400
+    assert n_candidates(100, 256) == 3200
     assert n_candidates(10_000, 256) == 40_000
     assert n_candidates(10, 10**6) == 67
     assert n_candidates(10, 10**9) == 40
