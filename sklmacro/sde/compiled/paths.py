@@ -173,7 +173,8 @@ def _with_monomials(
     limits = np.where(np.eye(d, dtype=bool), limits, model.limits)
     return ArrayModel(
         entries, round_up(entries) + round_up(d), nets, nets, drift_scale, noise_scale,
-        monomial_factors(n_in, model.degree), model.low, model.high, centres, lengths, parity, limits,
+        monomial_factors(n_in, model.degree), model.low, model.high,
+        centres, lengths, parity, limits,
     )  # fmt: skip
 
 
