@@ -213,12 +213,13 @@ def cells_of(u: np.ndarray, n_cells: int) -> np.ndarray:
 
     Halves of equal numbers, split where the spread is largest, again and again.
     """
-    labels, number = np.zeros(len(u), np.int64), 1
+    labels = np.zeros(len(u), np.int64)
     parts = [np.arange(len(u))]
     while 2 * len(parts) <= n_cells and len(parts[0]) >= 2:
         halves = []
         for rows in parts:
-            column = u[rows, np.argmax(u[rows].std(axis=0))]
+            width = u[rows].std(axis=0).round(6)  # equal ones are so in any unit
+            column = u[rows, np.argmax(width)]
             order = np.argsort(column, kind="stable")
             halves += [rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]]
         parts = halves
