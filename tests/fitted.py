@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import sklmacro as skm
 from sklmacro.pairs import latent_pairs
+from sklmacro.sde.kernels import KernelSDE
 from sklmacro.simulators import (
     Alloy,
     BarrierNetwork,
@@ -146,6 +147,9 @@ FITS = {
     "mlp, context": lambda: sde(CONDITIONED, drift_model=skm.MLP([4, 4], training=TRAINING)),
     "mlp, plain": lambda: sde(Z, DZ[:, 0], dt=0.1),
     "linear": lambda: sde(drift_model="linear", diffusion_model="constant"),
+    "gp": lambda: sde(CONDITIONED, drift_model="gp"),
+    "gp, odd": lambda: sde(drift_model=skm.GaussianProcess(20), parity=[-1, 1]),
+    "gp, related": lambda: sde(RELATED, drift_model="gp", diffusion_model="constant"),
     "polynomial": lambda: sde(CONDITIONED, drift_model="polynomial", diffusion_model="diagonal"),
     "polynomial, odd": lambda: sde(drift_model="polynomial", parity=[-1, 1]),
     "linear, related": lambda: sde(RELATED, drift_model="linear"),
@@ -215,6 +219,8 @@ def predictions(estimator):
         z, context = (X["z"], X["context"]) if X.dtype.names else (X, None)
         found["drift"] = estimator.drift(z, context)
         found["diffusion"] = estimator.diffusion(z, context)
+    if isinstance(getattr(estimator, "model_", None), KernelSDE):
+        found["drift error"] = estimator.drift_error(z, context)
     if hasattr(estimator, "potential"):
         found["potential"] = estimator.potential(z, context)
     if getattr(estimator, "n_closure", 0) and hasattr(estimator, "inverse_transform"):

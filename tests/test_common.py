@@ -41,6 +41,7 @@ MORE_ESTIMATORS = [
     CorrelationClosure(n_closure=0),
     PatchSDERegressor(drift_model="linear", diffusion_model="diagonal"),
     PatchSDERegressor(drift_model="polynomial", diffusion_model="constant"),
+    PatchSDERegressor(drift_model="gp"),
     OnsagerSDE(training=Training(max_epochs=2), forcing=False, diffusion_model="constant"),
     SDEEnsemble(PatchSDERegressor(drift_model="linear", diffusion_model="constant")),
 ]

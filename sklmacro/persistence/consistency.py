@@ -203,6 +203,7 @@ def _check_polynomials(model: PolynomialSDE, n_in: int, d: int) -> None:
         g=(model.g, (d, n_monomials)),
         drift_scale=(model.drift_scale, (1,) if len(model.drift_scale) == 1 else (d,)),
         noise_scale=(model.noise_scale, (1,) if len(model.noise_scale) == 1 else (d,)),
+        limits=(model.limits, (2, 1, 1) if model.limits.size == 2 else (2, d, d)),
     )
 
 

@@ -17,8 +17,8 @@ from scipy.spatial.distance import cdist
 from sklmacro._base.streams import Stage, stream
 from sklmacro.sde.evidence import Hyperparameters, within_groups
 from sklmacro.sde.kernels import BATCH, Kernel
-from sklmacro.sde.likelihood import Increments
-from sklmacro.sde.regressions import cholesky_factor, monomial_factors, monomials
+from sklmacro.sde.likelihood import Increments, noise_nll
+from sklmacro.sde.regressions import cholesky_factor, fit_covariance, monomial_factors, monomials
 
 ORDER = 3  # of the monomials beside the process, if there are not more than
 MOST_MONOMIALS = 84
@@ -74,6 +74,54 @@ class States:
 def number_of_monomials(n_in: int, order: int) -> int:
     """Return the number of monomials up to an order."""
     return len(monomial_factors(n_in, order))
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """A fitted covariance, with the ranges of its parts over the states."""
+
+    phi: np.ndarray  # (d, d, q)
+    g: np.ndarray  # (d, q)
+    limits: np.ndarray  # (2, d, d)
+    loss: float  # mean over the states, but for constants
+
+    @classmethod
+    def of(cls, states: "States", r: np.ndarray, degree: int, left_out: float) -> "Covariance":
+        """Fit monomials of this degree to vectors r (n, m, d).
+
+        Their values stay in the range that they have at all states but a share `left_out` at either
+        end: beyond, one state decides what they are.
+        """
+        u, count, parity = states.u, states.count, states.parity
+        phi, g = fit_covariance(u, count, r, degree, parity, states.diffusion)
+        f, d = monomials(u, degree), len(g)
+        limits, ends = np.zeros((2, d, d)), [left_out, 1 - left_out]
+        for i in range(d):
+            limits[:, i, i] = np.quantile(f @ g[i], ends)
+            for j in range(i):
+                limits[:, i, j] = np.quantile(f @ phi[i, j], ends)
+                if parity[i] != parity[j]:
+                    limits[:, i, j] = np.array([-1, 1]) * np.abs(limits[:, i, j]).max()
+        loss = np.average(noise_nll(cholesky_factor(f, phi, g, limits), r), weights=count)
+        return cls(phi, g, limits, float(loss))
+
+    @property
+    def n_coefficients(self) -> int:
+        """Return the number of coefficients that are not 0."""
+        return int(np.count_nonzero(self.phi) + np.count_nonzero(self.g))
+
+    def factors(self, states: "States") -> np.ndarray:
+        """Return the factor L (n, d, d) at the states."""
+        n_in, q = states.u.shape[1], self.g.shape[1]
+        degree = next(k for k in range(10) if number_of_monomials(n_in, k) == q)
+        return cholesky_factor(monomials(states.u, degree), self.phi, self.g, self.limits)
+
+    def divided_by(self, lam: float) -> "Covariance":
+        """Return the covariance over a number."""
+        g, limits, diagonal = self.g.copy(), self.limits.copy(), np.arange(len(self.g))
+        g[:, 0] -= np.log(lam)
+        limits[:, diagonal, diagonal] -= np.log(lam)
+        return replace(self, g=g, limits=limits)
 
 
 @dataclass(frozen=True)
@@ -202,23 +250,16 @@ def solve(A: np.ndarray, right: np.ndarray, used: np.ndarray) -> tuple[np.ndarra
     return mean, spread
 
 
-def factors(states: States, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Return the factor L (n, d, d) at the states."""
-    degree = next(k for k in range(10) if number_of_monomials(states.u.shape[1], k) == g.shape[1])
-    return cholesky_factor(monomials(states.u, degree), phi, g)
-
-
 def joint_drift(
     states: States,
     kernel: Kernel,
     h: Hyperparameters,
     scale: np.ndarray,
-    phi: np.ndarray,
-    g: np.ndarray,
+    covariance: Covariance,
 ) -> Coefficients:
     """Return the drift by equations weighted with the inverse of lam Sigma dt."""
     d, kinds, increments = states.d, kinds_of(states), states.increments
-    inverse = np.linalg.inv(factors(states, phi, g))
+    inverse = np.linalg.inv(covariance.factors(states))
     precision = np.einsum("nki,nkj->ijn", inverse, inverse) / increments.lam
     target = np.einsum("ijn,nj->in", precision, increments.dz)
     n_unknowns = len(states.orders) + len(kernel.centres)

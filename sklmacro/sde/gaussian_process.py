@@ -23,10 +23,10 @@ from sklmacro._base.units import binary_unit
 from sklmacro.sde.coefficients import (
     MOST_MONOMIALS,
     Coefficients,
+    Covariance,
     States,
     choose_kernel,
     equations,
-    factors,
     joint_drift,
     kinds_of,
     number_of_monomials,
@@ -38,7 +38,6 @@ from sklmacro.sde.evidence import Rows, most_likely
 from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.regressions import (
     PolynomialSDE,
-    fit_covariance,
     least_squares_drift,
     monomials,
 )
@@ -47,6 +46,7 @@ MOST_ROWS = 400  # that hyperparameters are told from, rows or cells
 MOST_UNKNOWNS = 1500  # coefficients of all components that depend on each other
 NOISE_DEGREES = range(5)  # of the covariance of sampled increments
 NOISE_DEGREE = 2  # of the covariance of moments
+LEFT_OUT = 0.005  # of the states at either end, where one pair may decide what the noise is
 SMALLEST_NOISE = 1e-8  # of what a linear function leaves of rates, variances
 
 
@@ -86,21 +86,19 @@ class GaussianProcess(Drift):
         groups = data.groups if len(u) == len(data.u) else np.arange(len(u))
         states = States(u, increments, count, groups, data.parity, data.diffusion)
         fit = _fit_moments if increments.cov is not None else _fit_sampled
-        drift, phi, g = fit(states, int(self.n_centres))
-        return _model(states, drift, phi, g - _constant(g) * np.log(common), unit, root)
+        drift, covariance = fit(states, int(self.n_centres))
+        return _model(states, drift, covariance.divided_by(common), unit, root)
 
 
 # Moments ------------------------------------------------------------------------------------------
 
 
-def _fit_moments(states: States, most: int) -> tuple[Coefficients, np.ndarray, np.ndarray]:
-    """Return the drift, phi and g of moments, whose covariances do not depend on the drift."""
+def _fit_moments(states: States, most: int) -> tuple[Coefficients, Covariance]:
+    """Return drift and covariance of moments; the latter does not depend on the drift."""
     increments = states.increments
     assert increments.root is not None
     degree = 0 if states.diffusion == "constant" else NOISE_DEGREE
-    phi, g, _ = fit_covariance(
-        states.u, states.count, increments.root, degree, states.parity, states.diffusion
-    )
+    covariance = Covariance.of(states, increments.root, degree, 0.0)
     weight = increments.dt / increments.lam
     weight = weight / weight.mean()
     rows, scale = _some_rows(states, weight)
@@ -116,7 +114,7 @@ def _fit_moments(states: States, most: int) -> tuple[Coefficients, np.ndarray, n
         mean.append(one)
         spread.append(root)
     drift = Coefficients(kernel, np.stack(mean), np.stack(spread), False, h.signal * scale)
-    return drift, phi, g
+    return drift, covariance
 
 
 def _some_rows(states: States, weight: np.ndarray) -> tuple[Rows, np.ndarray]:
@@ -160,47 +158,40 @@ def _rows(
 # Sampled increments -------------------------------------------------------------------------------
 
 
-def _fit_sampled(states: States, most: int) -> tuple[Coefficients, np.ndarray, np.ndarray]:
-    """Return the drift, phi and g of sampled increments."""
+def _fit_sampled(states: States, most: int) -> tuple[Coefficients, Covariance]:
+    """Return drift and covariance of sampled increments."""
     f, used = monomials(states.u, states.order), states.used()
     mu = f @ least_squares_drift(f, states.increments, used).T
-    phi, g = _covariance(states, mu)
-    rows, scale = _cells(states, _variances(states, phi, g))
+    covariance = _covariance(states, mu)
+    rows, scale = _cells(states, _variances(states, covariance))
     h = most_likely(rows)
     for _ in range(2):
-        variances = _variances(states, phi, g)
+        variances = _variances(states, covariance)
         noise = np.sqrt(1 / np.mean(1 / variances, axis=0))
         cap = max(MOST_UNKNOWNS // states.d - f.shape[1], 1)
         kernel = choose_kernel(states, h, noise / (h.signal * scale), min(most, cap))
-        drift = joint_drift(states, kernel, h, scale, phi, g)
-        phi, g = _covariance(states, drift.at(states))
-    return drift, phi, g
+        drift = joint_drift(states, kernel, h, scale, covariance)
+        covariance = _covariance(states, drift.at(states))
+    return drift, covariance
 
 
-def _covariance(states: States, mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return phi and g of the degree that predicts best (Akaike, IEEE Trans. AC 19, 716 (1974))."""
-    r, n, best = states.increments.noise(mu), len(mu), np.inf
-    signs = states.parity[: states.d]
-    for degree in NOISE_DEGREES[:1] if states.diffusion == "constant" else NOISE_DEGREES:
-        kinds = monomials(states.parity[None, :], degree)[0]
-        if degree > 0 and len(kinds) > min(MOST_MONOMIALS, n // 10):
-            break
-        phi, g, loss = fit_covariance(
-            states.u, states.count, r, degree, states.parity, states.diffusion
-        )
-        pairs = [signs[i] * signs[j] for i in range(states.d) for j in range(i)]
-        n_coefficients = states.d * np.sum(kinds == 1)
-        if states.diffusion != "diagonal":
-            n_coefficients += sum(np.sum(kinds == pair) for pair in pairs)
-        if n * loss + n_coefficients < best:
-            best, found = n * loss + n_coefficients, (phi, g)
-    return found
+def _covariance(states: States, mu: np.ndarray) -> Covariance:
+    """Return the covariance of the degree that predicts best.
+
+    By the criterion of Akaike, IEEE Trans. Automat. Contr. 19, 716 (1974).
+    """
+    r, n, n_in = states.increments.noise(mu), len(mu), states.u.shape[1]
+    most = 0 if states.diffusion == "constant" else max(NOISE_DEGREES)
+    sizes = [number_of_monomials(n_in, k) for k in range(most + 1)]
+    degrees = [k for k in range(most + 1) if k == 0 or sizes[k] <= min(MOST_MONOMIALS, n // 10)]
+    found = [Covariance.of(states, r, degree, LEFT_OUT) for degree in degrees]
+    return min(found, key=lambda one: n * one.loss + one.n_coefficients)
 
 
-def _variances(states: States, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
+def _variances(states: States, covariance: Covariance) -> np.ndarray:
     """Return the variances (n, d) of the rates."""
-    factor = factors(states, phi, g)
-    return np.sum(factor**2, axis=2) * (states.increments.lam / states.increments.dt)[:, None]
+    squares = np.sum(covariance.factors(states) ** 2, axis=2)
+    return squares * (states.increments.lam / states.increments.dt)[:, None]
 
 
 def _cells(states: States, variances: np.ndarray) -> tuple[Rows, np.ndarray]:
@@ -222,12 +213,13 @@ def cells_of(u: np.ndarray, n_cells: int) -> np.ndarray:
 
     Halves of equal numbers, split where the spread is largest, again and again.
     """
-    labels, number = np.zeros(len(u), np.int64), 1
+    labels = np.zeros(len(u), np.int64)
     parts = [np.arange(len(u))]
     while 2 * len(parts) <= n_cells and len(parts[0]) >= 2:
         halves = []
         for rows in parts:
-            column = u[rows, np.argmax(u[rows].std(axis=0))]
+            width = u[rows].std(axis=0).round(6)  # equal ones are so in any unit
+            column = u[rows, np.argmax(width)]
             order = np.argsort(column, kind="stable")
             halves += [rows[order[: len(rows) // 2]], rows[order[len(rows) // 2 :]]]
         parts = halves
@@ -239,23 +231,17 @@ def cells_of(u: np.ndarray, n_cells: int) -> np.ndarray:
 # Both ---------------------------------------------------------------------------------------------
 
 
-def _constant(g: np.ndarray) -> np.ndarray:
-    """Return 1 for the coefficients of the constant, 0 for others, as g (d, q)."""
-    return np.broadcast_to(np.arange(g.shape[1]) == 0, g.shape).astype(float)
-
-
 def _model(
     states: States,
     drift: Coefficients,
-    phi: np.ndarray,
-    g: np.ndarray,
+    covariance: Covariance,
     unit: np.ndarray,
     root: float,
 ) -> KernelSDE:
     """Return the model in terms of monomials of one degree and of kernel functions."""
     u, parity, d, q = states.u, states.parity, states.d, len(states.orders)
-    n_noise = g.shape[1]
-    degree = next(k for k in range(10) if number_of_monomials(u.shape[1], k) >= max(q, n_noise))
+    phi, g = covariance.phi, covariance.g
+    degree = next(k for k in range(10) if number_of_monomials(u.shape[1], k) >= max(q, g.shape[1]))
     size = number_of_monomials(u.shape[1], degree)
     padded = [np.zeros((*part.shape[:-1], size)) for part in (drift.mean[:, :q], phi, g)]
     for whole, part in zip(padded, (drift.mean[:, :q], phi, g), strict=True):
@@ -269,7 +255,7 @@ def _model(
     high = np.where(parity == 1, u.max(axis=0), reach)
     polynomial = PolynomialSDE(
         degree, low, high, padded[0], np.ascontiguousarray(slope), padded[1], padded[2],
-        unit / root**2, unit / root,
+        unit / root**2, unit / root, covariance.limits,
     )  # fmt: skip
     kernel = drift.kernel
     kinds, w = kinds_of(states), drift.mean[:, q:]

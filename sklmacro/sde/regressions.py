@@ -41,6 +41,7 @@ MAX_PASSES = 50
 TOLERANCE = 1e-9  # of the mean negative log-likelihood, between passes
 SMALLEST_VARIANCE = 1e-12  # of residuals, in units of the increments' own; where a drift fits all
 SMALLEST_DIRECTION = 1e-10  # singular value of the monomials, over the largest; less is rounding
+NO_LIMITS = np.array([-np.inf, np.inf]).reshape(2, 1, 1)
 LARGEST_EXPONENT = 600.0  # so that variances, and products of their roots, stay finite
 
 
@@ -58,13 +59,15 @@ class PolynomialSDE:
     # (d,), or one for all in old files: physical drift, and physical rows of L, over the model's.
     drift_scale: np.ndarray = field(default_factory=lambda: np.ones(1))
     noise_scale: np.ndarray = field(default_factory=lambda: np.ones(1))
+    # (2, d, d), or for all alike (2, 1, 1): ranges of g, in the diagonal, and phi
+    limits: np.ndarray = field(default_factory=lambda: NO_LIMITS)
 
     def coefficients(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the drift (n, d) and the factor L (n, d, d)."""
         inside = np.clip(u, self.low, self.high)
         f = monomials(inside, self.degree)
         drift = f @ self.B.T + (u - inside) @ self.slope.T
-        factor = cholesky_factor(f, self.phi, self.g)
+        factor = cholesky_factor(f, self.phi, self.g, self.limits)
         return drift * self.drift_scale, factor * self.noise_scale[:, None]
 
     def scale_noise(self, factor: float) -> "PolynomialSDE":
@@ -133,14 +136,18 @@ class Basis:
         return cls(f @ W, W, np.array(kinds), count)
 
 
-def cholesky_factor(f: np.ndarray, phi: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Return L = T^{-1} diag(exp(g/2)), T = 1 - phi, at features f (n, q)."""
+def cholesky_factor(
+    f: np.ndarray, phi: np.ndarray, g: np.ndarray, limits: np.ndarray | None = None
+) -> np.ndarray:
+    """Return L = T^{-1} diag(exp(g/2)), T = 1 - phi, at f (n, q), g and phi in `limits`."""
     d = len(g)
+    low, high = np.broadcast_to(NO_LIMITS if limits is None else limits, (2, d, d))
     inverse = np.broadcast_to(np.eye(d), (len(f), d, d)).copy()  # T^{-1} = 1 + phi T^{-1}
     for j in range(d):
         for k in range(j):
-            inverse[:, j] += (f @ phi[j, k])[:, None] * inverse[:, k]
-    return inverse * np.exp(0.5 * _clip_logarithms(f @ g.T))[:, None, :]
+            inverse[:, j] += np.clip(f @ phi[j, k], low[j, k], high[j, k])[:, None] * inverse[:, k]
+    log_variance = np.clip(f @ g.T, np.diag(low), np.diag(high))
+    return inverse * np.exp(0.5 * _clip_logarithms(log_variance))[:, None, :]
 
 
 def _clip_logarithms(log_variance: np.ndarray) -> np.ndarray:
@@ -248,8 +255,8 @@ def fit_diffusion(
 
 def fit_covariance(
     u: np.ndarray, count: np.ndarray, r: np.ndarray, degree: int, parity: np.ndarray, kind: str
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return phi (d, d, q), g (d, q) and the mean loss for vectors r (n, m, d), to convergence.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return phi (d, d, q) and g (d, q) for vectors r (n, m, d), to convergence.
 
     `u` (n, d + n_context) are states that count `count` (n,) times, of signs `parity`.
     """
@@ -265,7 +272,7 @@ def fit_covariance(
         before, now = now, float(np.average(noise_nll(factor, r), weights=count))
         if degree == 0 or before - now < TOLERANCE:
             break
-    return phi @ basis.W.T, g @ basis.W.T, now
+    return phi @ basis.W.T, g @ basis.W.T
 
 
 def _fit_log_variance(basis: Basis, e2: np.ndarray, g: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sklmacro import (
     MLP,
+    GaussianProcess,
     Linear,
     OnsagerSDE,
     PatchAutoencoder,
@@ -28,7 +29,8 @@ FORMER = "has its parameters by role now"
 
 
 @pytest.mark.parametrize(
-    ("text", "drift"), [("mlp", MLP()), ("linear", Linear()), ("polynomial", Polynomial())]
+    ("text", "drift"),
+    [("mlp", MLP()), ("linear", Linear()), ("polynomial", Polynomial()), ("gp", GaussianProcess())],
 )
 def test_a_text_stands_for_a_drift_with_its_defaults(text, drift):
     models = [PatchSDERegressor(drift_model=form, random_state=0) for form in (text, drift)]

@@ -14,6 +14,8 @@ SDES = {
     "linear-full": PatchSDERegressor(drift_model="linear"),
     "polynomial": PatchSDERegressor(drift_model=Polynomial(degree=3)),
     "polynomial-diagonal": PatchSDERegressor(drift_model="polynomial", diffusion_model="diagonal"),
+    "gp": PatchSDERegressor(drift_model="gp"),
+    "gp-diagonal": PatchSDERegressor(drift_model="gp", diffusion_model="diagonal"),
     "onsager": OnsagerSDE(training=SHORT, hidden=(8,), random_state=0),
     "onsager-free": OnsagerSDE(training=SHORT, hidden=(8, 8), forcing=False, random_state=0),
 }

@@ -39,6 +39,8 @@ MODELS = {
     "mlp, odd": PatchSDERegressor(
         drift_model=MLP((4,), **NET), diffusion_model="diagonal", parity=(-1, 1), random_state=0
     ),
+    "gp": PatchSDERegressor(drift_model="gp"),
+    "gp, odd": PatchSDERegressor(drift_model="gp", diffusion_model="diagonal", parity=(-1, 1)),
     "onsager": OnsagerSDE(hidden=(4,), **NET, random_state=0),
 }
 # Units of the components and of time; powers of two of z, and of four of time, round nothing.

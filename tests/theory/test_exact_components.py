@@ -38,6 +38,8 @@ MODELS = {
     ),
     "mlp": net(),
     "mlp, constant": net(diffusion_model="constant"),
+    "gp": PatchSDERegressor(drift_model="gp"),
+    "gp, constant": PatchSDERegressor(drift_model="gp", diffusion_model="constant"),
     "onsager": OnsagerSDE(**NET, random_state=0),
     "onsager, diagonal": OnsagerSDE(
         **NET, forcing=False, diffusion_model="diagonal", random_state=0
@@ -83,7 +85,7 @@ def test_constants_do_not_change_and_have_no_influence(name):
     assert np.isfinite(sde.score(latent_pairs(z, dz, DT, context=np.full((N, 1), 2.269))))
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "gp"])
 def test_a_conserved_component_that_varies_is_seen(name):
     """It is a parameter of the dynamics, as context is."""
     dz = np.hstack([DZ + 4 * VARYING * DT, NOTHING])

@@ -64,6 +64,7 @@ class ArrayModel(NamedTuple):
     centres: np.ndarray  # (n_centres, n_in), of kernel functions, in units of their lengths
     lengths: np.ndarray  # (n_in,)
     parity: np.ndarray  # (n_in,), or (0,) where there is no symmetry
+    limits: np.ndarray  # (2, d, d), ranges of g and phi
 
 
 class Block(NamedTuple):
@@ -115,7 +116,9 @@ def _from_nets(model: NeuralSDE) -> tuple[Head, ArrayModel]:
     packed = pack(nets)
     none = np.empty((0, 2), np.int64), np.empty(0), np.empty(0)
     scales = model.drift_scale, model.noise_scale
-    return head, ArrayModel(entries, n_raw, packed, transpose(packed), *scales, *none, *NO_KERNELS)
+    return head, ArrayModel(
+        entries, n_raw, packed, transpose(packed), *scales, *none, *NO_KERNELS, np.empty((2, 0, 0))
+    )
 
 
 def _from_polynomials(model: PolynomialSDE) -> tuple[Head, ArrayModel]:
@@ -153,16 +156,25 @@ def _polynomial_layer(model: PolynomialSDE) -> tuple[np.ndarray, np.ndarray]:
     return coefficients[:, 1:], coefficients[:, 0]
 
 
-def _with_monomials(model: PolynomialSDE, nets: Perceptrons, *kernels: np.ndarray) -> ArrayModel:
+def _with_monomials(
+    model: PolynomialSDE,
+    nets: Perceptrons,
+    centres: np.ndarray,
+    lengths: np.ndarray,
+    parity: np.ndarray,
+) -> ArrayModel:
     """Return an SDE whose raw outputs are those of nets of monomials and kernel functions."""
     d, n_in = model.slope.shape
     entries = d * (d + 1) // 2
     drift_scale, noise_scale = (
         np.broadcast_to(scale, d).copy() for scale in (model.drift_scale, model.noise_scale)
     )
+    limits = np.broadcast_to(model.limits, (2, d, d)).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+    limits = np.where(np.eye(d, dtype=bool), limits, model.limits)
     return ArrayModel(
         entries, round_up(entries) + round_up(d), nets, nets, drift_scale, noise_scale,
-        monomial_factors(n_in, model.degree), model.low, model.high, *kernels,
+        monomial_factors(n_in, model.degree), model.low, model.high,
+        centres, lengths, parity, limits,
     )  # fmt: skip
 
 
@@ -193,14 +205,16 @@ def _polynomial_head(model: ArrayModel, block: Block) -> np.ndarray:
     """`PolynomialSDE`: L xi = x solves x_i = exp(g_i / 2) xi_i + sum_{j<i} phi_ij x_j."""
     _, _, raw, xi, kick = block
     d, n_lanes = xi.shape
+    lows, highs = model.limits[0], model.limits[1]
     for i in range(d):
+        low, high = lows[i, i], highs[i, i]
         for p in range(n_lanes):
-            g = min(max(raw[i, p], -LARGEST_EXPONENT), LARGEST_EXPONENT)
+            g = min(max(raw[i, p], low), high)
             kick[i, p] = exp(0.5 * g) * xi[i, p]
         for j in range(i):
-            entry = below_diagonal(d, i, j)
+            entry, low, high = below_diagonal(d, i, j), lows[i, j], highs[i, j]
             for p in range(n_lanes):
-                kick[i, p] += raw[entry, p] * kick[j, p]
+                kick[i, p] += min(max(raw[entry, p], low), high) * kick[j, p]
     return raw[round_up(model.entries) :]
 
 
