@@ -12,6 +12,9 @@ with P = V^{-1} - V^{-1} H (H^T V^{-1} H)^{-1} H^T V^{-1}, up to constants
     log p(y) = -(y^T P y + log det V + log det H^T V^{-1} H) / 2
     d log p / d V = (P y y^T P - P) / 2
 
+Logarithms of hyperparameters have wide normal laws themselves: with as many closures as rows tell
+little of, the likelihood alone may have its largest value at lengths below the distance of rows.
+
 Sampled increments have known noise, N_i diagonal and t_i = 1. What moments scatter about a function
 of z, states of one trajectory share: rows m, n of one group have the correlation
 
@@ -29,11 +32,15 @@ from scipy.spatial.distance import cdist
 
 MAX_STEPS = 40
 GRID = 16  # to the 16th part of a logarithm; what is finer the data do not tell, and rounding might
-LENGTHS = (-1.5, 4.0)  # ranges of natural logarithms; of lengths in standard deviations
+# Ranges of natural logarithms. Lengths are in standard deviations: the longer, the farther from the
+# data is what the kernel says still heard.
+LENGTHS = (-1.5, 2.5)
 SIGNALS = (-7.0, 4.0)  # in units of what a linear function leaves of the data
 NOISES = (-9.0, 1.0)
 SHARES = (-5.0, 5.0)  # of log(rho / (1 - rho))
 RANGES = (-3.0, 3.0)  # of c, in standard deviations
+WIDTHS = (1.0, 2.0, 2.0, 2.0, 2.0, 1.0)  # of the normal laws, about the start, of all of them
+LINEAR = 0.5  # of the unit of y, which is never below a millionth of y
 LARGEST = 1e10  # what a failed evaluation returns
 
 
@@ -82,22 +89,30 @@ def within_groups(same: np.ndarray, distances: np.ndarray, share: float, c: floa
     return correlation
 
 
-def _start(rows: Rows) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Return logarithms to start from, and their ranges."""
+def _start(rows: Rows) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]]]:
+    """Return logarithms to start from, the widths of their laws, and their ranges."""
     d, m, n_orders = rows.y.shape[1], rows.u.shape[1], len(rows.orders) - 1
-    parts = [(1.0, LENGTHS, m), (-0.5, SIGNALS, d), (-1.5, SIGNALS, n_orders * d)]
+    parts = [(1.0, LENGTHS, m, WIDTHS[0]), (-0.5, SIGNALS, d, WIDTHS[1])]
+    parts.append((-1.5, SIGNALS, n_orders * d, WIDTHS[2]))
     if not rows.known:
-        parts.append((-1.5, NOISES, d))
+        parts.append((-1.5, NOISES, d, WIDTHS[3]))
     if rows.same is not None:
-        parts += [(0.0, SHARES, 1), (0.0, RANGES, 1)]
-    start = np.concatenate([np.full(n, value) for value, _, n in parts])
-    return start, [limits for _, limits, n in parts for _ in range(n)]
+        parts += [(0.0, SHARES, 1, WIDTHS[4]), (0.0, RANGES, 1, WIDTHS[5])]
+    start = np.concatenate([np.full(n, value) for value, _, n, _ in parts])
+    widths = np.concatenate([np.full(n, width) for _, _, n, width in parts])
+    return start, widths, [limits for _, limits, n, _ in parts for _ in range(n)]
 
 
 def most_likely(rows: Rows) -> Hyperparameters:
     """Return the hyperparameters that maximise the restricted likelihood."""
-    start, bounds = _start(rows)
-    loss = Evidence(rows)
+    start, widths, bounds = _start(rows)
+    evidence = Evidence(rows)
+
+    def loss(p: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = evidence(p)
+        away = (p - start) / widths
+        return value + 0.5 * away @ away, slope + away / widths
+
     p = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_STEPS}
     ).x
@@ -112,6 +127,12 @@ class Evidence:
         turned = rows.u * rows.parity
         self.images = [rows.u] if (rows.parity == 1).all() else [rows.u, turned]
         self.kinds = (rows.parity[: rows.y.shape[1]] == -1).astype(int)
+        self.rest = rows.y.copy()  # which is all that P sees, without cancellation
+        for y, used in zip(self.rest.T, rows.used[0], strict=True):
+            H = rows.orders[0][:, used]
+            y -= H @ np.linalg.lstsq(H, y, rcond=None)[0]
+        # What is linear but for rounding says nothing of a process.
+        self.linear = np.sqrt(np.mean(self.rest**2, axis=0)) < LINEAR
         if rows.same is not None:
             self.distances = cdist(rows.u, rows.u)
 
@@ -128,13 +149,15 @@ class Evidence:
         by_noise = np.zeros((n, n))
         loss, signal, noise, orders = 0.0, np.zeros(d), np.zeros(d), np.zeros(h.orders.shape)
         for i, kind in enumerate(self.kinds):
+            if self.linear[i]:
+                continue
             root = np.sqrt(rows.noise[:, i])
             own = np.outer(root, root) * correlation * h.noise[i] ** 2
             V = h.signal[i] ** 2 * kernel[kind] + own
             features = [f[:, used[i]] for f, used in zip(rows.orders, rows.used, strict=True)]
             for f, scale in zip(features[1:], h.orders[:, i], strict=True):
                 V += scale**2 * f @ f.T
-            value, G = _restricted(V, features[0], rows.y[:, i])
+            value, G = _restricted(V, features[0], self.rest[:, i])
             if G is None:
                 return LARGEST, np.zeros_like(p)
             loss += value
