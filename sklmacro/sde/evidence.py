@@ -29,7 +29,9 @@ from scipy.spatial.distance import cdist
 
 MAX_STEPS = 40
 GRID = 16  # to the 16th part of a logarithm; what is finer the data do not tell, and rounding might
-LENGTHS = (-1.5, 4.0)  # ranges of natural logarithms; of lengths in standard deviations
+# Ranges of natural logarithms. Lengths are in standard deviations: the longer, the farther from the
+# data is what the kernel says still heard.
+LENGTHS = (-1.5, 2.5)
 SIGNALS = (-7.0, 4.0)  # in units of what a linear function leaves of the data
 NOISES = (-9.0, 1.0)
 SHARES = (-5.0, 5.0)  # of log(rho / (1 - rho))
