@@ -203,6 +203,23 @@ def predator_prey_step(x, step, noise, a, b, c, sigma_u, sigma_v, spacing):
     return out
 
 
+def kernel_drift(u, centres, lengths, weights, parity):
+    """Sums (d,) of a_im (k(u, c) + P_i k(P u, c)) / 2, k that of Matern with exponent 5/2."""
+    drift = np.zeros(len(weights))
+    for i, row in enumerate(weights):
+        for a, c in zip(row, centres, strict=True):
+            for state, sign in [(u, 1.0), (u * parity, parity[i])]:
+                r = np.sqrt(
+                    5
+                    * sum(
+                        ((x - y) / length) ** 2
+                        for x, y, length in zip(state, c, lengths, strict=True)
+                    )
+                )
+                drift[i] += a * sign * (1 + r + r**2 / 3) * np.exp(-r) / 2
+    return drift
+
+
 def path(coefficients, z0, noise, dt, low, high):
     """Euler-Maruyama path (n_steps + 1, d) of one macrostate; noise (n_steps, d) ~ N(0, dt)."""
     path = [np.clip(z0, low, high)]

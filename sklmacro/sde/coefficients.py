@@ -39,6 +39,11 @@ class States:
     parity: np.ndarray  # (n_in,)
     diffusion: str
 
+    def take(self, rows: np.ndarray) -> "States":
+        """Return some of the rows."""
+        own = {name: getattr(self, name)[rows] for name in ("u", "count", "groups")}
+        return replace(self, increments=self.increments.take(rows), **own)
+
     @property
     def rates(self) -> np.ndarray:
         """Return dz / dt (n, d)."""

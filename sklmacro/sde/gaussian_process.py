@@ -105,16 +105,19 @@ def _fit_moments(states: States, most: int) -> tuple[Coefficients, Covariance]:
     h = most_likely(rows)
     noise = np.maximum(h.noise * scale, np.sqrt(SMALLEST_NOISE) * scale)
     kernel = choose_kernel(states, h, noise / (h.signal * scale), most)
-    gram, right = equations(states, kernel, weight, h)
+    parts = equations_of_blocks(states, kernel, weight, h)
+    gram, right = (sum(part) for part in zip(*parts, strict=True))
     mean, spread = [], []
+    priors = [prior(states, h, scale, i, len(kernel.centres)) for i in range(states.d)]
     for i, kind in enumerate(kinds_of(states)):
-        precision, used = prior(states, h, scale, i, len(kernel.centres))
+        precision, used = priors[i]
         A = gram[kind] / noise[i] ** 2 + np.diag(precision)
         one, root = solve(A, right[kind][:, i] / noise[i] ** 2, used)
         mean.append(one)
         spread.append(root)
     drift = Coefficients(kernel, np.stack(mean), np.stack(spread), False, h.signal * scale)
-    return drift, covariance
+    factors = understated(states, drift, parts, noise, priors)
+    return replace(drift, spread=drift.spread * factors[:, None, None]), covariance
 
 
 def _some_rows(states: States, weight: np.ndarray) -> tuple[Rows, np.ndarray]:

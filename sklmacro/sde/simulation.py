@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import (
@@ -37,6 +38,18 @@ from sklmacro.sde.sizes import LatticeSizes
 LONG_RUN = 30  # clipped steps in a row; noise about a bound goes either way
 ROUNDING = 1e-6  # of the standard deviation; a start may be so far beyond a bound
 OUTSIDE = ("warn", "stop", "ignore")
+
+
+def _knows_its_error(sde: Any) -> bool:
+    """Tell whether the drift is a Gaussian process, where there is one; for `available_if`."""
+    model, relations = getattr(sde, "model_", None), getattr(sde, "relations_", None)
+    nothing = relations is not None and not len(relations.free)
+    if model is None or nothing or isinstance(model, KernelSDE):
+        return True
+    raise ValueError(
+        "Expected a Gaussian process as drift, which knows its error, but got a "
+        f"{type(model).__name__}; set drift_model='gp', or put it in an SDEEnsemble."
+    )
 
 
 class PathSimulation(LikelihoodRegressor):
@@ -79,43 +92,33 @@ class PathSimulation(LikelihoodRegressor):
             factor = self._expand(self._coefficients(self._columns(z, context))[1])
         return factor @ factor.transpose(0, 2, 1)
 
+    @available_if(_knows_its_error)
     def drift_error(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the standard error of the drift (n_samples, d) at macrostates z (n_samples, d).
 
-        Of a Gaussian process, which grows where there are no data; other drifts know none, which is
-        a ValueError: `SDEEnsemble` has the error of any.
+        Of a Gaussian process, where it grows away from the data. Other drifts know none and have no
+        such method: `SDEEnsemble` has the error of any.
         """
-        columns, model = self._columns(z, context), self._process()
-        if model is None:
+        columns = self._columns(z, context)
+        if not isinstance(self.model_, KernelSDE):  # nothing ever changes
             return np.zeros((len(columns), self.n_state_))
         u = (self._coordinates(columns) - self.mean_) / self.scale_
         embedding = np.eye(self.n_state_) if self.relations_ is None else self.relations_.embedding
-        covariance = embedding @ model.drift_covariance(u) @ embedding.T
+        covariance = embedding @ self.model_.drift_covariance(u) @ embedding.T
         return np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0))
 
+    @available_if(_knows_its_error)
     def sample(self, random_state: Any = None) -> Self:
         """Return a copy whose drift is drawn from what the data of the fit leave open.
 
         Paths of several such copies differ by the error of the drift as well as by the noise. Only
-        a Gaussian process can be drawn; other drifts are a ValueError.
+        a Gaussian process can be drawn.
         """
         check_is_fitted(self)
-        drawn, model = copy(self), self._process()
-        if model is not None:
-            rng = stream(resolve_entropy(random_state), Stage.TRAIN)
-            drawn.model_ = model.sample(rng)
-        return drawn
-
-    def _process(self) -> KernelSDE | None:
-        """Return the model, if it knows its error; None where nothing ever changes."""
+        drawn = copy(self)
         if isinstance(self.model_, KernelSDE):
-            return self.model_
-        if self.relations_ is not None and not len(self.relations_.free):
-            return None
-        raise ValueError(
-            "Expected a Gaussian process as drift, which knows its error, but got a "
-            f"{type(self.model_).__name__}; set drift_model='gp', or put it in an SDEEnsemble."
-        )
+            drawn.model_ = self.model_.sample(stream(resolve_entropy(random_state), Stage.TRAIN))
+        return drawn
 
     def covers(self, z: Any, context: Any = None) -> np.ndarray:
         """Return whether the data of the fit cover macrostates z (n_samples, d).
