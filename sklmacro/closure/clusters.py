@@ -33,6 +33,7 @@ FORM = re.compile(
 )
 FAR, NEAR = 4, 2  # default distances of pairs, of one letter and of several, in nearest distances
 STAR = 5  # most sites of a shape
+MOST_LETTERS, MOST_SHELLS = 32, 64
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,18 @@ def instances(
     """
     ndim, n_basis = n_axes(kind), Lattice(kind, (1,) * n_axes(kind)).n_basis
     unknown = set(cluster.letters) - set(functions.letters)
-    if unknown or not cluster.letters:
+    if unknown or not 0 < len(cluster.letters) <= MOST_LETTERS:
         raise ValueError(
-            f"Expected clusters of the letters {', '.join(functions.letters)}, but got "
-            f"{cluster.name!r}; use these letters."
+            f"Expected clusters of 1 to {MOST_LETTERS} of the letters "
+            f"{', '.join(functions.letters)}, but got {cluster.name!r}; use these letters."
         )
     numbers = [functions.letters.index(letter) for letter in cluster.letters]
     if cluster.shell is not None:
+        if len(numbers) != 2 or not 0 <= cluster.shell <= MOST_SHELLS:
+            raise ValueError(
+                f"Expected two letters and a shell of 0 to {MOST_SHELLS}, but got "
+                f"{cluster.name!r}; name offsets for other clusters."
+            )
         places = _shell(kind, cluster.shell)
     elif n_basis > 1:
         if len(cluster.letters) > 1:

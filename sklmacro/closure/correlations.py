@@ -266,9 +266,10 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             self._sums(clusters).check(lattice)
         else:
             simulator = self.simulator_
-            all_of_them = library(
-                simulator.kind, simulator.isotropic, self._functions, self.max_distance
-            )
+            longest = self.max_distance
+            if longest is not None:  # beyond the lattice there is nothing
+                longest = max(1.0, min(float(longest), max(lattice.cells)))
+            all_of_them = library(simulator.kind, simulator.isotropic, self._functions, longest)
             clusters = tuple(c for c in all_of_them if self._fits(c, lattice))
         if self.n_closure != AUTO and len(clusters) < self.n_closure:  # type: ignore[operator]
             raise ValueError(

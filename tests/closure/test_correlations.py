@@ -122,8 +122,10 @@ def test_the_library_of_spins_has_pairs_and_shapes_by_symmetry():
     [
         ("s s (1,1)(0,1)(2,2)", "Expected the name of a cluster"),
         ("s s (1)", "an offset of 2 cells for each letter"),
-        ("s t (1,1)", "Expected clusters of the letters s, but got 's t"),
+        ("s t (1,1)", "Expected clusters of 1 to 32 of the letters s, but got 's t"),
         ("", "Expected the name of a cluster"),
+        ("s s shell 65", "Expected two letters and a shell of 0 to 64"),
+        ("s s (0,8)", r"more than \(8, 8\) cells"),
     ],
 )
 def test_clusters_that_make_no_sense(name, match):
@@ -187,7 +189,7 @@ def test_pairs_of_crystals_are_told_by_distance(kind, boundary):
 
 CHANGED = {
     "spins": (Ising(), (9, 10), [-1, 1]),
-    "open spins": (Ising(boundary="open"), (4, 6), [-1, 1]),
+    "open spins": (Ising(boundary="open"), (6, 7), [-1, 1]),
     "crystal": (Alloy(), (5, 5, 5), [0, 1, 2, 3]),
     "fields": (PredatorPrey(), (7,), [0.2, 0.5, 1.25]),
     "states": (Potts(), (6, 5), [0, 1, 2]),
