@@ -8,7 +8,7 @@ size, keep its symmetries, and the mean and the covariance of their increments a
 sums. Nothing is trained. Which of them the dynamics needs shows in the data, see `selection`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -236,8 +236,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             values = [sums.sums(x, lattice) / lattice.n_sites for x in batch]
             return {"means": np.array(values)}
 
-        take = lambda start, stop: (snapshots[start:stop],)  # noqa: E731
-        return fill_rows(work, take, len(snapshots), n_jobs=self.n_jobs)["means"]
+        return fill_rows(work, _parts(snapshots), len(snapshots), n_jobs=self.n_jobs)["means"]
 
     def _increments(
         self, pairs: np.ndarray, sums: ClusterSums
@@ -253,8 +252,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
                 return {"dz": mean, "cov": cov}
             return {"dz": np.hstack([batch["d_obs"], pair_increments(batch, sums, simulator)])}
 
-        take = lambda start, stop: (pairs[start:stop],)  # noqa: E731
-        rows = fill_rows(work, take, len(pairs), n_jobs=self.n_jobs)
+        rows = fill_rows(work, _parts(pairs), len(pairs), n_jobs=self.n_jobs)
         return rows["dz"], rows.get("cov")
 
     # Selection ------------------------------------------------------------------------------------
@@ -292,10 +290,8 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
                 "number of closures."
             )
         snapshots = snapshots[_evenly(len(snapshots), MOST_ROWS)]
-        z, values = (
-            self.simulator_.observe(snapshots),
-            self._means(snapshots, self._sums(candidates)),
-        )
+        z = self.simulator_.observe(snapshots)
+        values = self._means(snapshots, self._sums(candidates))
         chosen: list[int] = []
         for k in range(len(candidates)):
             if len(chosen) < self.n_closure and independent(  # type: ignore[operator]
@@ -315,7 +311,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             )
         groups = groups if len(np.unique(groups)) > 1 else np.arange(len(X))
         rows = _evenly(len(X), MOST_ROWS)
-        pairs, simulator = X[rows], self.simulator_
+        pairs, simulator = X if len(rows) == len(X) else X[rows], self.simulator_
         snapshots = simulator.check_states(pairs["x"])
         z, sums = simulator.observe(snapshots), self._sums(candidates)
         driven = _driven(pairs, z)
@@ -334,12 +330,8 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             pairs["dt"] * pairs["n_evolved"], groups[rows], has_moments(X),
         )  # fmt: skip
         wanted = None if isinstance(self.n_closure, str) else self.n_closure
-        chosen, self.selection_ = selection.run(
-            [c.name for c in candidates],
-            wanted,
-            self.max_closures,
-            changes,
-        )
+        names = [cluster.name for cluster in candidates]
+        chosen, self.selection_ = selection.run(names, wanted, self.max_closures, changes)
         self.clusters_ = tuple(candidates[k] for k in chosen)
 
     def parity(self) -> tuple[int, ...] | None:
@@ -409,6 +401,11 @@ def as_cluster(value: Any) -> Cluster:
         f"Expected clusters or their names in library, but got {value!r}; pass for instance "
         "'s s (1,1)'."
     )
+
+
+def _parts(rows: np.ndarray) -> Callable[[int, int], tuple[np.ndarray]]:
+    """Return the function that takes some of the rows."""
+    return lambda start, stop: (rows[start:stop],)
 
 
 def _driven(pairs: np.ndarray, z: np.ndarray) -> np.ndarray:
