@@ -204,14 +204,19 @@ def n_shells(kind: str, distance: float) -> int:
 
 
 def library(
-    kind: str, isotropic: bool, functions: SiteFunctions, max_distance: float | None = None
+    kind: str,
+    isotropic: bool,
+    functions: SiteFunctions,
+    max_distance: float | None = None,
+    *,
+    shapes: bool = True,
 ) -> tuple[Cluster, ...]:
     """Return clusters that may matter: pairs by distance, then shapes of spins.
 
     Pairs are those up to `max_distance` in units of the nearest distance; None stands for 4 for
     spins and one field, and for 2 otherwise. Of fields there are also the pairs at one site, of
     states their shares, and of spins the subsets of a site and its neighbours, on which the rates
-    of Ising models depend, and the plaquette.
+    of Ising models depend, and the plaquette, unless `shapes` are not wanted.
     """
     letters, spins = functions.independent, functions.letters == ("s",)
     if max_distance is None:
@@ -230,7 +235,7 @@ def library(
     for offset in _offsets(kind, max_distance):
         for a, b in pairs:
             found += [Cluster((a, b), (zero, offset)), Cluster((b, a), (zero, offset))]
-    if spins:
+    if spins and shapes:
         found += [Cluster(("s",) * len(shape), shape) for shape in _shapes(kind)]
     unique: dict[tuple[Instance, ...], Cluster] = {}
     for cluster in found:

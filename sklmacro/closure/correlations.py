@@ -17,7 +17,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._base.checks import check_integer, check_real
+from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import SetOutput, begin_fit, validate_input
 from sklmacro._base.workers import fill_rows
 from sklmacro.closure.cluster_moments import pair_increments, pair_moments
@@ -39,6 +39,7 @@ from sklmacro.simulators import Simulator, resolve_simulator
 
 MOST_ROWS = 5000  # that closures are selected by
 ROUNDING = 1e-14  # of increments, in units of the observables
+MOST_DRIFTS = 500  # rows by which it is judged how long a closure lasts
 PROBED = 16  # pairs in which a candidate has to change
 AUTO = "auto"
 
@@ -58,8 +59,13 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
     n_closure : int or "auto", default="auto"
         Number of closures; 0 leaves the observables alone. "auto" needs snapshot pairs: closures
         are added as long as they explain more of the observables' drift in groups held out.
+    criterion : {"lasting", "drift"}, default="lasting"
+        What is chosen from pairs of moments: closures that explain a part of the drift which lasts,
+        since the rest averages out along paths, or those that explain most of the drift as it is.
+        The latter is what is used for sampled pairs.
     library : sequence of str or Cluster, default=None
-        Candidates, by name or as such; None takes pairs of sites and, of spins, small shapes.
+        Candidates, by name or as such; None takes pairs of sites and, of spins with
+        `criterion="drift"`, small shapes, which are soon forgotten.
     max_distance : float, default=None
         Longest distance in that library, in units of the nearest one; None stands for 4 for spins
         and one field, and for 2 otherwise.
@@ -125,6 +131,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         simulator: Simulator | None = None,
         *,
         n_closure: int | str = AUTO,
+        criterion: str = "lasting",
         library: Sequence[str | Cluster] | None = None,
         max_distance: float | None = None,
         max_closures: int = 8,
@@ -132,6 +139,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
     ):
         self.simulator = simulator
         self.n_closure = n_closure
+        self.criterion = criterion
         self.library = library
         self.max_distance = max_distance
         self.max_closures = max_closures
@@ -267,7 +275,10 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             longest = self.max_distance
             if longest is not None:  # beyond the lattice there is nothing
                 longest = max(1.0, min(float(longest), max(lattice.cells)))
-            all_of_them = library(simulator.kind, simulator.isotropic, self._functions, longest)
+            all_of_them = library(
+                simulator.kind, simulator.isotropic, self._functions, longest,
+                shapes=self.criterion == "drift",
+            )  # fmt: skip
             clusters = tuple(c for c in all_of_them if self._fits(c, lattice))
         if self.n_closure != AUTO and len(clusters) < self.n_closure:  # type: ignore[operator]
             raise ValueError(
@@ -328,11 +339,23 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         selection = Selection(
             z, self._means(snapshots, sums), pairs["d_obs"][:, driven] / pairs["dt"][:, np.newaxis],
             pairs["dt"] * pairs["n_evolved"], groups[rows], has_moments(X),
+            *self._own_drifts(pairs, sums),
         )  # fmt: skip
         wanted = None if isinstance(self.n_closure, str) else self.n_closure
         names = [cluster.name for cluster in candidates]
         chosen, self.selection_ = selection.run(names, wanted, self.max_closures, changes)
         self.clusters_ = tuple(candidates[k] for k in chosen)
+
+    def _own_drifts(
+        self, pairs: np.ndarray, sums: ClusterSums
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return some rows, and the drifts of the clusters there, where it counts what lasts."""
+        if self.criterion != "lasting" or not has_moments(pairs):
+            return None, None
+        some = _evenly(len(pairs), MOST_DRIFTS)
+        dz, _ = self._increments(pairs[some], sums)
+        drifts = dz[:, self.simulator_.n_observables :] / pairs["dt"][some, np.newaxis]
+        return some, drifts
 
     def parity(self) -> tuple[int, ...] | None:
         """Return `parity_` of the clusters at hand."""
@@ -376,6 +399,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         """Raise ValueError unless the parameters make sense."""
         if self.n_closure != AUTO:
             check_integer(self.n_closure, "n_closure", low=0, remedy="pass a number or 'auto'")
+        check_choice(self.criterion, "criterion", ("lasting", "drift"))
         if self.max_distance is not None:
             check_real(self.max_distance, "max_distance", low=1.0)
         check_integer(self.max_closures, "max_closures", low=0)
