@@ -168,11 +168,9 @@ class ClusterSums:
     isotropic: bool
 
     def check(self, lattice: Lattice) -> None:
-        """Raise ValueError if an instance would meet itself on a periodic lattice."""
+        """Raise ValueError unless all clusters fit in, and none meets itself across an edge."""
         spread = self.spread
-        if lattice.boundary == "periodic" and any(
-            n <= width for n, width in zip(lattice.cells, spread, strict=True)
-        ):
+        if any(n <= width for n, width in zip(lattice.cells, spread, strict=True)):
             raise ValueError(
                 f"Expected lattices of more than {spread} cells, over which clusters reach, but "
                 f"got {lattice.cells}; use larger snapshots, or a smaller max_distance."

@@ -33,6 +33,7 @@ FORM = re.compile(
 )
 FAR, NEAR = 4, 2  # default distances of pairs, of one letter and of several, in nearest distances
 STAR = 5  # most sites of a shape
+MOST_LETTERS, MOST_SHELLS = 32, 64
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,18 @@ def instances(
     """
     ndim, n_basis = n_axes(kind), Lattice(kind, (1,) * n_axes(kind)).n_basis
     unknown = set(cluster.letters) - set(functions.letters)
-    if unknown or not cluster.letters:
+    if unknown or not 0 < len(cluster.letters) <= MOST_LETTERS:
         raise ValueError(
-            f"Expected clusters of the letters {', '.join(functions.letters)}, but got "
-            f"{cluster.name!r}; use these letters."
+            f"Expected clusters of 1 to {MOST_LETTERS} of the letters "
+            f"{', '.join(functions.letters)}, but got {cluster.name!r}; use these letters."
         )
     numbers = [functions.letters.index(letter) for letter in cluster.letters]
     if cluster.shell is not None:
+        if len(numbers) != 2 or not 0 <= cluster.shell <= MOST_SHELLS:
+            raise ValueError(
+                f"Expected two letters and a shell of 0 to {MOST_SHELLS}, but got "
+                f"{cluster.name!r}; name offsets for other clusters."
+            )
         places = _shell(kind, cluster.shell)
     elif n_basis > 1:
         if len(cluster.letters) > 1:
@@ -198,14 +204,19 @@ def n_shells(kind: str, distance: float) -> int:
 
 
 def library(
-    kind: str, isotropic: bool, functions: SiteFunctions, max_distance: float | None = None
+    kind: str,
+    isotropic: bool,
+    functions: SiteFunctions,
+    max_distance: float | None = None,
+    *,
+    shapes: bool = True,
 ) -> tuple[Cluster, ...]:
     """Return clusters that may matter: pairs by distance, then shapes of spins.
 
     Pairs are those up to `max_distance` in units of the nearest distance; None stands for 4 for
     spins and one field, and for 2 otherwise. Of fields there are also the pairs at one site, of
     states their shares, and of spins the subsets of a site and its neighbours, on which the rates
-    of Ising models depend, and the plaquette.
+    of Ising models depend, and the plaquette, unless `shapes` are not wanted.
     """
     letters, spins = functions.independent, functions.letters == ("s",)
     if max_distance is None:
@@ -224,7 +235,7 @@ def library(
     for offset in _offsets(kind, max_distance):
         for a, b in pairs:
             found += [Cluster((a, b), (zero, offset)), Cluster((b, a), (zero, offset))]
-    if spins:
+    if spins and shapes:
         found += [Cluster(("s",) * len(shape), shape) for shape in _shapes(kind)]
     unique: dict[tuple[Instance, ...], Cluster] = {}
     for cluster in found:

@@ -8,7 +8,7 @@ size, keep its symmetries, and the mean and the covariance of their increments a
 sums. Nothing is trained. Which of them the dynamics needs shows in the data, see `selection`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklmacro._base.checks import check_integer, check_real
+from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import SetOutput, begin_fit, validate_input
 from sklmacro._base.workers import fill_rows
 from sklmacro.closure.cluster_moments import pair_increments, pair_moments
@@ -39,6 +39,7 @@ from sklmacro.simulators import Simulator, resolve_simulator
 
 MOST_ROWS = 5000  # that closures are selected by
 ROUNDING = 1e-14  # of increments, in units of the observables
+MOST_DRIFTS = 500  # rows by which it is judged how long a closure lasts
 PROBED = 16  # pairs in which a candidate has to change
 AUTO = "auto"
 
@@ -58,8 +59,13 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
     n_closure : int or "auto", default="auto"
         Number of closures; 0 leaves the observables alone. "auto" needs snapshot pairs: closures
         are added as long as they explain more of the observables' drift in groups held out.
+    criterion : {"lasting", "drift"}, default="lasting"
+        What is chosen from pairs of moments: closures that explain a part of the drift which lasts,
+        since the rest averages out along paths, or those that explain most of the drift as it is.
+        The latter is what is used for sampled pairs.
     library : sequence of str or Cluster, default=None
-        Candidates, by name or as such; None takes pairs of sites and, of spins, small shapes.
+        Candidates, by name or as such; None takes pairs of sites and, of spins with
+        `criterion="drift"`, small shapes, which are soon forgotten.
     max_distance : float, default=None
         Longest distance in that library, in units of the nearest one; None stands for 4 for spins
         and one field, and for 2 otherwise.
@@ -125,6 +131,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         simulator: Simulator | None = None,
         *,
         n_closure: int | str = AUTO,
+        criterion: str = "lasting",
         library: Sequence[str | Cluster] | None = None,
         max_distance: float | None = None,
         max_closures: int = 8,
@@ -132,6 +139,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
     ):
         self.simulator = simulator
         self.n_closure = n_closure
+        self.criterion = criterion
         self.library = library
         self.max_distance = max_distance
         self.max_closures = max_closures
@@ -250,8 +258,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             values = [sums.sums(x, lattice) / lattice.n_sites for x in batch]
             return {"means": np.array(values)}
 
-        take = lambda start, stop: (snapshots[start:stop],)  # noqa: E731
-        return fill_rows(work, take, len(snapshots), n_jobs=self.n_jobs)["means"]
+        return fill_rows(work, _parts(snapshots), len(snapshots), n_jobs=self.n_jobs)["means"]
 
     def _increments(
         self, pairs: np.ndarray, sums: ClusterSums
@@ -267,8 +274,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
                 return {"dz": mean, "cov": cov}
             return {"dz": np.hstack([batch["d_obs"], pair_increments(batch, sums, simulator)])}
 
-        take = lambda start, stop: (pairs[start:stop],)  # noqa: E731
-        rows = fill_rows(work, take, len(pairs), n_jobs=self.n_jobs)
+        rows = fill_rows(work, _parts(pairs), len(pairs), n_jobs=self.n_jobs)
         return rows["dz"], rows.get("cov")
 
     # Selection ------------------------------------------------------------------------------------
@@ -280,9 +286,13 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             self._sums(clusters).check(lattice)
         else:
             simulator = self.simulator_
+            longest = self.max_distance
+            if longest is not None:  # beyond the lattice there is nothing
+                longest = max(1.0, min(float(longest), max(lattice.cells)))
             all_of_them = library(
-                simulator.kind, simulator.isotropic, self._functions, self.max_distance
-            )
+                simulator.kind, simulator.isotropic, self._functions, longest,
+                shapes=self.criterion == "drift",
+            )  # fmt: skip
             clusters = tuple(c for c in all_of_them if self._fits(c, lattice))
         if self.n_closure != AUTO and len(clusters) < self.n_closure:  # type: ignore[operator]
             raise ValueError(
@@ -305,10 +315,8 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
                 "number of closures."
             )
         snapshots = snapshots[_evenly(len(snapshots), MOST_ROWS)]
-        z, values = (
-            self.simulator_.observe(snapshots),
-            self._means(snapshots, self._sums(candidates)),
-        )
+        z = self.simulator_.observe(snapshots)
+        values = self._means(snapshots, self._sums(candidates))
         chosen: list[int] = []
         for k in range(len(candidates)):
             if len(chosen) < self.n_closure and independent(  # type: ignore[operator]
@@ -328,7 +336,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             )
         groups = groups if len(np.unique(groups)) > 1 else np.arange(len(X))
         rows = _evenly(len(X), MOST_ROWS)
-        pairs, simulator = X[rows], self.simulator_
+        pairs, simulator = X if len(rows) == len(X) else X[rows], self.simulator_
         snapshots = simulator.check_states(pairs["x"])
         z, sums = simulator.observe(snapshots), self._sums(candidates)
         driven = _driven(pairs, z)
@@ -345,15 +353,23 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         selection = Selection(
             z, self._means(snapshots, sums), pairs["d_obs"][:, driven] / pairs["dt"][:, np.newaxis],
             pairs["dt"] * pairs["n_evolved"], groups[rows], has_moments(X),
+            *self._own_drifts(pairs, sums),
         )  # fmt: skip
         wanted = None if isinstance(self.n_closure, str) else self.n_closure
-        chosen, self.selection_ = selection.run(
-            [c.name for c in candidates],
-            wanted,
-            self.max_closures,
-            changes,
-        )
+        names = [cluster.name for cluster in candidates]
+        chosen, self.selection_ = selection.run(names, wanted, self.max_closures, changes)
         self.clusters_ = tuple(candidates[k] for k in chosen)
+
+    def _own_drifts(
+        self, pairs: np.ndarray, sums: ClusterSums
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return some rows, and the drifts of the clusters there, where it counts what lasts."""
+        if self.criterion != "lasting" or not has_moments(pairs):
+            return None, None
+        some = _evenly(len(pairs), MOST_DRIFTS)
+        dz, _ = self._increments(pairs[some], sums)
+        drifts = dz[:, self.simulator_.n_observables :] / pairs["dt"][some, np.newaxis]
+        return some, drifts
 
     def parity(self) -> tuple[int, ...] | None:
         """Return `parity_` of the clusters at hand."""
@@ -389,6 +405,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         """Raise ValueError unless the parameters make sense."""
         if self.n_closure != AUTO:
             check_integer(self.n_closure, "n_closure", low=0, remedy="pass a number or 'auto'")
+        check_choice(self.criterion, "criterion", ("lasting", "drift"))
         if self.max_distance is not None:
             check_real(self.max_distance, "max_distance", low=1.0)
         check_integer(self.max_closures, "max_closures", low=0)
@@ -414,6 +431,11 @@ def as_cluster(value: Any) -> Cluster:
         f"Expected clusters or their names in library, but got {value!r}; pass for instance "
         "'s s (1,1)'."
     )
+
+
+def _parts(rows: np.ndarray) -> Callable[[int, int], tuple[np.ndarray]]:
+    """Return the function that takes some of the rows."""
+    return lambda start, stop: (rows[start:stop],)
 
 
 def _driven(pairs: np.ndarray, z: np.ndarray) -> np.ndarray:

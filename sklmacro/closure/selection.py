@@ -11,6 +11,14 @@ of the data, to which polynomials extrapolate, from deciding all. In each step t
 that leaves least. The end is where the gain is below twice its standard error over blocks, or,
 where b has no noise of its own, below a share of what is left.
 
+What is unexplained for a short time averages out, and what lasts moves the observables. Where the
+own drift a of a candidate c is known, the candidate joins z whose part of the drift lasts longest:
+
+    lasting(c) = mean over k of  E (b_k - E[b_k | z] by c)^2 / E (b_k - bhat_k(z*))^2  / rate(c)^2
+
+with "by c" the regression on c - E[c | z], and rate(c) that of a - E[a | z] on it, with a minus
+sign: the rate at which c forgets what z does not know.
+
 Shape vocabulary::
 
     z           (n, q)    observables
@@ -18,7 +26,7 @@ Shape vocabulary::
     targets     (n, m)    increments per time; (n,) weights, the inverse of their variances
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +40,7 @@ LEAST_GAIN = 0.01  # of what is left unexplained, in the absence of noise
 NOTHING = 1e-6  # unexplained part that is none: regressions do not resolve less
 SAME = 1e-9  # share of the variance of a candidate below which it follows from others
 SIGNIFICANT = 2.0  # standard errors
+SLOWEST = 0.03  # rate that counts, in units of the largest
 PENALTIES = 10.0 ** np.arange(-12, 1, 2)
 DEGREE, MOST_TERMS = 5, 60  # of polynomials of the observables
 
@@ -93,14 +102,18 @@ class Selection:
         Held out as a whole.
     exact : bool
         Whether the targets have no noise of their own.
+    some, drifts : ndarray of shape (n_some,) and (n_some, n_candidates), default=None
+        Rows for which the own drift of the candidates is known, if it counts how long they last.
     """
 
     def __init__(
         self, z: np.ndarray, candidates: np.ndarray, targets: np.ndarray, weights: np.ndarray,
-        groups: np.ndarray, exact: bool,
+        groups: np.ndarray, exact: bool, some: np.ndarray | None = None,
+        drifts: np.ndarray | None = None,
     ):  # fmt: skip
         _, number = np.unique(groups, return_inverse=True)
         self.z, self.candidates, self.exact = z, candidates, exact
+        self.some, self.drifts = some, drifts
         self.weights = weights / weights.mean()
         self.targets = targets - targets.mean(axis=0)
         self.variance = self.weights @ self.targets**2 / len(z)
@@ -134,21 +147,49 @@ class Selection:
                 break
             z = np.column_stack([self.z, self.candidates[:, chosen]])
             left = [k for k in left if independent(z, self.candidates[:, k])]
-            fits = {k: self._fit(np.column_stack([z, self.candidates[:, k]])) for k in left}
-            ranked = sorted(left, key=lambda k: _ratio(fits[k], start)[0])
-            best = next((k for k in ranked if usable(k)), None)
-            if best is None:
+            for k, fit in self._ranked(z, left):
+                change, error = _ratio(fit, now)
+                if (n_wanted is not None or self._is_gain(change, error)) and usable(k):
+                    break
+            else:
                 break
-            change, error = _ratio(fits[best], now)
-            if n_wanted is None and not self._is_gain(change, error):
-                break
-            now = fits[best]
-            chosen.append(best)
-            left.remove(best)
+            now = fit
+            chosen.append(k)
+            left.remove(k)
             unexplained = float(np.exp(_ratio(now, start)[0]))
             shares = tuple(now.shares.tolist())
-            steps.append(SelectionStep(names[best], unexplained, unexplained * error, shares))
+            steps.append(SelectionStep(names[k], unexplained, unexplained * error, shares))
         return chosen, steps
+
+    def _ranked(self, z: np.ndarray, left: list[int]) -> Iterator[tuple[int, Fit]]:
+        """Yield the numbers of candidates and their fits, the best first."""
+
+        def fit(k: int) -> Fit:
+            return self._fit(np.column_stack([z, self.candidates[:, k]]))
+
+        if self.drifts is None:
+            now, fits = self._fit(z), {k: fit(k) for k in left}
+            by_gain = sorted(left, key=lambda k: _ratio(fits[k], now)[0])
+            yield from ((k, fits[k]) for k in by_gain)
+        elif left:
+            order = np.argsort(-self._lasting(z, left), kind="stable")
+            yield from ((left[i], fit(left[i])) for i in order)
+
+    def _lasting(self, z: np.ndarray, left: list[int]) -> np.ndarray:
+        """Return how much of the drift candidates explain, and how long it lasts: (n_left,)."""
+        features = self._features(z)[self.some]
+
+        def unknown(values: np.ndarray) -> np.ndarray:
+            return values - features @ np.linalg.lstsq(features, values, rcond=1e-10)[0]
+
+        drifts = self.drifts if self.drifts is not None else np.empty((0, 0))
+        c, own = unknown(self.candidates[self.some][:, left]), unknown(drifts[:, left])
+        b, square = unknown(self.targets[self.some]), (c**2).sum(axis=0)
+        rate = -(c * own).sum(axis=0) / square
+        rate = np.maximum(rate, SLOWEST * np.abs(rate).max())
+        rate = np.where(rate > 0, rate, 1.0)  # nothing changes
+        part = (b.T @ c) ** 2 / square / len(c)
+        return (part / self.scale[:, np.newaxis]).mean(axis=0) / rate**2
 
     def _is_gain(self, change: float, error: float) -> bool:
         """Tell whether a change of the logarithm of what is unexplained is worth a closure."""

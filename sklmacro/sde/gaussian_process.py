@@ -15,6 +15,8 @@ and both are repeated. Hyperparameters are told from some rows of moments, and o
 from means over cells of equal numbers of pairs.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from sklmacro._base.checks import check_integer
@@ -26,7 +28,6 @@ from sklmacro.sde.coefficients import (
     Covariance,
     States,
     choose_kernel,
-    equations,
     joint_drift,
     kinds_of,
     number_of_monomials,
@@ -35,6 +36,7 @@ from sklmacro.sde.coefficients import (
 )
 from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.evidence import Rows, most_likely
+from sklmacro.sde.group_errors import equations_of_blocks, understated
 from sklmacro.sde.kernels import KernelSDE
 from sklmacro.sde.regressions import (
     PolynomialSDE,

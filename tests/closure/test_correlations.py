@@ -122,8 +122,10 @@ def test_the_library_of_spins_has_pairs_and_shapes_by_symmetry():
     [
         ("s s (1,1)(0,1)(2,2)", "Expected the name of a cluster"),
         ("s s (1)", "an offset of 2 cells for each letter"),
-        ("s t (1,1)", "Expected clusters of the letters s, but got 's t"),
+        ("s t (1,1)", "Expected clusters of 1 to 32 of the letters s, but got 's t"),
         ("", "Expected the name of a cluster"),
+        ("s s shell 65", "Expected two letters and a shell of 0 to 64"),
+        ("s s (0,8)", r"more than \(8, 8\) cells"),
     ],
 )
 def test_clusters_that_make_no_sense(name, match):
@@ -187,7 +189,7 @@ def test_pairs_of_crystals_are_told_by_distance(kind, boundary):
 
 CHANGED = {
     "spins": (Ising(), (9, 10), [-1, 1]),
-    "open spins": (Ising(boundary="open"), (4, 6), [-1, 1]),
+    "open spins": (Ising(boundary="open"), (6, 7), [-1, 1]),
     "crystal": (Alloy(), (5, 5, 5), [0, 1, 2, 3]),
     "fields": (PredatorPrey(), (7,), [0.2, 0.5, 1.25]),
     "states": (Potts(), (6, 5), [0, 1, 2]),
@@ -382,7 +384,7 @@ def pairs():
 
 def test_the_drift_of_spins_is_explained_exactly(pairs):
     """A heat bath sees four neighbours: their products close the drift of M and of the walls."""
-    closure = CorrelationClosure(Ising(2.5, 0.1)).fit(pairs)
+    closure = CorrelationClosure(Ising(2.5, 0.1), criterion="drift").fit(pairs)
     names = set(closure.get_feature_names_out()[2:])
     exact = {"s s (1,1)", "s s (0,2)", "s s s (0,1)(1,0)(0,-1)", "s s s s (0,1)(1,0)(0,-1)(-1,0)"}
     assert names == exact
@@ -393,10 +395,24 @@ def test_the_drift_of_spins_is_explained_exactly(pairs):
     assert closure.parity_ is None
 
 
+def test_what_lasts_comes_first(pairs):
+    """Products of three neighbours explain more of the drift, and are forgotten much sooner."""
+    names = {"near": "s s s (0,1)(1,0)(0,-1)", "far": "s s (1,2)"}
+    for criterion, first in (("lasting", "far"), ("drift", "near")):
+        closure = CorrelationClosure(
+            Ising(2.5, 0.1), criterion=criterion, library=list(names.values()), n_closure=1
+        ).fit(pairs)
+        assert closure.get_feature_names_out()[2] == names[first]
+    lasting = CorrelationClosure(Ising(2.5, 0.1)).fit(pairs)
+    assert 1 <= len(lasting.clusters_) <= 5
+    assert {len(cluster.letters) for cluster in lasting.clusters_} == {2}
+    assert lasting.selection_[-1].unexplained < 0.6
+
+
 def test_what_does_not_matter_is_not_chosen(pairs):
     library = ["s s (2,3)", "s s (0,1)"]  # too far; the walls
     chosen = CorrelationClosure(Ising(2.5, 0.1), library=library, max_closures=2).fit(pairs)
-    best = CorrelationClosure(Ising(2.5, 0.1), max_closures=1).fit(pairs)
+    best = CorrelationClosure(Ising(2.5, 0.1), criterion="drift", max_closures=1).fit(pairs)
     assert best.selection_[-1].unexplained < 0.5
     assert all(step.unexplained > 0.5 for step in chosen.selection_)
     assert "s s (0,1)" not in chosen.get_feature_names_out()
