@@ -108,7 +108,7 @@ def _fit_moments(states: States, most: int) -> tuple[Coefficients, Covariance]:
     noise = np.maximum(h.noise * scale, np.sqrt(SMALLEST_NOISE) * scale)
     kernel = choose_kernel(states, h, noise / (h.signal * scale), most)
     parts = equations_of_blocks(states, kernel, weight, h)
-    gram, right = (sum(part) for part in zip(*parts, strict=True))
+    gram, right = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
     mean, spread = [], []
     priors = [prior(states, h, scale, i, len(kernel.centres)) for i in range(states.d)]
     for i, kind in enumerate(kinds_of(states)):

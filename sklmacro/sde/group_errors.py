@@ -5,8 +5,9 @@ coefficients w_(-b) that are fitted without block b of the groups, and Phi some 
 
     c^2 = mean |Phi (w_(-b) - w)|^2 (B - 1) / mean |Phi S|^2
 
-compares the jackknife's variance of the drift with that of the coefficients' law, S S^T (Cameron
-and Miller, J. Hum. Resour. 50, 317 (2015), on errors that are correlated within groups).
+over blocks b and rows of other blocks, next to which there still are data, compares the jackknife's
+variance of the drift with that of the coefficients' law, S S^T (Cameron and Miller, J. Hum. Resour.
+50, 317 (2015), on errors that are correlated within groups).
 """
 
 import numpy as np
@@ -48,19 +49,20 @@ def understated(
     if len(parts) < 2 or len(np.unique(states.groups)) == n:
         return factors
     probed = np.linspace(0, n - 1, min(n, MOST_PROBED)).astype(int)
+    inside = [np.isin(probed, rows) for rows in blocks_of(states.groups)]
     phi = features_of(drift.kernel, states, probed)
     for i, (kind, (precision, used)) in enumerate(zip(kinds_of(states), precisions, strict=True)):
         F = phi[kind][:, used]
-        of_law = np.mean((F @ drift.spread[i][used]) ** 2) * drift.spread.shape[2]
+        of_law = np.mean(np.sum((F @ drift.spread[i][used]) ** 2, axis=1))
         gram = sum(part[kind] for part, _ in parts)
         right = sum(part[kind][:, i] for _, part in parts)
         changes = []
-        for own_gram, own_right in parts:
+        for own, (own_gram, own_right) in zip(inside, parts, strict=True):
             A = (gram - own_gram[kind]) / noise[i] ** 2 + np.diag(precision)
             b = (right - own_right[kind][:, i]) / noise[i] ** 2
             w = np.linalg.lstsq(A[np.ix_(used, used)], b[used], rcond=1e-13)[0]
-            changes.append(F @ (w - drift.mean[i][used]))
-        of_groups = np.mean(np.square(changes)) * (len(parts) - 1)
+            changes.append(np.mean((F[~own] @ (w - drift.mean[i][used])) ** 2))
+        of_groups = np.mean(changes) * (len(parts) - 1)
         if of_law > 0:
             factors[i] = max(1.0, np.sqrt(of_groups / of_law))
     return factors
