@@ -9,7 +9,6 @@ sums. Nothing is trained. Which of them the dynamics needs shows in the data, se
 """
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,8 +26,10 @@ from sklmacro.closure.clusters import Cluster, library
 from sklmacro.closure.selection import Selection, SelectionStep, independent
 from sklmacro.closure.site_functions import SiteFunctions, seen_states, site_functions
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.sampling.context import by_context, with_parameters
 from sklmacro.sampling.pairs import (
     common_fields,
+    context_of,
     has_moments,
     is_snapshot_pairs,
     latent_pairs,
@@ -71,6 +72,9 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         and one field, and for 2 otherwise.
     max_closures : int, default=8
         Most closures that "auto" takes.
+    context : sequence of str, default=()
+        Parameters of the simulator that pairs carry as their context, as in
+        `PartialEvolutionSampler`: every pair has the moments of its own.
     n_jobs : int, default=None
         Workers over the snapshots; the result does not depend on it.
 
@@ -135,6 +139,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         library: Sequence[str | Cluster] | None = None,
         max_distance: float | None = None,
         max_closures: int = 8,
+        context: Sequence[str] = (),
         n_jobs: int | None = None,
     ):
         self.simulator = simulator
@@ -143,6 +148,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         self.library = library
         self.max_distance = max_distance
         self.max_closures = max_closures
+        self.context = context
         self.n_jobs = n_jobs
 
     @with_callbacks
@@ -182,7 +188,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             else:
                 self._take_first(candidates, snapshots)
         self.n_latent_ = simulator.n_observables + len(self.clusters_)
-        self.parity_ = self.parity()
+        self.parity_ = self.parity() if self._keeps_parity(X) else None
         task.end(fitted=dict)
         return self
 
@@ -212,17 +218,6 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         return latent_pairs(
             z, dz, cov=cov, n_sites=n_sites, parity=self.parity_, **common_fields(X)
         )
-
-    def for_simulator(self, simulator: Simulator) -> "CorrelationClosure":
-        """Return a copy with the same closures, and the moments of another simulator.
-
-        It has the same states on the same lattice, but other parameters, such as the temperature.
-        """
-        check_is_fitted(self)
-        other = copy(self)
-        other.simulator_ = simulator
-        other.parity_ = other.parity()
-        return other
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the components of z: the observables, then the clusters.
@@ -268,11 +263,21 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         if not sums.clusters:
             return pairs["d_obs"], pairs["cov_obs"] if moments else None
 
-        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
+        def own(batch: np.ndarray, simulator: Simulator) -> dict[str, np.ndarray]:
             if moments:
                 mean, cov = pair_moments(batch, sums, simulator)
                 return {"dz": mean, "cov": cov}
             return {"dz": np.hstack([batch["d_obs"], pair_increments(batch, sums, simulator)])}
+
+        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
+            if not len(self.context):
+                return own(batch, simulator)
+            whole: dict[str, np.ndarray] = {}
+            for values, rows in by_context(self._context(batch)):
+                part = own(batch[rows], with_parameters(simulator, self.context, values))
+                for name, value in part.items():
+                    whole.setdefault(name, np.empty((len(batch), *value.shape[1:])))[rows] = value
+            return whole
 
         rows = fill_rows(work, _parts(pairs), len(pairs), n_jobs=self.n_jobs)
         return rows["dz"], rows.get("cov")
@@ -350,8 +355,9 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
             dz, _ = self._increments(probed, self._sums(candidates[k : k + 1]))
             return bool(np.abs(dz[:, -1]).max() > 0)
 
+        per_time = pairs["d_obs"][:, driven] / pairs["dt"][:, np.newaxis]
         selection = Selection(
-            z, self._means(snapshots, sums), pairs["d_obs"][:, driven] / pairs["dt"][:, np.newaxis],
+            np.hstack([z, self._context(pairs)]), self._means(snapshots, sums), per_time,
             pairs["dt"] * pairs["n_evolved"], groups[rows], has_moments(X),
             *self._own_drifts(pairs, sums),
         )  # fmt: skip
@@ -370,6 +376,25 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         dz, _ = self._increments(pairs[some], sums)
         drifts = dz[:, self.simulator_.n_observables :] / pairs["dt"][some, np.newaxis]
         return some, drifts
+
+    def _context(self, pairs: np.ndarray) -> np.ndarray:
+        """Return the values (n, n_context) of the parameters `context` in pairs."""
+        values = context_of(pairs)
+        n_values = 0 if values is None else values.shape[1]
+        if len(self.context) not in (0, n_values):
+            raise ValueError(
+                f"Expected pairs with a context of {', '.join(self.context)}, but got {n_values} "
+                "values; give PartialEvolutionSampler the same context."
+            )
+        return np.empty((len(pairs), 0)) if values is None else values
+
+    def _keeps_parity(self, X: Any) -> bool:
+        """Tell whether the symmetry x -> -x holds for the parameters of all pairs."""
+        if not len(self.context) or not is_snapshot_pairs(X):
+            return True
+        own = (values for values, _ in by_context(self._context(X)))
+        parities = (with_parameters(self.simulator_, self.context, v).parity for v in own)
+        return all(parity == self.simulator_.parity for parity in parities)
 
     def parity(self) -> tuple[int, ...] | None:
         """Return `parity_` of the clusters at hand."""

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklmacro._base.checks import check_integer, check_real
 from sklmacro._base.streams import Stage, stream, stream_seed
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
-from sklmacro.law.harvest import latent_of, snapshot_pairs
+from sklmacro.law.harvest import snapshot_pairs
 from sklmacro.law.uncertainty import Asked, Prediction, as_rows, describe, predict, targets
 
 STEPS = ("upsample", "evolve", "closure", "sde")
@@ -218,6 +218,8 @@ class ActiveLearner(BaseEstimator):
         """Make snapshots and fit, round by round."""
         simulator, names = self.model_["upsample"].simulator, self._names
         closure, sde = self.model_["closure"], self.model_["sde"]
+        if names:
+            closure.set_params(context=names)
         rng = stream(entropy, Stage.LEARN)
         if context is None and names:
             context = self._scattered(len(X), rng)
@@ -237,7 +239,7 @@ class ActiveLearner(BaseEstimator):
             cost += spent
             if not number:
                 closure.fit(new)
-            pairs.append(latent_of(closure, new, names))
+            pairs.append(closure.transform(new))
             self.pairs_ = np.concatenate(pairs)
             sde.fit(self.pairs_)
             if not number:

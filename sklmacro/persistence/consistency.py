@@ -81,7 +81,8 @@ def _(closure: CorrelationClosure) -> None:
     closure.check_clusters()
     n_latent = closure.simulator_.n_observables + len(closure.clusters_)
     _check("n_latent_", closure.n_latent_, n_latent)
-    _check("parity_", closure.parity_, closure.parity())
+    if closure.parity_ is not None or not len(closure.context):
+        _check("parity_", closure.parity_, closure.parity())
 
 
 @_check_together.register
