@@ -32,7 +32,9 @@ def candidates(
     simulator, longest = known.simulator, max_distance
     if longest is not None:  # beyond the lattice there is nothing
         longest = max(1.0, min(float(longest), max(lattice.cells)))
-    found = library(simulator.kind, simulator.isotropic, known.functions, longest, shapes=shapes)
+    found = library(
+        simulator.kind, simulator.isotropic, known.site_functions, longest, shapes=shapes
+    )
     return tuple(cluster for cluster in found if _fits(known.of([cluster]), lattice))
 
 

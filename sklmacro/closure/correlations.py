@@ -91,7 +91,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     See Also
     --------
-    PatchAutoencoder : Closures that are learned.
+    PatchAutoencoder : Closures that are learned, alone or beside these.
 
     Notes
     -----
@@ -200,12 +200,12 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         """
         check_is_fitted(self)
         snapshots = self._snapshots(X, reset=False)
-        lattice, known = self.simulator_.lattice(snapshots.shape[1:]), self.known
-        known.sums.check(lattice)
-        z = known.macrostates(snapshots)
+        lattice, functions = self.simulator_.lattice(snapshots.shape[1:]), self.functions
+        functions.check(lattice)
+        z = functions.macrostates(snapshots)
         if not is_snapshot_pairs(X):
             return self._as_table(z, self.get_feature_names_out())
-        dz, cov = known.increments(X)
+        dz, cov = functions.increments(X)
         return latent_pairs(
             z, dz, cov=cov, n_sites=lattice.n_sites, parity=self.parity_, **common_fields(X)
         )
@@ -216,26 +216,26 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         An observable with a unit has it after its name, as in "length [nm]".
         """
         check_is_fitted(self)
-        return np.array(self.known.names, dtype=object)
+        return np.array(self.functions.names, dtype=object)
 
     # Functions ------------------------------------------------------------------------------------
 
     @property
-    def known(self) -> KnownFunctions:
+    def functions(self) -> KnownFunctions:
         """The components of z as functions of snapshots, once fitted."""
-        return self._functions(self.clusters_)
+        return self._known(self.clusters_)
 
-    def _functions(self, clusters: Sequence[Cluster]) -> KnownFunctions:
+    def _known(self, clusters: Sequence[Cluster]) -> KnownFunctions:
         return KnownFunctions(
             self.simulator_, tuple(clusters), self.states_, self.context, self.n_jobs
         )
 
     def _candidates(self, lattice: Lattice) -> KnownFunctions:
         """Return the candidates, those of the default library that fit into the lattice."""
-        known = self._functions(())
+        known = self._known(())
         if self.library is not None:
             known = known.of(named_clusters(self.library))
-            known.sums.check(lattice)
+            known.check(lattice)
         else:
             shapes = self.criterion == "drift"
             known = known.of(candidates(known, lattice, self.max_distance, shapes))
@@ -252,7 +252,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         """Tell whether the symmetry x -> -x holds for the parameters of all pairs."""
         if not len(self.context) or not is_snapshot_pairs(X):
             return True
-        own = (values for values, _ in by_context(self.known.context_values(X)))
+        own = (values for values, _ in by_context(self.functions.context_values(X)))
         parities = (with_parameters(self.simulator_, self.context, v).parity for v in own)
         return all(parity == self.simulator_.parity for parity in parities)
 
@@ -297,7 +297,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     def check_clusters(self) -> None:
         """Raise ValueError unless the clusters go with the simulator."""
-        _ = self.known.sums.spread
+        _ = self.functions.sums.spread
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

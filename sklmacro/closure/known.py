@@ -55,7 +55,7 @@ class KnownFunctions:
         return [*self.simulator.observable_labels, *(cluster.name for cluster in self.clusters)]
 
     @property
-    def functions(self) -> SiteFunctions:
+    def site_functions(self) -> SiteFunctions:
         """Functions of the state of a site that clusters are products of."""
         return site_functions(self.simulator, self.states)
 
@@ -63,7 +63,12 @@ class KnownFunctions:
     def sums(self) -> ClusterSums:
         """Sums of the clusters."""
         simulator = self.simulator
-        return ClusterSums(self.clusters, self.functions, simulator.kind, simulator.isotropic)
+        return ClusterSums(self.clusters, self.site_functions, simulator.kind, simulator.isotropic)
+
+    def check(self, lattice: Lattice) -> None:
+        """Raise ValueError unless the clusters fit into a lattice."""
+        if self.clusters:
+            self.sums.check(lattice)
 
     def macrostates(self, snapshots: np.ndarray) -> np.ndarray:
         """Return z (n_samples, m) of snapshots (Eqs. 1, 3)."""
@@ -72,7 +77,7 @@ class KnownFunctions:
 
     def means(self, snapshots: np.ndarray) -> np.ndarray:
         """Return the means (n_samples, k) of the clusters."""
-        lattice, sums = self._lattice(snapshots), self.sums
+        lattice, sums = self.simulator.lattice(snapshots.shape[1:]), self.sums
 
         def work(batch: np.ndarray) -> dict[str, np.ndarray]:
             values = [sums.sums(x, lattice) / lattice.n_sites for x in batch]
@@ -96,9 +101,10 @@ class KnownFunctions:
 
     def increments(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return dz (n, m), of moments its mean, and their covariance (n, m, m) or None."""
-        moments, sums = has_moments(pairs), self.sums
+        moments = has_moments(pairs)
         if not self.clusters:
             return pairs["d_obs"], pairs["cov_obs"] if moments else None
+        sums = self.sums
 
         def own(batch: np.ndarray, simulator: Simulator) -> dict[str, np.ndarray]:
             if moments:
@@ -134,9 +140,6 @@ class KnownFunctions:
                 "values; give PartialEvolutionSampler the same context."
             )
         return np.empty((len(pairs), 0)) if values is None else values
-
-    def _lattice(self, snapshots: np.ndarray) -> Lattice:
-        return self.simulator.lattice(snapshots.shape[1:])
 
 
 def _parts(rows: np.ndarray) -> Callable[[int, int], tuple[np.ndarray]]:

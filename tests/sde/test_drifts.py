@@ -15,6 +15,7 @@ from sklmacro import (
     Linear,
     OnsagerSDE,
     PatchAutoencoder,
+    PatchEncoder,
     PatchSDERegressor,
     Polynomial,
     SDEEnsemble,
@@ -108,7 +109,7 @@ def test_what_a_drift_does_not_read_is_told_or_refused():
         ),
         (
             lambda: PatchAutoencoder(lr=0.1, hidden=(4,)),
-            lambda: PatchAutoencoder(training=Training(lr=0.1), hidden=(4,)),
+            lambda: PatchAutoencoder(training=Training(lr=0.1), encoder=PatchEncoder(hidden=(4,))),
         ),
         (
             lambda: PatchSDERegressor().set_params(max_epochs=3),
