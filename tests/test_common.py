@@ -38,6 +38,7 @@ ESTIMATORS = [
 MORE_ESTIMATORS = [
     HierarchicalUpsampler(LinearChain(), n_iter=2, n_repeats=1, method="linear"),
     PatchAutoencoder(n_closure=0),
+    PatchAutoencoder(n_closure=0, known=CorrelationClosure(n_closure=1)),
     CorrelationClosure(n_closure=0),
     PatchSDERegressor(drift_model="linear", diffusion_model="diagonal"),
     PatchSDERegressor(drift_model="polynomial", diffusion_model="constant"),

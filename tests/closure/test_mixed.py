@@ -17,12 +17,14 @@ from sklmacro import (
     Polynomial,
     StreamedPairs,
     Training,
+    load,
+    save,
 )
 from sklmacro.lattice import PatchGrid
 from sklmacro.lattice.windows import Window
 from sklmacro.pairs import snapshot_pair_dtype
 from sklmacro.scoring import PathScorer, ReferencePaths
-from sklmacro.simulators import Ising, PredatorPrey
+from sklmacro.simulators import CurieWeiss, Ising, PredatorPrey
 from tests import naive
 
 ISING = Ising(2.3, 0.1)
@@ -109,7 +111,7 @@ def test_joint_moments_of_a_diffusion():
 )
 @pytest.mark.statistical
 def test_a_part_of_the_events_is_right_in_the_mean(simulator, X, library, n_drawn):
-    rows = np.repeat(X, 400, axis=0)
+    rows = np.repeat(X, 200, axis=0)
     pairs = pairs_of(simulator, rows, p=X.size // 16 if X.ndim == 3 and X.shape[2] > 2 else 2,
                      moments=True)  # fmt: skip
     known = CorrelationClosure(n_closure=len(library), library=library)
@@ -118,8 +120,8 @@ def test_a_part_of_the_events_is_right_in_the_mean(simulator, X, library, n_draw
     whole = closure.transform(pairs[:1])
     drawn = closure.set_params(n_events_encoded=n_drawn).transform(pairs)
     m = simulator.n_observables + len(library)
-    assert np.array_equal(drawn["dz"][:, :m], np.repeat(whole["dz"][:, :m], 400, axis=0))
-    error = drawn["cov"].std(axis=0) / np.sqrt(400)
+    assert np.array_equal(drawn["dz"][:, :m], np.repeat(whole["dz"][:, :m], 200, axis=0))
+    error = drawn["cov"].std(axis=0) / np.sqrt(200)
     size = np.sqrt(np.einsum("ii,jj->ij", *2 * [whole["cov"][0]]))
     off = np.abs(drawn["cov"].mean(axis=0) - whole["cov"][0])
     assert (off < 5 * error + 1e-6 * size).all()
@@ -261,6 +263,18 @@ def test_a_training_resumes_with_its_known_closures_alone(tmp_path):
         mixed(known=other, checkpoint_dir=tmp_path).fit(pairs)
 
 
+def test_a_file_has_known_closures_of_its_simulator(tmp_path):
+    closure = mixed().fit(SPINS)
+    save(closure, tmp_path / "a.safetensors")
+    loaded = load(tmp_path / "a.safetensors")
+    assert loaded.transform(SPINS).tobytes() == closure.transform(SPINS).tobytes()
+    assert loaded.known_.simulator_ is loaded.simulator_
+    closure.known_.simulator_ = CurieWeiss()
+    save(closure, tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match="Expected simulator of known_ to be"):
+        load(tmp_path / "b.safetensors")
+
+
 def test_streamed_pairs_are_the_same():
     sampler = PartialEvolutionSampler(ISING, patch=4, moments=True, random_state=0)
     groups = np.arange(len(SPINS)) // 2
@@ -279,54 +293,55 @@ def test_learned_closures_tell_what_the_known_ones_leave_out():
     rng, place = np.random.default_rng(0), np.linspace(-1, 1, 6)
     mean, slope = rng.normal(size=(2, 300, 1)) * [[[1.0]], [[0.7]]]
     X = np.stack([0.5 + 0 * place + 0 * mean, mean + slope * place], axis=-1)
-    training = Training(max_epochs=60, batch_size=32, patience=60, lr=2e-2)
-    for known, wanted in ((None, mean), (CorrelationClosure(library=["v"], n_closure=1), slope)):
+    training = Training(max_epochs=40, batch_size=32, patience=40, lr=2e-2)
+    for known, left in ((None, 1.0), (CorrelationClosure(library=["v"], n_closure=1), 0.0)):
         closure = mixed(
             Prey(), known, n_closure=1, encoder=PatchEncoder(hidden=()), training=training
         ).fit(X)
-        learned = closure.transform(X)[:, -1]
-        assert abs(np.corrcoef(learned, wanted[:, 0])[0, 1]) > 0.98
+        z = closure.transform(X)
+        unknown = slope - z @ np.linalg.lstsq(z, slope)[0]
+        assert unknown.var() / slope.var() == pytest.approx(left, abs=0.01)
 
 
 @pytest.mark.statistical
+@pytest.mark.filterwarnings("ignore::sklmacro.UncoveredPathsWarning")  # of one closure too many
 def test_one_grid_over_both_kinds_finds_how_many_are_needed():
+    """Fields that are nearly uniform: mean v is all that is missing, and more is noise."""
     prey = Prey(sigma_u=0.005, sigma_v=0.005, amplitude_range=(0.0, 0.0), mean_range=(0.2, 0.6))
     rng = np.random.default_rng(0)
-    X = prey.sample_initial(40, 8, random_state=0)
-    X[..., 1] = rng.uniform(0.2, 0.8, (40, 1))
+    X = prey.sample_initial(30, 8, random_state=0)
+    X[..., 1] = rng.uniform(0.2, 0.8, (30, 1))
     X = np.concatenate([prey.advance(X, duration=t, random_state=0)[0] for t in (0.01, 1.0, 3.0)])
-    groups = np.tile(np.arange(40), 3)
-    start = prey.sample_initial(8, 8, random_state=1)
-    start[..., 1] = np.linspace(0.2, 0.8, 8)[:, np.newaxis]
-    times = np.linspace(0.0, 3.0, 7)
+    start = prey.sample_initial(6, 8, random_state=1)
+    start[..., 1] = np.linspace(0.2, 0.8, 6)[:, np.newaxis]
+    times = np.linspace(0.0, 2.0, 5)
     truth = prey.simulate(start, times, observe=True, random_state=2)
+    learned = PatchAutoencoder(
+        prey, encoder=PatchEncoder(hidden=()), random_state=0,
+        training=Training(max_epochs=15, batch_size=16, lr=2e-2),
+    )  # fmt: skip
+    known = CorrelationClosure(prey, library=["v", "v v (1)"])
+    both = clone(learned).set_params(n_closure=0, known=known)
     pipe = Pipeline(
         [
             ("evolve", PartialEvolutionSampler(prey, patch=4, dt=0.01, random_state=0)),
-            ("closure", CorrelationClosure(prey)),
-            ("sde", PatchSDERegressor(drift_model=Polynomial(3), diffusion_model="constant")),
+            ("closure", known),
+            ("sde", PatchSDERegressor(drift_model=Polynomial(2), diffusion_model="constant")),
         ]
     )
-    known = CorrelationClosure(prey, library=["v", "v v (1)"])
-    learned = PatchAutoencoder(
-        prey, encoder=PatchEncoder(hidden=()), random_state=0,
-        training=Training(max_epochs=20, batch_size=16, lr=2e-2),
-    )  # fmt: skip
     search = GridSearchCV(
         pipe,
         [
-            {"closure": [known], "closure__n_closure": [0, 1]},
-            {"closure": [learned], "closure__n_closure": [0, 1]},
-            {"closure": [clone(learned).set_params(n_closure=0, known=known)],
-             "closure__known__n_closure": [0, 1]},
+            {"closure": [known, learned], "closure__n_closure": [0, 1, 2]},
+            {"closure": [both], "closure__known__n_closure": [0, 1, 2]},
         ],
-        scoring=PathScorer(ReferencePaths(start, truth, times), "mean_path", dt=0.02),
+        scoring=PathScorer(ReferencePaths(start, truth, times), "mean_path", dt=0.05),
         cv=GroupKFold(2),
         error_score="raise",
-    )  # fmt: skip
+    )
     with config_context(enable_metadata_routing=True):
-        search.fit(X, groups=groups)
-    errors = -search.cv_results_["mean_test_score"].reshape(3, 2)
-    print(errors)
-    assert (errors[:, 1] < 0.1 * errors[:, 0]).all()
+        search.fit(X, groups=np.tile(np.arange(30), 3))
+    errors = -search.cv_results_["mean_test_score"].reshape(3, 3)
+    assert errors.argmin(axis=1).tolist() == [1, 1, 1]
+    assert (errors[:, 1] < 0.2 * errors[:, 0]).all()
     assert errors[2].tolist() == errors[0].tolist()
