@@ -20,6 +20,7 @@ from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.law.learner import ActiveLearner
 from sklmacro.law.pipeline import make_macro_pipeline
+from sklmacro.law.stages import SeveralSizes
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
 from sklmacro.sampling.evolution import PartialEvolutionSampler
@@ -55,6 +56,7 @@ __all__ = [
     "PathRecord",
     "Polynomial",
     "SDEEnsemble",
+    "SeveralSizes",
     "StreamedPairs",
     "Training",
     "UncoveredPathsWarning",
