@@ -14,11 +14,15 @@ Shape vocabulary::
     power     (n_waves, q)         mean over snapshots
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from sklmacro.lattice.lattice import Lattice
 from sklmacro.simulators import Simulator
 
 MOST = 256  # snapshots
+OLD = 0.75  # of the last age, from which they count as relaxed
 LONGEST = 0.8  # k of the waves that count, over the lattice constant
 FEWEST = 3  # different waves
 CELLS_PER_LENGTH = 4  # which a lattice needs, to stand for larger ones
@@ -52,3 +56,27 @@ def correlation_length(simulator: Simulator, X: np.ndarray, spread: np.ndarray) 
     ratio = power[long][:, moves].T / spread[moves, np.newaxis]
     likelihood = -np.log(shape).mean(axis=-1) - ratio @ (1 / shape).T / shape.shape[1]
     return float(lengths[likelihood.argmax(axis=-1)].max())
+
+
+def relaxed(pairs: np.ndarray) -> np.ndarray:
+    """Return the snapshots of pairs that have relaxed for long."""
+    if "age" not in (pairs.dtype.names or ()):
+        return pairs["x"]
+    return pairs["x"][pairs["age"] >= OLD * pairs["age"].max()]
+
+
+def check_other_size(lattice: Lattice, sizes: Sequence[int], length: float) -> None:
+    """Refuse a lattice of another size than a law was learned at, where correlations are long.
+
+    `sizes` are numbers of sites, in increasing order, and `length` is xi.
+    """
+    if lattice.n_sites in sizes or not sizes:
+        return
+    cells = (sizes[-1] / lattice.n_basis) ** (1 / lattice.ndim)
+    if length * CELLS_PER_LENGTH > cells:
+        raise ValueError(
+            f"Expected correlations of at most {cells / CELLS_PER_LENGTH:.1f} cells, a quarter of "
+            f"the lattice that the law was learned at, for one of {lattice.n_sites} sites, but got "
+            f"{length:.1f}; learn it from larger snapshots, or at that size itself. "
+            "model_['sde'].simulate(..., n_sites=...) does not ask."
+        )

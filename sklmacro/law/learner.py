@@ -23,9 +23,16 @@ from tqdm.auto import tqdm
 from sklmacro._base.checks import check_column_names, check_integer, check_real
 from sklmacro._base.streams import Stage, stream, stream_seed
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
-from sklmacro.law.correlation_length import CELLS_PER_LENGTH, correlation_length
+from sklmacro.law.correlation_length import check_other_size, correlation_length, relaxed
 from sklmacro.law.stages import Factor, Harvest, SeveralSizes, harvest
-from sklmacro.law.time_scale import Runs, TimeFactor, estimate_time_factor, run_jointly, span_times
+from sklmacro.law.time_scale import (
+    Runs,
+    TimeFactor,
+    estimate_time_factor,
+    run_jointly,
+    span_times,
+    young,
+)
 from sklmacro.law.uncertainty import Asked, Prediction, as_rows, describe, predict, targets
 from sklmacro.sde.base import PatchSDE
 from sklmacro.simulators import Simulator, resolve_simulator
@@ -34,7 +41,6 @@ STEPS = ("upsample", "evolve", "closure", "sde")
 STEPS_OF_SIZES = ("pairs", "sde")
 MOST_ROUNDS = 20
 FINER = 4  # steps in one of predicted paths, where time itself is compared
-OLD = 0.75  # of the last age, from which snapshots count as relaxed
 
 
 @dataclass(frozen=True)
@@ -218,11 +224,10 @@ class ActiveLearner(BaseEstimator):
         """
         check_is_fitted(self)
         X = self._simulator.check_snapshots(X)
-        n_sites = self._simulator.lattice(X.shape[1:]).n_sites
-        self._check_size(X.shape[1:], n_sites)
-        return self._sde.simulate(
-            self._closure.transform(X), n_steps, dt, context=context, n_sites=n_sites, **options
-        )
+        lattice = self._simulator.lattice(X.shape[1:])
+        check_other_size(lattice, self._sde.sizes_.n_sites, self.correlation_length_)
+        z, n_sites = self._closure.transform(X), lattice.n_sites
+        return self._sde.simulate(z, n_steps, dt, context=context, n_sites=n_sites, **options)
 
     # Checks ---------------------------------------------------------------------------------------
 
@@ -260,20 +265,6 @@ class ActiveLearner(BaseEstimator):
                 "in the order of the learner's context."
             )
         return rows
-
-    def _check_size(self, shape: tuple[int, ...], n_sites: int) -> None:
-        """Refuse a size that the law was not learned at, where correlations are long."""
-        sizes, xi = self._sde.sizes_.n_sites, self.correlation_length_
-        if n_sites in sizes or not sizes:
-            return
-        cells = (sizes[-1] / self._simulator.lattice(shape).n_basis) ** (1 / len(shape))
-        if xi * CELLS_PER_LENGTH > cells:
-            raise ValueError(
-                f"Expected correlations of less than {cells / CELLS_PER_LENGTH:.1f} cells, a "
-                f"quarter of the lattice that the law was learned at, for one of {n_sites} sites, "
-                f"but got {xi:.1f}; learn it from larger snapshots, or at that size itself. "
-                "model_['sde'].simulate(..., n_sites=...) does not ask."
-            )
 
     # Parts ----------------------------------------------------------------------------------------
 
@@ -330,7 +321,7 @@ class ActiveLearner(BaseEstimator):
             wanted = self._wanted(prediction, n_new, rng)
             parameters = self._scattered(n_new, rng)
         self.correlation_length_ = correlation_length(
-            self._simulator, _relaxed(harvest.largest), prediction.spread
+            self._simulator, relaxed(harvest.largest), prediction.spread
         )
         if self.error_ > self.tolerance:
             reason = "raise max_site_time"
@@ -356,6 +347,7 @@ class ActiveLearner(BaseEstimator):
             factors: Sequence[Factor | None] = [None]
         else:
             upsample, evolve, factors = sizes.upsample, sizes.evolve, sizes.checked_factors()
+            sizes.n_features_in_ = small.shape[1]
         return harvest(
             upsample, evolve, self._closure, factors, small, first + np.arange(n), self._names,
             parameters, seed, folder, fit=not first,
@@ -366,7 +358,7 @@ class ActiveLearner(BaseEstimator):
         if not self.n_joint:
             return None
         pairs, rng = (
-            _young(harvest.largest, span_times(self._simulator)[0]),
+            young(harvest.largest, span_times(self._simulator)[0]),
             stream(seed, Stage.LEARN),
         )
         some = rng.permutation(len(pairs))[: self.n_joint]
@@ -452,17 +444,3 @@ class _State(NamedTuple):
         """Return it with one more round."""
         joined = runs if self.runs is None or runs is None else self.runs.join(runs)
         return _State((*self.pairs, harvest.pairs), joined, self.site_time + cost)
-
-
-def _young(pairs: np.ndarray, age: float) -> np.ndarray:
-    """Return pairs whose snapshots are younger than an age: they change fast."""
-    if "age" not in (pairs.dtype.names or ()):
-        return pairs
-    return pairs[pairs["age"] < age]
-
-
-def _relaxed(pairs: np.ndarray) -> np.ndarray:
-    """Return the snapshots of pairs, those that have relaxed for long."""
-    if "age" not in (pairs.dtype.names or ()):
-        return pairs["x"]
-    return pairs["x"][pairs["age"] >= OLD * pairs["age"].max()]

@@ -141,3 +141,8 @@ def _lowest(distances: np.ndarray) -> float:
     shift = 0.5 * (low - high) / curvature if curvature > 0 else 0.0
     step = np.log(FACTORS[1] / FACTORS[0])
     return float(np.log(FACTORS[k]) + np.clip(shift, -1, 1) * step)
+
+
+def young(pairs: np.ndarray, age: float) -> np.ndarray:
+    """Return the pairs whose snapshots are younger than an age: they change fast."""
+    return pairs[pairs["age"] < age] if "age" in (pairs.dtype.names or ()) else pairs
