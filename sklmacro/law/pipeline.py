@@ -19,7 +19,6 @@ from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
-from sklmacro.sde.gaussian_process import GaussianProcess
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.simulators import Simulator
 
@@ -104,10 +103,7 @@ def make_macro_pipeline(
             ("closure", CorrelationClosure(simulator, n_jobs=n_jobs)),
             (
                 "sde",
-                PatchSDERegressor(
-                    drift_model=GaussianProcess(), bounds=simulator.observable_bounds,
-                    random_state=random_state,
-                ),
+                PatchSDERegressor(bounds=simulator.observable_bounds, random_state=random_state),
             ),
         ]
     )  # fmt: skip
