@@ -52,6 +52,14 @@ def test_a_gaussian_process_is_the_default():
         default.set_params(drift_model__training__lr=0.1)
 
 
+def test_a_default_fit_to_few_states_is_warned_of():
+    enough = PatchSDERegressor().fit(Z[:4], DZ[:4])
+    assert np.isfinite(enough.drift(Z)).all()
+    assert np.isfinite(enough.diffusion(Z)).all()
+    with pytest.warns(UserWarning, match="at least 4 different states for the 3 coeff.* got 3"):
+        PatchSDERegressor().fit(Z[:3], DZ[:3])
+
+
 def test_parameters_of_a_short_form_can_be_set():
     sde = PatchSDERegressor(drift_model="polynomial").set_params(drift_model__degree=3)
     assert sde.drift_model.degree == sde.get_params()["drift_model__degree"] == 3
