@@ -21,6 +21,7 @@ from sklmacro.closure.encoder import PatchEncoder
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.law.learner import ActiveLearner
 from sklmacro.law.pipeline import make_macro_pipeline
+from sklmacro.law.stages import SeveralSizes
 from sklmacro.persistence import load, save
 from sklmacro.persistence.search import Checkpointed
 from sklmacro.sampling.evolution import PartialEvolutionSampler
@@ -57,6 +58,7 @@ __all__ = [
     "PathRecord",
     "Polynomial",
     "SDEEnsemble",
+    "SeveralSizes",
     "StreamedPairs",
     "Training",
     "UncoveredPathsWarning",

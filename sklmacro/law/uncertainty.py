@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklmacro._base.streams import Stage, stream, stream_seed
+from sklmacro.law.time_scale import TimeFactor
 from sklmacro.sde.base import PatchSDE
 
 N_DRAWS = 8
+N_PATHS = 32  # from each start
 N_TIMES = 50  # at which paths are seen
 MOST_STATES = 4000  # of the paths, at which the drift's error is evaluated
 
@@ -34,7 +36,6 @@ class Asked(NamedTuple):
     n_sites: int
     duration: float
     dt: float
-    n_paths: int
     n_observables: int
 
 
@@ -44,6 +45,9 @@ class Prediction(NamedTuple):
     errors: np.ndarray  # (n_starts,), relative errors of the mean paths
     states: np.ndarray  # (n_states, d), of the paths
     doubts: np.ndarray  # (n_states,), squared errors of the drift there, in units of its spread
+    spread: (
+        np.ndarray
+    )  # (q,), n Var of the observables in the end, of the start where it is largest
 
     @property
     def error(self) -> float:
@@ -60,18 +64,20 @@ def predict(sde: PatchSDE, asked: Asked, entropy: int) -> Prediction:
     for draw in range(N_DRAWS):
         law = own.sample(stream_seed(entropy, Stage.LEARN, draw))
         paths, _ = law.rollout(
-            asked.starts, n_steps, asked.dt, n_paths=asked.n_paths,
+            asked.starts, n_steps, asked.dt, n_paths=N_PATHS,
             context=asked.context if asked.context.size else None, store_every=every,
             random_state=entropy, outside="ignore",
         )  # fmt: skip
-        paths = paths.reshape(len(asked.starts), asked.n_paths, -1, paths.shape[-1])
+        paths = paths.reshape(len(asked.starts), N_PATHS, -1, paths.shape[-1])
         means.append(paths[..., : asked.n_observables].mean(axis=1))
         states.append(paths)
     m = np.array(means)
     spread = m.var(axis=0, ddof=1).sum(axis=(1, 2))
     errors = spread / np.maximum((m.mean(axis=0) ** 2).sum(axis=(1, 2)), np.finfo(float).tiny)
     errors = np.where(np.isfinite(errors), errors, np.inf)
-    return Prediction(errors, *_doubts(own, np.array(states), asked, entropy))
+    paths = np.array(states)
+    last = paths[..., -1, : asked.n_observables].var(axis=2).mean(axis=0).max(axis=0)
+    return Prediction(errors, *_doubts(own, paths, asked, entropy), asked.n_sites * last)
 
 
 def _doubts(
@@ -98,12 +104,18 @@ def targets(prediction: Prediction, n: int, rng: np.random.Generator) -> np.ndar
     return prediction.states[rng.choice(len(share), n, p=share)]
 
 
-def describe(number: int, n_snapshots: int, cost: float, error: float, wanted: float) -> str:
+def describe(
+    number: int, n_snapshots: int, cost: float, error: float, wanted: float,
+    factor: TimeFactor | None,
+) -> str:  # fmt: skip
     """Return a line of progress."""
-    return (
+    line = (
         f"round {number}: {n_snapshots} snapshots, {cost:.2e} site updates; "
         f"error of the mean path {error:.1e}, wanted {wanted:.1e}"
     )
+    if factor is None:
+        return line
+    return f"{line}; time factor {factor.factors[-1]:.3f}({factor.errors[-1]:.3f})"
 
 
 def as_rows(context: Any, n: int) -> np.ndarray:

@@ -15,6 +15,9 @@ from sklmacro.closure.selection import SelectionStep
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.lattice.patches import PatchGrid
+from sklmacro.law.learner import ActiveLearner, Round
+from sklmacro.law.stages import SeveralSizes
+from sklmacro.law.time_scale import TimeFactor
 from sklmacro.sampling.boundary import Buffer, Ghost, Periodic
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.patches import Patches
@@ -37,8 +40,8 @@ from sklmacro.training.training import Training
 _CLASSES = (
     # estimators
     HierarchicalUpsampler, PartialEvolutionSampler, PatchAutoencoder, CorrelationClosure,
-    PatchSDERegressor, OnsagerSDE, SDEEnsemble, StreamedPairs, FrozenEstimator, Pipeline,
-    StandardScaler, FunctionTransformer,
+    PatchSDERegressor, OnsagerSDE, SDEEnsemble, SeveralSizes, ActiveLearner, StreamedPairs,
+    FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
     # roles in them
     Cluster, PatchEncoder, Training, MLP, GaussianProcess, Linear, Polynomial, LocalRelax,
     Convergence, Patches, Ghost, Buffer, Periodic, simulators.Duration, simulators.EventCount,
@@ -47,7 +50,7 @@ _CLASSES = (
     simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,
     # fitted parts
     Lattice, PatchGrid, PassRecord, PatchCodec, Standardizer, PolynomialSDE, NeuralSDE,
-    KernelSDE, Coverage, LatticeSizes, Relations, SelectionStep,
+    KernelSDE, Coverage, LatticeSizes, Relations, SelectionStep, Round, TimeFactor,
     PatchAutoencoderNet, nets.SDENet, nets.MLPDrift, nets.OnsagerDrift, nets.CholeskyDiffusion,
     nets.EquivariantDrift, nets.EquivariantOnsagerDrift, nets.EquivariantDiffusion,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import singledispatch
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_integer, check_real
 from sklmacro.closure.autoencoder import PatchAutoencoder
@@ -17,6 +18,8 @@ from sklmacro.closure.codec import PatchCodec
 from sklmacro.closure.correlations import CorrelationClosure
 from sklmacro.closure.nets import PatchAutoencoderNet
 from sklmacro.lattice.lattice import Lattice
+from sklmacro.law.learner import ActiveLearner
+from sklmacro.law.stages import SeveralSizes
 from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
 from sklmacro.sde.base import PatchSDE
@@ -126,6 +129,25 @@ def _(ensemble: SDEEnsemble) -> None:
     _check("n_features_in_", ensemble.n_features_in_, members[0].n_features_in_)
     _check("n_state_", ensemble.n_state_, members[0].n_state_)
     check_real(ensemble.lam_, "lam_")
+
+
+@_check_together.register
+def _(sizes: SeveralSizes) -> None:
+    sizes.checked_factors()
+    check_is_fitted(sizes.closure_)
+    _check_least("n_features_in_", sizes.n_features_in_, 1)
+
+
+@_check_together.register
+def _(learner: ActiveLearner) -> None:
+    learner.check_parameters()
+    names = [name for name, _ in learner.pipeline.steps]
+    _check("steps of model_", [name for name, _ in learner.model_.steps], names)
+    check_is_fitted(learner.model_["sde"])
+    _check_least("number of rounds_", len(learner.rounds_), 1)
+    _check_least("n_features_in_", learner.n_features_in_, 1)
+    for name in ("error_", "site_time_"):
+        check_real(getattr(learner, name), name, low=0.0)
 
 
 # Parts of them ------------------------------------------------------------------------------------

@@ -25,6 +25,16 @@ def state(name, **changes):
     return lambda objects, arrays: of(objects, name)["state"].update(changes)
 
 
+def pointed(name, attribute, other, part="state"):
+    """Let an attribute be the last object of another class."""
+
+    def apply(objects, arrays):
+        number = objects.index(of(objects, other))
+        of(objects, name)[part][attribute] = {"object": number}
+
+    return apply
+
+
 def without(name, attribute, part="state"):
     return lambda objects, arrays: of(objects, name)[part].pop(attribute)
 
@@ -72,7 +82,7 @@ SIGNED = {
     "a generator for an estimator": ("philox", lambda o, a: o.pop(), "a file of an estimator"),
     # values
     "an object behind": ("linear", state(SDE, model_={"object": 9}), BUILT),
-    "an object in itself": ("linear", state(SDE, model_={"object": 2}), BUILT),
+    "an object in itself": ("linear", pointed(SDE, "model_", SDE), BUILT),
     "an object before the first": ("linear", state(SDE, model_={"object": -1}), "number of an obj"),
     "True for an object": ("linear", state(SDE, model_={"object": True}), "number of an object"),
     "an unknown tag": ("linear", state(SDE, lam_={"pickle": "gASVAA=="}), BUILT),
@@ -195,7 +205,8 @@ SIGNED = {
     "entries of L elsewhere": ("mlp, full", array("diffusion.place", lambda a: a + 1000),
         "out of bounds|out of range"),
     "another number of components": ("mlp, full", argument("CholeskyDiffusion", n_out=1), "shapes"),
-    "a diffusion for a drift": ("mlp, full", argument("SDENet", drift={"object": 4}), "of drift"),
+    "a diffusion for a drift": ("mlp, full", pointed("SDENet", "drift", "CholeskyDiffusion",
+        "arguments"), "of drift"),
     "a net for a model": ("mlp, full", state(SDE, model_={"object": 2}),
         r"model_ of .* to be PolynomialSDE \| KernelSDE \| NeuralSDE"),
     "kernel functions of another number": ("gp", array("weights", lambda a: a[:, :1]),
