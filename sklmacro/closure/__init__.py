@@ -7,8 +7,8 @@ and latent pairs for the SDE:
     loss    = E |psi(phi*(x_I), phihat(x_I)) - x_I|^2                   Eq. 2
     dz      = phi(x_{t+dt,I}) - phi(x_{t,I})                            Eqs. 3, 9, 10
 
-`autoencoder` learns closures and `codec` is its encoder and decoder, made of `nets`; `moments` gives
-the mean and covariance of dz as dt -> 0. `correlations` takes known functions, `clusters`, by
-`choice` and `selection`; `known` evaluates them for both. `streaming` runs stages 1 to 3 batch by
-batch.
+`autoencoder` learns closures, `codec` is its encoder and decoder, made of `nets`, and `moments`
+gives the mean and covariance of dz as dt -> 0. `correlations` takes known functions, the `clusters`
+of a library, by `choice` and `selection`; `known` evaluates them for both. `streaming` runs stages
+1 to 3 batch by batch.
 """
