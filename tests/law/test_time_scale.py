@@ -22,16 +22,16 @@ def ou(z0, times, rng, rate=1.0):
     return np.stack(z, axis=-1)
 
 
-def estimates(c, n_seeds=N_SEEDS):
+def estimates(c, n_seeds=N_SEEDS, t=T):
     """Factors, errors and gains (n_seeds, 3) of runs of two components."""
     found = []
     for seed in range(n_seeds):
         rng = np.random.default_rng([seed, round(100 * c)])
         z0 = rng.uniform(-1, 1, (N, 2))
-        times = np.arange(round(1.5 * T / DT) + 1) * DT
+        times = np.arange(round(1.5 * T / DT) + 1) * DT * t
         paths = ou(np.repeat(z0[:, None], N_PATHS, axis=1), times, rng).swapaxes(2, 3)
-        y = ou(z0, np.array([0.0, c * T]), rng)[..., -1] - z0
-        found.append(factor_at(y, paths, DT, T))
+        y = ou(z0, np.array([0.0, c * t]), rng)[..., -1] - z0
+        found.append(factor_at(y, paths, DT * t, t))
     return np.array(found)
 
 
@@ -53,6 +53,11 @@ def test_a_run_that_is_not_slower_leaves_time_as_it_is():
     factors, errors, _ = (found := estimates(1.0, 4 * N_SEEDS)).T
     assert abs(np.mean((factors - 1) / errors)) < 4.5 / np.sqrt(4 * N_SEEDS)
     assert all(as_factor(one).in_use == 1 for one in found)
+
+
+@pytest.mark.statistical
+def test_runs_that_have_come_to_rest_say_nothing():
+    assert all(as_factor(one).in_use == 1 for one in estimates(1.0, t=8.0))
 
 
 def test_a_factor_of_chance_is_not_in_use():
