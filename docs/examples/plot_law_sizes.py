@@ -50,7 +50,7 @@ axes[0].set(xlabel="time [sweeps]", ylabel="M")
 axes[0].legend()
 n = np.array(sides) ** 2
 for name, paths, style in (("predicted", predicted, "-"), ("direct", direct, "o")):
-    spread = np.array([paths[side][:, 15:].std(axis=0).mean(axis=0) for side in sides])
+    spread = np.array([paths[side][:, 20:].std(axis=0).mean(axis=0) for side in sides])
     for k, observable in enumerate(ising.observable_names):
         axes[1].loglog(n, spread[:, k], style, color=f"C{3 + k}", label=f"{observable}, {name}")
     print(name, "sqrt(n) times the spread of M and walls:", (spread * np.sqrt(n)[:, None]).round(2))

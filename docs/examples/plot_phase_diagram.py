@@ -18,8 +18,15 @@ ranges = {"temperature": (2.6, 4.0), "field": (0.0, 0.4)}
 pipeline = skm.make_macro_pipeline(ising, small=8, large=32, random_state=0)
 pipeline.set_params(upsample__relaxation__n_kept=20)
 learner = skm.ActiveLearner(
-    pipeline, small=8, context=ranges, duration=30.0, tolerance=1e-3, max_site_time=1e7, n_joint=0,
-    n_initial=40, random_state=0,
+    pipeline,
+    small=8,
+    context=ranges,
+    duration=30.0,
+    tolerance=1e-3,
+    max_site_time=1e7,
+    n_joint=0,
+    n_initial=40,
+    random_state=0,
 )
 start = ising.sample_initial(4, 32, observables="even", random_state=1)
 learner.fit(start)

@@ -32,8 +32,8 @@ STEPS = np.geomspace(0.02, 10.0, 400)  # xi over cells along the longest axis
 def correlation_length(simulator: Simulator, X: np.ndarray, spread: np.ndarray) -> float:
     """Return xi in cells, the largest of the slow observables.
 
-    `X` are relaxed snapshots, `spread` (q,) is n Var(z*). NaN if the lattice is too small for three long
-    waves.
+    `X` are relaxed snapshots, `spread` (q,) is n Var(z*). NaN if the lattice is too small for three
+    long waves.
     """
     X = X[np.linspace(0, len(X) - 1, min(MOST, len(X))).astype(int)]
     slow = [name not in simulator.fast_observables for name in simulator.observable_names]

@@ -1,6 +1,6 @@
 """The correlation length of Gaussian fields whose spectrum is known.
 
-    S(k) = S(0) / (1 + xi^2 k^2)
+S(k) = S(0) / (1 + xi^2 k^2)
 """
 
 import numpy as np
@@ -84,7 +84,7 @@ def test_other_sizes_are_refused_where_correlations_are_long():
     check_other_size(large, (), 9.0)  # of unknown size
     check_other_size(large, (64,), np.nan)  # too small to tell
     check_other_size(large, (256, 1024, 4096), 9.0)
-    with pytest.raises(ValueError, match="at most 8.0 cells, .* 4096 sites, but got 9.0"):
+    with pytest.raises(ValueError, match=r"at most 8.0 cells, .* 4096 sites, but got 9.0"):
         check_other_size(large, (256, 1024), 9.0)
 
 

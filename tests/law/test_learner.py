@@ -164,7 +164,7 @@ def test_an_interrupted_fit_resumes_to_the_last_bit(tmp_path, monkeypatch):
     assert again.rounds_ == expected.rounds_
     np.testing.assert_array_equal(paths_of(again), paths_of(expected))
     other = two_rounds(checkpoint_dir=tmp_path).set_params(duration=4.0)
-    with pytest.raises(ValueError, match="duration=3.0, not 4.0"):
+    with pytest.raises(ValueError, match=r"duration=3.0, not 4.0"):
         other.fit(START)
 
 

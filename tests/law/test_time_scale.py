@@ -1,6 +1,6 @@
 """The factor on time: recovered within its error, and 1 where nothing is slower.
 
-    dz = -z dt + sqrt(2) s dB,     a run that is slower by c is z(c t)
+dz = -z dt + sqrt(2) s dB,     a run that is slower by c is z(c t)
 """
 
 import numpy as np
