@@ -26,6 +26,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:(. of . members.*)?Expected pairs of at least:UserWarning"
 )
 
+# SeveralSizes and ActiveLearner take snapshots of a simulator alone, of which each check would make
+# a law of its own, and the former returns pairs from fit_transform; see tests/law.
 ESTIMATORS = [
     HierarchicalUpsampler(),
     PartialEvolutionSampler(),
