@@ -21,7 +21,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, SplineTransformer, StandardScaler
 
-from sklmacro import MLP, PatchSDERegressor, Polynomial, SDEEnsemble
+from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Polynomial, SDEEnsemble
 from sklmacro.pairs import latent_pairs
 
 K = 8
@@ -171,6 +171,7 @@ MODELS = {
     "auto": sde(drift_model=Polynomial("auto")),
     "cubic": sde(drift_model=Polynomial(3)),
     "mlp": sde(drift_model=MLP()),
+    "onsager": lambda process, pairs: OnsagerSDE(random_state=0).fit(pairs),
     "ensemble": ensemble,
     "splines": by_sklearn(SplineTransformer(6), PolynomialFeatures(2, interaction_only=True)),
     "kernel ridge": by_sklearn(Nystroem(gamma=0.5, n_components=200, random_state=0)),
