@@ -39,6 +39,8 @@ from sklmacro.training.training import Training, as_training
 
 TRAINING = Training(max_epochs=100, batch_size=1024, patience=20)  # of the nets of SDEs
 
+CERTAIN = 3.0  # standard errors; the epoch is the best of many by the same rows
+
 
 @dataclass(frozen=True)
 class NeuralSDE:
@@ -82,7 +84,7 @@ class MLP(Drift):
 
     The drift is A u + b + net(u). Training starts from the A, b and last layer of largest evidence
     for hidden layers as they are drawn. The drift of this start is kept, fitted to all pairs, where
-    held-out groups do not tell that the trained one is better, by one standard error.
+    held-out groups do not tell that the trained one is better, by three standard errors.
 
     Parameters
     ----------
@@ -130,6 +132,9 @@ class MLP(Drift):
         """Set the weights from which a drift's training starts."""
         start_mlp(drift.module if isinstance(drift, EquivariantDrift) else drift, rates)
 
+    def soften(self, drift: nn.Module, rates: Rates) -> None:
+        """Make the weights of a start such that training does it no harm."""
+
     def gauge(self, model: NeuralSDE, data: FitData) -> float:
         """Return the unit of the parts of a fitted drift."""
         return 1.0
@@ -162,20 +167,26 @@ class MLP(Drift):
             u, y / weight, dt / lam, data.groups, parity,
             increments.noise(f @ B.T) / drift_scale,
         )  # fmt: skip
+        Sigma = rates.covariance * np.outer(drift_scale, drift_scale) / np.outer(noise_scale, noise_scale)
         starts: list[nn.Module] = []
 
         def build() -> nn.Module:
             drift = self.build_drift(data).double()
             with torch.no_grad():
                 self.start(drift, rates.take(rows[0]))
-            starts.append(deepcopy(drift))
+                starts.append(deepcopy(drift))
+                self.soften(drift, rates.take(rows[0]))
             sizes = u.shape[1], d, tuple(self.hidden), data.diffusion
             if data.symmetric:
-                return Likelihood(SDENet(drift, EquivariantDiffusion(*sizes, parity.tolist())))
+                odd = EquivariantDiffusion(*sizes, parity.tolist())
+                odd.set_constant(Sigma)
+                return Likelihood(SDENet(drift, odd))
+            diffusion = CholeskyDiffusion(*sizes)
+            diffusion.set_constant(Sigma)
             compiled = isinstance(drift, MLPDrift) and increments.root is None
             compiled = compiled and torch.device(training.device).type == "cpu"
             loss = CompiledLikelihood if compiled else Likelihood
-            return loss(SDENet(drift, CholeskyDiffusion(*sizes)))
+            return loss(SDENet(drift, diffusion))
 
         def model(loss: Any, history: list[dict[str, float]]) -> NeuralSDE:
             net = deepcopy(loss.trained_net()).eval().requires_grad_(False)
@@ -199,7 +210,7 @@ class MLP(Drift):
 def is_better(
     net: SDENet, start: nn.Module, arrays: list[np.ndarray], groups: np.ndarray
 ) -> bool:
-    """Tell whether a trained drift is likelier than that of the start, by one standard error.
+    """Tell whether a trained drift is likelier than that of the start, beyond chance.
 
     `arrays` are those of the likelihood, of held-out rows; noise is independent between `groups`.
     """
@@ -214,4 +225,4 @@ def is_better(
     _, which = np.unique(groups, return_inverse=True)
     gains = np.bincount(which, (of_start - trained).cpu().numpy())
     error = np.sqrt(np.sum(gains**2)) if len(gains) > 1 else 0.0
-    return bool(np.sum(gains) > error)
+    return bool(np.sum(gains) > CERTAIN * error)

@@ -19,7 +19,7 @@ from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
 from sklmacro.sde.neural import MLP, NeuralSDE
-from sklmacro.sde.onsager_start import MOST_ROWS, start_onsager
+from sklmacro.sde.onsager_start import MOST_ROWS, soften, start_onsager
 from sklmacro.sde.starts import Rates
 from sklmacro.training.training import Training, as_training, former_names
 
@@ -44,14 +44,22 @@ class Onsager(MLP):
         assert isinstance(drift, OnsagerDrift)
         start_onsager(drift, rates)
 
+    def soften(self, drift: nn.Module, rates: Rates) -> None:
+        """Make the weights of a start such that training does it no harm."""
+        assert isinstance(drift, OnsagerDrift)
+        soften(drift, rates)
+
     def gauge(self, model: NeuralSDE, data: FitData) -> float:
-        """Return the unit of M in which its mean trace is half that of Sigma, both over z^2."""
+        """Return the unit of M in which its trace is half that of the noise, both over z^2."""
         rows = np.linspace(0, len(data.u) - 1, min(MOST_ROWS, len(data.u))).astype(int)
         u, unit = data.u[rows], state_unit(data.scale[: data.n_state], model.drift_scale)
         with torch.no_grad(), plain_torch():
             M = model.net.drift.matrices(model.tensor(u))[0].cpu().numpy()
-        of_M = np.sum(np.einsum("nii->ni", M) * model.drift_scale / unit)
-        of_Sigma = np.sum(np.square(model.coefficients(u)[1] / unit[:, None]))
+        of_M = np.einsum("nii->ni", M) * model.drift_scale / unit
+        noise = data.increments.take(rows).noise(model.coefficients(u)[0]) / unit
+        of_Sigma, of_M = np.sum(noise**2), np.sum(of_M)
+        if of_Sigma == 0:
+            return 1.0
         return float(of_Sigma / (2 * of_M))
 
     def drift_scale(self, data: FitData, size: np.ndarray) -> np.ndarray:

@@ -34,6 +34,8 @@ NEVER = 1e9  # precision of coefficients of the wrong parity
 WIDTH_OF_W = 1e-3  # precision of W, in units of M
 LEAST_NOISE = 1e-6  # of the rates' own variance
 LEAST_M = 0.03
+RIDGE = 1e-6  # of least squares, in units of the mean square
+GENTLE = 1e-3  # with smaller weights of V, the first steps of the training do less harm
 
 
 @dataclass
@@ -52,8 +54,8 @@ def start_onsager(drift: OnsagerDrift, rates: Rates) -> None:
         return
     functions = Functions(drift, rates)
     law = likeliest(functions, rates)
-    rows = np.linspace(0, len(rates.u) - 1, min(MOST_ROWS, len(rates.u))).astype(int)
-    u = rates.u[rows]
+    rows = _some(rates)
+    u = rows.u
     V, gradient = functions.potential(u, law.C)
     # M and V in units in which the gradient is of order 1, as a net's.
     size = float(np.clip(np.sqrt(np.mean(gradient**2)), 0.1, 10.0))
@@ -61,13 +63,27 @@ def start_onsager(drift: OnsagerDrift, rates: Rates) -> None:
     A = vectors * np.sqrt(np.maximum(values, LEAST_M) - drift.ALPHA)
     biases = np.concatenate([A.ravel(), law.W.ravel() * (size / 2)])
     _set_last(drift.matrix_net, np.zeros((len(biases), 1)), biases)
-    _follow_potential(drift, u, rates, V / size, gradient / size)
+    _follow_potential(drift, rows, V / size, gradient / size)
     if drift.force_net is not None and law.F.any():
         G = A @ A.T + drift.ALPHA * np.eye(rates.d) + law.W * size
-        with torch.enable_grad():
-            found = drift.gradient(torch.as_tensor(u)).detach().numpy()
+        found = drift.gradient(torch.as_tensor(u)).detach().numpy()
         mu = functions.force(u, law.F) - gradient @ (rates.dissipation + law.W).T
-        _follow_force(drift.force_net, u, rates, mu + found @ G.T)
+        _follow_force(drift.force_net, rows, mu + found @ G.T)
+
+
+def soften(drift: OnsagerDrift, rates: Rates) -> None:
+    """Give a drift that has been started nearly the same V with smaller weights."""
+    if drift.hidden:
+        rows = _some(rates)
+        u = torch.as_tensor(rows.u)
+        V, gradient = drift.potential(u).detach(), drift.gradient(u).detach()
+        _follow_potential(drift, rows, V.numpy(), gradient.numpy(), GENTLE)
+
+
+def _some(rates: Rates) -> Rates:
+    """Return at most MOST_ROWS rows, evenly among all."""
+    n = len(rates.u)
+    return rates.take(np.linspace(0, n - 1, min(MOST_ROWS, n)).astype(int))
 
 
 class Functions:
@@ -141,8 +157,11 @@ def likeliest(functions: Functions, rates: Rates) -> Law:
     n_force = d * (len(gram) - a)
     if n_force == 0 or q + n_force > MOST_UNKNOWNS:
         return first
-    other = _maximise((gram, right, square), n_rows, functions, rates, first.W)
-    return other if other.evidence > first.evidence else first
+    others = [
+        _maximise((gram, right, square), n_rows, functions, rates, W)
+        for W in (first.W, np.zeros((d, d)))
+    ]
+    return max(first, *others, key=lambda law: law.evidence)
 
 
 def _linear_start(rates: Rates) -> np.ndarray:
@@ -244,34 +263,38 @@ def _set_last(net: nn.Sequential, weight: np.ndarray, bias: np.ndarray) -> None:
 
 
 def _follow_potential(
-    drift: OnsagerDrift, u: np.ndarray, rates: Rates, V: np.ndarray, gradient: np.ndarray
+    drift: OnsagerDrift,
+    rows: Rates,
+    V: np.ndarray,
+    gradient: np.ndarray,
+    ridge: float = RIDGE,
 ) -> None:
     """Set the last layer of U so that grad V is `gradient` (n, d) at u, as nearly as it can be."""
-    d, z = rates.d, u[:, : rates.d]
+    u, d, z = rows.u, rows.d, rows.u[:, : rows.d]
     above = V - 0.5 * drift.BETA * np.sum(z * z, axis=1)
     above -= above.min()
     target = np.sqrt(2 * (above + above.mean() + 0.1))
     values, slopes = [], []
-    for P in rates.images:
+    for P in rows.images:
         h, slope = hidden_slopes(drift.potential_net, u * P, d)
         values.append(np.column_stack([np.ones(len(u)), h]))
         slopes.append(np.concatenate([np.zeros((len(u), 1, d)), slope * P[:d]], axis=1))
-    c = _solve(sum(values) / len(values), target[:, None])[:, 0]
+    c = _solve(sum(values) / len(values), target, ridge)
 
     def residual(c: np.ndarray) -> np.ndarray:
         found = sum((h @ c)[:, None] * (c @ slope) for h, slope in zip(values, slopes, strict=True))
         return gradient - drift.BETA * z - found / len(values)
 
-    left, damping = residual(c), 1e-6
+    left, damping = residual(c), ridge
     for _ in range(N_NEWTON):
         slope = sum(
             np.einsum("nq,nk->nkq", h, c @ s) + np.einsum("n,nqk->nkq", h @ c, s)
             for h, s in zip(values, slopes, strict=True)
         )
-        step = _solve((slope / len(values)).reshape(-1, len(c)), left.reshape(-1, 1), damping)[:, 0]
+        step = _solve((slope / len(values)).reshape(-1, len(c)), left.ravel(), damping)
         new = residual(c + step)
         if np.sum(new**2) < np.sum(left**2):
-            c, left, damping = c + step, new, max(damping / 10, 1e-9)
+            c, left, damping = c + step, new, max(damping / 10, ridge)
         else:
             damping *= 100
     last = drift.potential_net[-1]
@@ -282,24 +305,23 @@ def _follow_potential(
     last.bias[0] = float(c[0])
 
 
-def _follow_force(net: nn.Sequential, u: np.ndarray, rates: Rates, f: np.ndarray) -> None:
+def _follow_force(net: nn.Sequential, rows: Rates, f: np.ndarray) -> None:
     """Set the last layer of the net of f so that it is f (n, d) at u, by least squares."""
-    weights, biases = [], []
-    for i in range(rates.d):
-        sign = [1.0, rates.parity[i]][: len(rates.images)]
+    u, weights, biases = rows.u, [], []
+    for i in range(rows.d):
+        sign = [1.0, rows.parity[i]][: len(rows.images)]
         X = sum(
             s * np.column_stack([np.ones(len(u)), hidden_values(net, u * P)])
-            for s, P in zip(sign, rates.images, strict=True)
+            for s, P in zip(sign, rows.images, strict=True)
         )
-        c = _solve(X / len(sign), f[:, i : i + 1])[:, 0]
+        c = _solve(X / len(sign), f[:, i], RIDGE)
         biases.append(c[0])
         weights.append(c[1:])
     _set_last(net, np.array(weights), np.array(biases))
 
 
-def _solve(X: np.ndarray, y: np.ndarray, ridge: float = 1e-9) -> np.ndarray:
-    """Return least-squares coefficients (q, k), with a ridge in units of the mean square."""
+def _solve(X: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
+    """Return least-squares coefficients (q,), with a ridge in units of the mean square."""
     gram = X.T @ X
-    return np.linalg.solve(
-        gram + (ridge * np.trace(gram) / len(gram) + 1e-300) * np.eye(len(gram)), X.T @ y
-    )
+    least = ridge * np.trace(gram) / len(gram) + np.finfo(float).tiny
+    return np.linalg.solve(gram + least * np.eye(len(gram)), X.T @ y)

@@ -51,11 +51,16 @@ class Rates:
         return replace(self, **own)
 
     @property
-    def dissipation(self) -> np.ndarray:
-        """Return M (d, d), of trace d: the mean diffusion, where there is any."""
-        Sigma = np.einsum("nmi,nmj->ij", self.noise, self.noise)
+    def covariance(self) -> np.ndarray:
+        """Return the mean (d, d) of the products of noise."""
+        Sigma = np.einsum("nmi,nmj->ij", self.noise, self.noise) / len(self.noise)
         signs = self.parity[: self.d]
-        Sigma = np.where(np.outer(signs, signs) == 1, Sigma, 0.0)
+        return np.where(np.outer(signs, signs) == 1, Sigma, 0.0)
+
+    @property
+    def dissipation(self) -> np.ndarray:
+        """Return M (d, d), of trace d, proportional to the covariance, where there is any."""
+        Sigma = self.covariance
         size = np.trace(Sigma)
         return Sigma * (self.d / size) if size > 0 else np.eye(self.d)
 
