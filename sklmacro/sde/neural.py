@@ -63,9 +63,7 @@ class NeuralSDE:
 
     def scale_noise(self, factor: float) -> "NeuralSDE":
         """Return the SDE with L times a factor."""
-        return replace(
-            self, noise_scale=self.noise_scale * factor, gauge=self.gauge * factor**2
-        )
+        return replace(self, noise_scale=self.noise_scale * factor, gauge=self.gauge * factor**2)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy; weights that inference mode has made take part in no derivative."""
@@ -130,7 +128,9 @@ class MLP(Drift):
 
     def start(self, drift: nn.Module, rates: Rates) -> None:
         """Set the weights from which a drift's training starts."""
-        start_mlp(drift.module if isinstance(drift, EquivariantDrift) else drift, rates)
+        plain = drift.module if isinstance(drift, EquivariantDrift) else drift
+        assert isinstance(plain, MLPDrift)
+        start_mlp(plain, rates)
 
     def soften(self, drift: nn.Module, rates: Rates) -> None:
         """Make the weights of a start such that training does it no harm."""
@@ -167,7 +167,8 @@ class MLP(Drift):
             u, y / weight, dt / lam, data.groups, parity,
             increments.noise(f @ B.T) / drift_scale,
         )  # fmt: skip
-        Sigma = rates.covariance * np.outer(drift_scale, drift_scale) / np.outer(noise_scale, noise_scale)
+        unit = drift_scale / noise_scale
+        Sigma = rates.covariance * np.outer(unit, unit)
         starts: list[nn.Module] = []
 
         def build() -> nn.Module:
@@ -207,9 +208,7 @@ class MLP(Drift):
         return model(loss, history)
 
 
-def is_better(
-    net: SDENet, start: nn.Module, arrays: list[np.ndarray], groups: np.ndarray
-) -> bool:
+def is_better(net: SDENet, start: nn.Module, arrays: list[np.ndarray], groups: np.ndarray) -> bool:
     """Tell whether a trained drift is likelier than that of the start, beyond chance.
 
     `arrays` are those of the likelihood, of held-out rows; noise is independent between `groups`.

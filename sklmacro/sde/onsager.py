@@ -53,8 +53,10 @@ class Onsager(MLP):
         """Return the unit of M in which its trace is half that of the noise, both over z^2."""
         rows = np.linspace(0, len(data.u) - 1, min(MOST_ROWS, len(data.u))).astype(int)
         u, unit = data.u[rows], state_unit(data.scale[: data.n_state], model.drift_scale)
+        drift = model.net.drift
+        assert isinstance(drift, OnsagerDrift)
         with torch.no_grad(), plain_torch():
-            M = model.net.drift.matrices(model.tensor(u))[0].cpu().numpy()
+            M = drift.matrices(model.tensor(u))[0].cpu().numpy()
         of_M = np.einsum("nii->ni", M) * model.drift_scale / unit
         noise = data.increments.take(rows).noise(model.coefficients(u)[0]) / unit
         of_Sigma, of_M = np.sum(noise**2), np.sum(of_M)

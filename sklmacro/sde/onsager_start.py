@@ -6,8 +6,8 @@ The coefficients of V, of quadratic and hidden functions, and of f, of linear an
 normal laws, whose widths have the largest evidence, as in `starts`; so has W, by the
 expectation-maximisation that takes their law for given W and N and, for that law, W and the
 covariance N of the noise. For a linear drift, V and W are those of the stationary law exp(-V),
-and unique. A force enters where the evidence with one is the larger: what V and W explain as well
-is left to them.
+and unique. A force enters where the evidence with one is clearly the larger: what V and W explain
+as well is left to them.
 
 The nets of M and W have a bias alone then; that of V is U = (U_1, 0, ...), with U_1^2 / 2 + beta
 |z|^2 / 2 = V up to a constant, by Gauss-Newton steps; and that of f is a least-squares fit.
@@ -34,8 +34,10 @@ NEVER = 1e9  # precision of coefficients of the wrong parity
 WIDTH_OF_W = 1e-3  # precision of W, in units of M
 LEAST_NOISE = 1e-6  # of the rates' own variance
 LEAST_M = 0.03
+ENOUGH = 3.0  # of the logarithm of the evidence, by which a larger force has to be the likelier
 RIDGE = 1e-6  # of least squares, in units of the mean square
-GENTLE = 1e-3  # with smaller weights of V, the first steps of the training do less harm
+GENTLE = 10.0 ** np.arange(-3, 2)  # the same, until weights are small enough for training
+LARGEST = 6.0  # norm of V's last weights, by which a step of hidden ones is multiplied
 
 
 @dataclass
@@ -45,7 +47,8 @@ class Law:
     C: np.ndarray  # (q,), of V
     F: np.ndarray  # (d, q_f), of f
     W: np.ndarray  # (d, d)
-    evidence: float
+    evidence: float  # its logarithm
+    work: float  # weighted sum of f^2
 
 
 def start_onsager(drift: OnsagerDrift, rates: Rates) -> None:
@@ -58,7 +61,7 @@ def start_onsager(drift: OnsagerDrift, rates: Rates) -> None:
     u = rows.u
     V, gradient = functions.potential(u, law.C)
     # M and V in units in which the gradient is of order 1, as a net's.
-    size = float(np.clip(np.sqrt(np.mean(gradient**2)), 0.1, 10.0))
+    size = float(np.clip(np.sqrt(np.mean(gradient**2)), 0.01, 100.0))
     values, vectors = np.linalg.eigh(rates.dissipation * size)
     A = vectors * np.sqrt(np.maximum(values, LEAST_M) - drift.ALPHA)
     biases = np.concatenate([A.ravel(), law.W.ravel() * (size / 2)])
@@ -77,7 +80,12 @@ def soften(drift: OnsagerDrift, rates: Rates) -> None:
         rows = _some(rates)
         u = torch.as_tensor(rows.u)
         V, gradient = drift.potential(u).detach(), drift.gradient(u).detach()
-        _follow_potential(drift, rows, V.numpy(), gradient.numpy(), GENTLE)
+        last = drift.potential_net[-1]
+        assert isinstance(last, nn.Linear)
+        for ridge in GENTLE:
+            _follow_potential(drift, rows, V.numpy(), gradient.numpy(), float(ridge))
+            if last.weight.norm() < LARGEST:
+                return
 
 
 def _some(rates: Rates) -> Rates:
@@ -116,7 +124,7 @@ class Functions:
             parts = self._quadratic(v), hidden_slopes(self.drift.potential_net, v, d)
             values.append(np.concatenate([part[0] for part in parts], axis=1))
             slopes.append(np.concatenate([part[1] for part in parts], axis=1) * P[:d])
-        return sum(values) / len(images), sum(slopes) / len(images)
+        return np.mean(values, axis=0), np.mean(slopes, axis=0)
 
     def of_force(self, u: np.ndarray) -> np.ndarray:
         """Return the functions (n, q_f) of f, the even and then, if any, the odd ones."""
@@ -161,7 +169,11 @@ def likeliest(functions: Functions, rates: Rates) -> Law:
         _maximise((gram, right, square), n_rows, functions, rates, W)
         for W in (first.W, np.zeros((d, d)))
     ]
-    return max(first, *others, key=lambda law: law.evidence)
+    best = first
+    for law in sorted(others, key=lambda law: law.work):
+        if law.evidence > best.evidence + ENOUGH:
+            best = law
+    return best
 
 
 def _linear_start(rates: Rates) -> np.ndarray:
@@ -219,7 +231,7 @@ def _maximise(
         evidence = 0.5 * (b @ mean - np.sum(P * square) + np.log(prior).sum())
         evidence -= np.log(np.diag(root[0])).sum() + 0.5 * n_rows * np.linalg.slogdet(N)[1]
         C, F = mean[:q], mean[q:].reshape(d, qf)
-        now = Law(C, F, W, float(evidence))
+        now = Law(C, F, W, float(evidence), float(np.sum(F * (F @ own))))
         # W for the law of C and F: the derivative P (M + W) Q - Z is 0 along skew matrices.
         Q = np.tensordot(K, cov[:q, :q] + np.outer(C, C), axes=([1, 3], [0, 1]))
         Z = -np.tensordot(of_V, C, axes=(1, 0)).T
@@ -279,7 +291,7 @@ def _follow_potential(
         h, slope = hidden_slopes(drift.potential_net, u * P, d)
         values.append(np.column_stack([np.ones(len(u)), h]))
         slopes.append(np.concatenate([np.zeros((len(u), 1, d)), slope * P[:d]], axis=1))
-    c = _solve(sum(values) / len(values), target, ridge)
+    c = _solve(np.mean(values, axis=0), target, ridge)
 
     def residual(c: np.ndarray) -> np.ndarray:
         found = sum((h @ c)[:, None] * (c @ slope) for h, slope in zip(values, slopes, strict=True))

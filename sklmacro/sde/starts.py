@@ -145,10 +145,10 @@ def start_mlp(drift: MLPDrift, rates: Rates) -> None:
     for i in range(d):
         own = slice(0, q) if rates.parity[i] == 1 else slice(q, 2 * q)
         B = evidence_ridge(gram[own, own], right[own, i], square[i, i], n_rows, 1 + n_in)
-        B = torch.as_tensor(B)
-        drift.linear.bias[i] = B[0]
-        drift.linear.weight[i] = B[1 : 1 + n_in]
-        last.weight[i] = B[1 + n_in :]
+        found = torch.as_tensor(B)
+        drift.linear.bias[i] = found[0]
+        drift.linear.weight[i] = found[1 : 1 + n_in]
+        last.weight[i] = found[1 + n_in :]
 
 
 def evidence_ridge(
