@@ -132,8 +132,9 @@ class MLP(Drift):
         assert isinstance(plain, MLPDrift)
         start_mlp(plain, rates)
 
-    def soften(self, drift: nn.Module, rates: Rates) -> None:
-        """Make the weights of a start such that training does it no harm."""
+    def soften(self, drift: nn.Module, rates: Rates) -> bool:
+        """Make the weights of a start small enough to be trained, or return False."""
+        return True
 
     def gauge(self, model: NeuralSDE, data: FitData) -> float:
         """Return the unit of the parts of a fitted drift."""
@@ -173,10 +174,12 @@ class MLP(Drift):
 
         def build() -> nn.Module:
             drift = self.build_drift(data).double()
+            drawn = deepcopy(drift)
             with torch.no_grad():
                 self.start(drift, rates.take(rows[0]))
                 starts.append(deepcopy(drift))
-                self.soften(drift, rates.take(rows[0]))
+                if not self.soften(drift, rates.take(rows[0])):
+                    drift = drawn
             sizes = u.shape[1], d, tuple(self.hidden), data.diffusion
             if data.symmetric:
                 odd = EquivariantDiffusion(*sizes, parity.tolist())

@@ -44,10 +44,10 @@ class Onsager(MLP):
         assert isinstance(drift, OnsagerDrift)
         start_onsager(drift, rates)
 
-    def soften(self, drift: nn.Module, rates: Rates) -> None:
-        """Make the weights of a start such that training does it no harm."""
+    def soften(self, drift: nn.Module, rates: Rates) -> bool:
+        """Make the weights of a start small enough to be trained, or return False."""
         assert isinstance(drift, OnsagerDrift)
-        soften(drift, rates)
+        return soften(drift, rates)
 
     def gauge(self, model: NeuralSDE, data: FitData) -> float:
         """Return the unit of M in which its trace is half that of the noise, both over z^2."""

@@ -31,13 +31,14 @@ MOST_ROWS = 2000  # by which nets are made to follow V and f
 PRECISIONS = (1e-4, 1e6)
 START = (0.1, 1.0, 1.0, 1.0)  # precisions of quadratic, hidden, linear and hidden coefficients
 NEVER = 1e9  # precision of coefficients of the wrong parity
-WIDTH_OF_W = 1e-3  # precision of W, in units of M
+PRECISION_OF_W = 0.1  # in units of M, of trace d
 LEAST_NOISE = 1e-6  # of the rates' own variance
 LEAST_M = 0.03
 ENOUGH = 3.0  # of the logarithm of the evidence, by which a larger force has to be the likelier
 RIDGE = 1e-6  # of least squares, in units of the mean square
-GENTLE = 10.0 ** np.arange(-3, 2)  # the same, until weights are small enough for training
-LARGEST = 6.0  # norm of V's last weights, by which a step of hidden ones is multiplied
+GENTLE = (1e-3, 1e-2, 1e-1)  # the same, until weights are small enough for training
+LARGEST = 6.0  # norm of last weights, by which a step of hidden ones is multiplied
+NEAR = 0.2  # relative error of the drift
 
 
 @dataclass
@@ -74,18 +75,33 @@ def start_onsager(drift: OnsagerDrift, rates: Rates) -> None:
         _follow_force(drift.force_net, rows, mu + found @ G.T)
 
 
-def soften(drift: OnsagerDrift, rates: Rates) -> None:
-    """Give a drift that has been started nearly the same V with smaller weights."""
-    if drift.hidden:
-        rows = _some(rates)
-        u = torch.as_tensor(rows.u)
-        V, gradient = drift.potential(u).detach(), drift.gradient(u).detach()
-        last = drift.potential_net[-1]
-        assert isinstance(last, nn.Linear)
+def soften(drift: OnsagerDrift, rates: Rates) -> bool:
+    """Give a drift that has been started nearly the same with small weights, if there is one."""
+    if not drift.hidden:
+        return True
+    rows = _some(rates)
+    u = torch.as_tensor(rows.u)
+    mu, V, gradient = (part(u).detach() for part in (drift, drift.potential, drift.gradient))
+    for ridge in GENTLE:
+        _follow_potential(drift, rows, V.numpy(), gradient.numpy(), ridge)
+        if _size(drift.potential_net) < LARGEST:
+            break
+    if drift.force_net is not None and _size(drift.force_net) > 0:
+        f = (mu - drift(u) + drift.force(u)).detach().numpy()
         for ridge in GENTLE:
-            _follow_potential(drift, rows, V.numpy(), gradient.numpy(), float(ridge))
-            if last.weight.norm() < LARGEST:
-                return
+            _follow_force(drift.force_net, rows, f, ridge)
+            if _size(drift.force_net) < LARGEST:
+                break
+    nets = [net for net in (drift.potential_net, drift.force_net) if net is not None]
+    near = (drift(u).detach() - mu).norm() < NEAR * mu.norm()
+    return bool(near) and all(_size(net) < LARGEST for net in nets)
+
+
+def _size(net: nn.Sequential) -> float:
+    """Return the norm of the last weights."""
+    last = net[-1]
+    assert isinstance(last, nn.Linear)
+    return float(last.weight.norm())
 
 
 def _some(rates: Rates) -> Rates:
@@ -229,6 +245,7 @@ def _maximise(
         cov = cho_solve(root, np.eye(len(b)))
         mean = cov @ b
         evidence = 0.5 * (b @ mean - np.sum(P * square) + np.log(prior).sum())
+        evidence -= 0.25 * PRECISION_OF_W * np.sum(W**2)
         evidence -= np.log(np.diag(root[0])).sum() + 0.5 * n_rows * np.linalg.slogdet(N)[1]
         C, F = mean[:q], mean[q:].reshape(d, qf)
         now = Law(C, F, W, float(evidence), float(np.sum(F * (F @ own))))
@@ -239,7 +256,7 @@ def _maximise(
             joint = (cov[:q, q:] + np.outer(C, mean[q:])).reshape(q, d, qf)
             Z = Z + P @ np.tensordot(across, joint, axes=([1, 2], [0, 2])).T
         if skew:
-            curvature = E @ np.kron(P, Q) @ E.T + WIDTH_OF_W * np.eye(len(E))
+            curvature = E @ np.kron(P, Q) @ E.T + PRECISION_OF_W * np.eye(len(E))
             w = np.linalg.solve(curvature, E @ (Z - P @ M @ Q).ravel())
             W = (w @ E).reshape(d, d)
         known = np.zeros(len(tau))
@@ -317,7 +334,7 @@ def _follow_potential(
     last.bias[0] = float(c[0])
 
 
-def _follow_force(net: nn.Sequential, rows: Rates, f: np.ndarray) -> None:
+def _follow_force(net: nn.Sequential, rows: Rates, f: np.ndarray, ridge: float = RIDGE) -> None:
     """Set the last layer of the net of f so that it is f (n, d) at u, by least squares."""
     u, weights, biases = rows.u, [], []
     for i in range(rows.d):
@@ -326,7 +343,7 @@ def _follow_force(net: nn.Sequential, rows: Rates, f: np.ndarray) -> None:
             s * np.column_stack([np.ones(len(u)), hidden_values(net, u * P)])
             for s, P in zip(sign, rows.images, strict=True)
         )
-        c = _solve(X / len(sign), f[:, i], RIDGE)
+        c = _solve(X / len(sign), f[:, i], ridge)
         biases.append(c[0])
         weights.append(c[1:])
     _set_last(net, np.array(weights), np.array(biases))

@@ -58,7 +58,7 @@ def error(found, true):
 
 
 def test_a_rotation_is_told_from_a_potential(fitted):
-    """Eight fits had errors of up to 0.05, 0.21, 0.03, 0.22 and 0; each w is the other's control."""
+    """Eight fits erred by up to 0.05, 0.21, 0.03, 0.22 and 0; each w is the other's control."""
     for w, sde in fitted.items():
         assert np.abs(sde.conservation(Z)[:, 0, 1] - w).max() < 0.2
         V, found = potential(Z), sde.potential(Z)
