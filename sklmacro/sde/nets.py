@@ -31,8 +31,8 @@ from sklmacro.sde.likelihood import expected_nll, scaled_nll
 from sklmacro.training.mlp import mlp, zero_last_layer
 
 SMALLEST_DIAGONAL = 1e-6  # of L, in units of the increments' own standard deviation
-LEAST_VARIANCE = 1e-2  # at the start of a training, in units of the increments' own
-CORRELATED = 0.999  # of correlations at the start, which are below 1 then
+LEAST_VARIANCE = 0.25  # at the start of a training, in units of the increments' own
+CORRELATED = 0.5  # of correlations at the start; near 1 the first steps do harm
 
 
 class MLPDrift(nn.Module):
