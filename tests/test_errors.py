@@ -12,6 +12,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     Patches,
     PatchSDERegressor,
     Polynomial,
@@ -249,8 +250,14 @@ OWN = {
     "closures below 0": (lambda: encode(n_closure=-1), "n_closure .* at least 0, but got -1"),
     "unknown encoder": (lambda: encode(encoder="cnn"), "encoder to be one of .*but got 'cnn'"),
     "unknown increments": (lambda: encode(increments="full"), "increments to be one of"),
-    "hidden no sequence": (lambda: encode(hidden=64), "hidden to be a sequence of .*got 64"),
-    "hidden 0": (lambda: encode(hidden=(8, 0)), "hidden .* at least 1, but got 0"),
+    "hidden no sequence": (
+        lambda: encode(encoder=PatchEncoder(hidden=64)),
+        "hidden to be a sequence of .*got 64",
+    ),
+    "hidden 0": (
+        lambda: encode(encoder=PatchEncoder(hidden=(8, 0))),
+        "hidden .* at least 1, but got 0",
+    ),
     "validation of everything": (
         lambda: encode(training=Training(validation_fraction=1.0)),
         "validation_fraction <= 0.9, but got 1.0",

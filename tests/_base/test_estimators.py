@@ -47,7 +47,7 @@ class Listener:
     def __init__(self, last_epoch=None):
         self.last_epoch = last_epoch
         self.heard = Counter()
-        self.drifts = []
+        self.diffusions = []
 
     def setup(self, estimator, context):
         self.heard["setup"] += 1
@@ -61,7 +61,7 @@ class Listener:
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         self.heard[f"{context.estimator_name}: {context.task_name} ends"] += 1
         if context.task_name == "epoch" and hasattr(fitted_estimator, "drift"):
-            self.drifts.append(fitted_estimator.drift(PAIRS["z"]))
+            self.diffusions.append(fitted_estimator.diffusion(PAIRS["z"]))
         return context.task_name == "epoch" and context.task_id == self.last_epoch
 
 
@@ -105,9 +105,10 @@ def test_every_fit_and_epoch_is_reported(estimator, n_epochs):
 def test_the_estimator_of_an_epoch_has_its_weights():
     fitted, listener = listened(NET, PAIRS)
     losses = [epoch["valid_loss"] for epoch in fitted.history_]
-    best = listener.drifts[int(np.argmin(losses))]
-    np.testing.assert_array_equal(best, fitted.drift(PAIRS["z"]))
-    assert len({drift.tobytes() for drift in listener.drifts}) == 4
+    best = listener.diffusions[int(np.argmin(losses))]
+    # The drift may be that of the start, where training made nothing better of it.
+    np.testing.assert_array_equal(best, fitted.diffusion(PAIRS["z"]))
+    assert len({one.tobytes() for one in listener.diffusions}) == 4
 
 
 @pytest.mark.parametrize(("estimator", "data"), [(NET, PAIRS), (CLOSURE, small_snapshots())])
@@ -168,7 +169,7 @@ def test_a_resumed_fit_reports_its_earlier_epochs(tmp_path, monkeypatch):
     sde.fit(PAIRS)
     fitted, listener = listened(sde, PAIRS)
     assert listener.heard["PatchSDERegressor: epoch ends"] == len(fitted.history_) == 4
-    assert not listener.drifts  # they are over
+    assert not listener.diffusions  # they are over
 
 
 def test_a_pipeline_shows_progress_of_all_its_steps(capfd):
