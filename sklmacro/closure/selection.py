@@ -112,7 +112,7 @@ class Selection:
         drifts: np.ndarray | None = None,
     ):  # fmt: skip
         _, number = np.unique(groups, return_inverse=True)
-        self.z, self.candidates, self.exact = z, candidates, exact
+        self.z, self.candidates, self.exact, self.groups = z, candidates, exact, groups
         self.some, self.drifts = some, drifts
         self.weights = weights / weights.mean()
         self.targets = targets - targets.mean(axis=0)
@@ -135,17 +135,24 @@ class Selection:
     def _run(
         self, names: list[str], n_wanted: int | None, most: int, usable: Callable[[int], bool]
     ) -> tuple[list[int], list[SelectionStep]]:
-        errors = self._errors(self.z)
-        share = errors.mean(axis=0) / np.where(self.variance > 0, self.variance, np.inf)
-        self.scale = np.where(share > NOTHING**2, errors.mean(axis=0), np.inf)
-        start = now = self._fit(self.z)
-        steps = [SelectionStep("observables", 1.0, 0.0, tuple(now.shares.tolist()))]
-        chosen: list[int] = []
-        left = list(range(self.candidates.shape[1]))
-        while len(chosen) < (most if n_wanted is None else n_wanted):
-            if n_wanted is None and steps[-1].unexplained < NOTHING:
+        chosen = self._more([], n_wanted, most, usable)
+        steps = self._told(names, chosen)
+        if n_wanted is None and steps[-1].unexplained < NOTHING:
+            chosen = self._closed(self._needed(chosen), most, usable)
+            steps = self._told(names, chosen)
+        return chosen, steps
+
+    def _more(
+        self, chosen: list[int], n_wanted: int | None, most: int, usable: Callable[[int], bool]
+    ) -> list[int]:
+        """Return the candidates that are to be chosen after `chosen`, in order."""
+        start = now = self._begin(chosen)
+        more: list[int] = []
+        left = [k for k in range(self.candidates.shape[1]) if k not in chosen]
+        while len(chosen) + len(more) < (most if n_wanted is None else n_wanted):
+            if n_wanted is None and np.exp(_ratio(now, start)[0]) < NOTHING:
                 break
-            z = np.column_stack([self.z, self.candidates[:, chosen]])
+            z = self._with(chosen + more)
             left = [k for k in left if independent(z, self.candidates[:, k])]
             for k, fit in self._ranked(z, left):
                 change, error = _ratio(fit, now)
@@ -154,12 +161,52 @@ class Selection:
             else:
                 break
             now = fit
-            chosen.append(k)
+            more.append(k)
             left.remove(k)
+        return more
+
+    def _needed(self, chosen: list[int]) -> list[int]:
+        """Return those of the chosen candidates without which z does not explain all."""
+        start = self._begin([])
+        for k in chosen:
+            others = [other for other in chosen if other != k]
+            if np.exp(_ratio(self._fit(self._with(others)), start)[0]) < NOTHING:
+                chosen = others
+        return chosen
+
+    def _closed(self, chosen: list[int], most: int, usable: Callable[[int], bool]) -> list[int]:
+        """Return chosen candidates, which explain all, and those that their own drifts need."""
+        if self.some is None or self.drifts is None or not chosen:
+            return chosen
+        some = self.some
+        of_closures = Selection(
+            self.z[some], self.candidates[some], self.drifts[:, chosen], self.weights[some],
+            self.groups[some], self.exact, np.arange(len(some)), self.drifts,
+        )  # fmt: skip
+        return chosen + of_closures._more(chosen, None, most, usable)
+
+    def _told(self, names: list[str], chosen: list[int]) -> list[SelectionStep]:
+        """Return what is left unexplained as the chosen candidates join z one by one."""
+        start = now = self._begin([])
+        steps = [SelectionStep("observables", 1.0, 0.0, tuple(start.shares.tolist()))]
+        for n, k in enumerate(chosen, 1):
+            before, now = now, self._fit(self._with(chosen[:n]))
             unexplained = float(np.exp(_ratio(now, start)[0]))
-            shares = tuple(now.shares.tolist())
-            steps.append(SelectionStep(names[k], unexplained, unexplained * error, shares))
-        return chosen, steps
+            error = unexplained * _ratio(now, before)[1]
+            steps.append(SelectionStep(names[k], unexplained, error, tuple(now.shares.tolist())))
+        return steps
+
+    def _begin(self, chosen: list[int]) -> Fit:
+        """Return the fit to z and chosen candidates, whose errors become the scale of losses."""
+        z = self._with(chosen)
+        errors = self._errors(z)
+        share = errors.mean(axis=0) / np.where(self.variance > 0, self.variance, np.inf)
+        self.scale = np.where(share > NOTHING**2, errors.mean(axis=0), np.inf)
+        return self._fit(z)
+
+    def _with(self, chosen: list[int]) -> np.ndarray:
+        """Return z with some of the candidates."""
+        return np.column_stack([self.z, self.candidates[:, chosen]])
 
     def _ranked(self, z: np.ndarray, left: list[int]) -> Iterator[tuple[int, Fit]]:
         """Yield the numbers of candidates and their fits, the best first."""
