@@ -23,6 +23,7 @@ MODELS = {
     ),
     "onsager": OnsagerSDE(training=Training(max_epochs=1), hidden=HIDDEN, dt=0.1, random_state=0),
     "polynomial": PatchSDERegressor(drift_model="polynomial", dt=0.1),
+    "gp": PatchSDERegressor(drift_model="gp", dt=0.1),
 }
 
 
@@ -187,6 +188,11 @@ def rollouts():
             lambda z=start, k=few: len(plain.plain_paths(net, z, k, 0.01, generator)) and k,
             goal=goals.get(n_paths), turns=3,
         )  # fmt: skip
+    yield compare(
+        "rollout, gp", "rollout of nets", f"1000 paths, 200 steps, d={D}",
+        lambda: simulate("gp", 1000, 200) or 200, lambda: simulate("mlp", 1000, 200) or 200,
+        goal=1, turns=3,
+    )  # fmt: skip
     for name in ("onsager", "polynomial"):
         model, rng, start = fitted(name), np.random.default_rng(0), np.zeros((50, D))
         yield compare(

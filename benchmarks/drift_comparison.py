@@ -21,7 +21,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, SplineTransformer, StandardScaler
 
-from sklmacro import MLP, PatchSDERegressor, Polynomial, SDEEnsemble
+from sklmacro import MLP, OnsagerSDE, PatchSDERegressor, Polynomial, SDEEnsemble
 from sklmacro.pairs import latent_pairs
 
 K = 8
@@ -90,6 +90,21 @@ def rotation(z):
     return np.column_stack([x * (1 - r2) - 2 * y, y * (1 - r2) + 2 * x])
 
 
+TEMPERATURE = 0.245  # of the rotating well
+TURN = 1.5  # W_12 of the rotating well, with M = 1
+
+
+def well(z):
+    x, y = z.T
+    return (x**4 + x**2) / 4 + x * y / 2 + y**2 / 2
+
+
+def rotating_well(z):
+    x, y = z.T
+    slope = np.column_stack([x**3 + x / 2 + y / 2, y + x / 2])
+    return -slope @ np.array([[1.0, TURN], [-TURN, 1.0]]).T
+
+
 LINEAR = [(1, 0), (0, 1)]
 PROCESSES = {
     "correlated OU": Process(
@@ -105,6 +120,10 @@ PROCESSES = {
     "rotating flow": Process(
         rotation, constant(0.4 * np.eye(2)), 2, 0.05, 3,
         [[*LINEAR, (3, 0), (1, 2)], [*LINEAR, (2, 1), (0, 3)]],
+    ),
+    "rotating well": Process(
+        rotating_well, constant(np.sqrt(2 * TEMPERATURE) * np.eye(2)), 2, 0.05, 3,
+        [[*LINEAR, (3, 0)], [*LINEAR, (3, 0)]],
     ),
 }  # fmt: skip
 
@@ -171,6 +190,7 @@ MODELS = {
     "auto": sde(drift_model=Polynomial("auto")),
     "cubic": sde(drift_model=Polynomial(3)),
     "mlp": sde(drift_model=MLP()),
+    "onsager": lambda process, pairs: OnsagerSDE(random_state=0).fit(pairs),
     "ensemble": ensemble,
     "splines": by_sklearn(SplineTransformer(6), PolynomialFeatures(2, interaction_only=True)),
     "kernel ridge": by_sklearn(Nystroem(gamma=0.5, n_components=200, random_state=0)),
@@ -189,6 +209,13 @@ def errors(model, process, z):
     return drift, covariance
 
 
+def parts(model, z):
+    """Relative errors of W and V of the rotating well, in units of the temperature."""
+    W = model.conservation(z)[:, 0, 1] / (TEMPERATURE * TURN) - 1
+    V, truth = model.potential(z), well(z) / TEMPERATURE
+    return np.sqrt(np.mean(W**2)), np.std(V - truth) / np.std(truth)
+
+
 def run(processes, models, sizes, seeds):
     print("| process | pairs | model | drift: median | worst | covariance: median | worst | s |")
     print("|---|---|---|---|---|---|---|---|")
@@ -199,14 +226,20 @@ def run(processes, models, sizes, seeds):
             data = [process.pairs(n, seed) for seed in range(seeds)]
             for model in models:
                 start = time.perf_counter()
-                found = [errors(MODELS[model](process, pairs), process, z) for pairs in data]
+                fitted = [MODELS[model](process, pairs) for pairs in data]
                 seconds = (time.perf_counter() - start) / seeds
+                found = [errors(one, process, z) for one in fitted]
                 middle, worst = np.median(found, axis=0), np.max(found, axis=0)
                 print(
                     f"| {name} | {n} | {model} | {middle[0]:.4f} | {worst[0]:.4f} "
                     f"| {middle[1]:.4f} | {worst[1]:.4f} | {seconds:.1f} |",
                     flush=True,
                 )
+                if name == "rotating well" and model == "onsager":
+                    (W, V), (most_W, most_V) = (
+                        of([parts(one, z) for one in fitted], axis=0) for of in (np.median, np.max)
+                    )
+                    print(f"W: {W:.3f}, worst {most_W:.3f}; V: {V:.3f}, worst {most_V:.3f}")
 
 
 if __name__ == "__main__":

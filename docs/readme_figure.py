@@ -1,4 +1,4 @@
-"""Run the README's ten lines and draw what they predict against direct simulation."""
+"""Run the README's first lines and draw what they predict against direct simulation."""
 
 import re
 from pathlib import Path

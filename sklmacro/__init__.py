@@ -17,6 +17,7 @@ import logging
 from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.clusters import Cluster
 from sklmacro.closure.correlations import CorrelationClosure
+from sklmacro.closure.encoder import PatchEncoder
 from sklmacro.closure.streaming import StreamedPairs
 from sklmacro.law.learner import ActiveLearner
 from sklmacro.law.pipeline import make_macro_pipeline
@@ -51,6 +52,7 @@ __all__ = [
     "OnsagerSDE",
     "PartialEvolutionSampler",
     "PatchAutoencoder",
+    "PatchEncoder",
     "PatchSDERegressor",
     "Patches",
     "PathRecord",

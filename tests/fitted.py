@@ -60,6 +60,7 @@ DZ = -0.1 * Z + 0.1 * RNG.normal(size=(60, 2))
 SHORT_RELAX = skm.LocalRelax(duration=0.1)
 TRAINING = skm.Training(max_epochs=2)
 SMALL = {"training": TRAINING, "hidden": (6,), "random_state": 0}
+SMALL_NET = {"training": TRAINING, "encoder": skm.PatchEncoder(hidden=(6,)), "random_state": 0}
 SMALL_MLP = {"drift_model": skm.MLP((6,), training=TRAINING), "random_state": 0}
 SPINS = Flips().sample_initial(24, 8, random_state=0)
 FIELDS = PredatorPrey().sample_initial(24, 8, random_state=0)
@@ -112,7 +113,7 @@ def stages(simulator, patch, **sampler):
 
 def pipeline(simulator, X, patch=8, last=None, **sampler):
     last = skm.PatchSDERegressor(drift_model="polynomial", random_state=0) if last is None else last
-    closure = skm.PatchAutoencoder(simulator, n_closure=1, **SMALL)
+    closure = skm.PatchAutoencoder(simulator, n_closure=1, **SMALL_NET)
     steps = (*stages(simulator, patch, **sampler), closure, last)
     return Pipeline([*zip(("upsample", "evolve", "closure", "sde"), steps, strict=True)]).fit(X)
 
@@ -136,9 +137,11 @@ FITS = {
         context=("rate",), random_state=0).fit(SPINS),
     "sampler of moments": lambda: skm.PartialEvolutionSampler(moments=True, patch=4,
         random_state=0).fit(CHAIN),
-    "closure, dense": lambda: skm.PatchAutoencoder(LinearChain(), patch=4, **SMALL).fit(CHAIN),
-    "closure, two fields": lambda: skm.PatchAutoencoder(PredatorPrey(), **SMALL).fit(FIELDS),
-    "closure, conv": lambda: skm.PatchAutoencoder(Flips(), patch=4, **SMALL).fit(SPINS),
+    "closure, dense": lambda: skm.PatchAutoencoder(LinearChain(), patch=4, **SMALL_NET).fit(CHAIN),
+    "closure, two fields": lambda: skm.PatchAutoencoder(PredatorPrey(), **SMALL_NET).fit(FIELDS),
+    "closure, conv": lambda: skm.PatchAutoencoder(Flips(), patch=4, **SMALL_NET).fit(SPINS),
+    "closure, known and learned": lambda: skm.PatchAutoencoder(Flips(), patch=4, n_closure=1,
+        known=skm.CorrelationClosure(n_closure=2), **SMALL_NET).fit(SPINS),
     "closure, none": lambda: skm.PatchAutoencoder(Flips(), n_closure=0).fit(SPINS),
     "mlp, full": sde,
     "mlp, diagonal": lambda: sde(diffusion_model="diagonal"),
@@ -162,16 +165,16 @@ FITS = {
         random_state=0).fit(PAIRS),
     "ensemble of plain increments": lambda: skm.SDEEnsemble(skm.OnsagerSDE(**SMALL), n_members=2,
         random_state=np.random.default_rng(3)).fit(Z, DZ),
-    "streamed pairs": lambda: streamed(skm.PatchAutoencoder(Flips(), n_closure=1, **SMALL)),
+    "streamed pairs": lambda: streamed(skm.PatchAutoencoder(Flips(), n_closure=1, **SMALL_NET)),
     "streamed pairs, frozen closure": lambda: streamed(
-        FrozenEstimator(skm.PatchAutoencoder(Flips(), patch=4, **SMALL).fit(SPINS))
+        FrozenEstimator(skm.PatchAutoencoder(Flips(), patch=4, **SMALL_NET).fit(SPINS))
     ),
     "correlations": lambda: skm.CorrelationClosure(Flips(), n_closure=2).fit(SPINS),
     "correlations, selected": lambda: skm.CorrelationClosure(PredatorPrey(),
         library=[skm.Cluster.from_name("u v (0)"), "u u (0)"], n_closure=1).fit(
         skm.PartialEvolutionSampler(PredatorPrey(), moments=True).fit_transform(FIELDS)),
     "kept": lambda: kept(skm.PatchSDERegressor(**SMALL_MLP), PAIRS),
-    "kept closure": lambda: kept(skm.PatchAutoencoder(Flips(), patch=4, **SMALL), SPINS),
+    "kept closure": lambda: kept(skm.PatchAutoencoder(Flips(), patch=4, **SMALL_NET), SPINS),
     "pipeline": lambda: pipeline(PredatorPrey(), FIELDS),
     "pipeline of a simulator of one's own": lambda: pipeline(Flips(), SPINS,
         last=skm.OnsagerSDE(**SMALL)),

@@ -27,6 +27,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     Patches,
     PatchSDERegressor,
     SDEEnsemble,
@@ -82,6 +83,7 @@ def write_at_once():
 
 TRAINING = Training(max_epochs=9, batch_size=32, validation_fraction=0.2)
 NET = {"hidden": (6,), "training": TRAINING, "random_state": 0}
+CLOSURE_NET = {"encoder": PatchEncoder(hidden=(6,)), "training": TRAINING, "random_state": 0}
 MLP_NET = {"drift_model": MLP((6,), training=TRAINING), "random_state": 0}
 
 
@@ -104,7 +106,7 @@ def ensemble(folder):
 def closure(simulator, size, patch, folder):
     """Fit an autoencoder; SHA-256 of weights, losses and closures."""
     X = simulator.sample_initial(30, size, random_state=0)
-    fitted = PatchAutoencoder(simulator, patch=patch, **NET, checkpoint_dir=folder).fit(X)
+    fitted = PatchAutoencoder(simulator, patch=patch, **CLOSURE_NET, checkpoint_dir=folder).fit(X)
     return f"{of_net(fitted.codec_.net, fitted.history_)} {sha256(fitted.transform(X))}"
 
 
@@ -267,6 +269,11 @@ SAMPLINGS = {
 
 SHORT_TRAINING = Training(max_epochs=2, batch_size=64)
 SHORT = {"hidden": (6,), "training": SHORT_TRAINING, "random_state": 0}
+CLOSURE_SHORT = {
+    "encoder": PatchEncoder(hidden=(6,)),
+    "training": SHORT_TRAINING,
+    "random_state": 0,
+}
 MLP_SHORT = {"drift_model": MLP((6,), training=SHORT_TRAINING), "random_state": 0}
 CLOSED = {"drift_model": "linear", "diffusion_model": "constant", "random_state": 0}
 SMALL = CHAIN.sample_initial(24, 8, random_state=0)
@@ -279,7 +286,7 @@ def steps():
     return (
         HierarchicalUpsampler(CHAIN, relaxation=LocalRelax(duration=0.2), random_state=0),
         PartialEvolutionSampler(CHAIN, patch=8, dt=0.5, random_state=1),
-        PatchAutoencoder(CHAIN, n_closure=1, **SHORT),
+        PatchAutoencoder(CHAIN, n_closure=1, **CLOSURE_SHORT),
     )
 
 

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:(. of . members.*)?Expected pairs of at least:UserWarning"
 )
 
+# SeveralSizes and ActiveLearner take snapshots of a simulator alone, of which each check would make
+# a law of its own, and the former returns pairs from fit_transform; see tests/law.
 ESTIMATORS = [
     HierarchicalUpsampler(),
     PartialEvolutionSampler(),
@@ -38,6 +40,7 @@ ESTIMATORS = [
 MORE_ESTIMATORS = [
     HierarchicalUpsampler(LinearChain(), n_iter=2, n_repeats=1, method="linear"),
     PatchAutoencoder(n_closure=0),
+    PatchAutoencoder(n_closure=0, known=CorrelationClosure(n_closure=1)),
     CorrelationClosure(n_closure=0),
     PatchSDERegressor(drift_model="linear", diffusion_model="diagonal"),
     PatchSDERegressor(drift_model="polynomial", diffusion_model="constant"),

@@ -24,6 +24,7 @@ from sklmacro import (
     LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     PatchSDERegressor,
     Polynomial,
     SDEEnsemble,
@@ -67,7 +68,13 @@ def zero(estimator, X, y=None):
 def steps(n_closure=0):
     return (
         PartialEvolutionSampler(SPDE, patch=8, random_state=0),
-        PatchAutoencoder(SPDE, n_closure=n_closure, hidden=(4,), training=SHORT, random_state=0),
+        PatchAutoencoder(
+            SPDE,
+            n_closure=n_closure,
+            encoder=PatchEncoder(hidden=(4,)),
+            training=SHORT,
+            random_state=0,
+        ),
     )
 
 

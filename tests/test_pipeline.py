@@ -21,6 +21,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     Patches,
     PatchSDERegressor,
     Training,
@@ -63,7 +64,9 @@ def reference():
 
 def pipeline(simulator=ISING, memory=None, **closure):
     training = Training(max_epochs=2)
-    closure = {"n_closure": 0, "training": training, "hidden": (8,), "random_state": 2} | closure
+    encoder = PatchEncoder(hidden=(8,))
+    default = {"n_closure": 0, "training": training, "encoder": encoder, "random_state": 2}
+    closure = default | closure
     return Pipeline(
         [
             (
@@ -248,7 +251,11 @@ def test_inputs_are_only_read(name, held, tmp_path):
         HierarchicalUpsampler(simulator, relaxation=LocalRelax(duration=0.1), random_state=0),
         PartialEvolutionSampler(simulator, patch=patch, dt=0.1, random_state=0),
         PatchAutoencoder(
-            simulator, n_closure=1, training=Training(max_epochs=1), hidden=(4,), random_state=0
+            simulator,
+            n_closure=1,
+            training=Training(max_epochs=1),
+            encoder=PatchEncoder(hidden=(4,)),
+            random_state=0,
         ),
         PatchSDERegressor(drift_model="linear", diffusion_model="constant"),
     ]

@@ -39,8 +39,8 @@ pairs = sampler.fit_transform(large)
 predicted, errors = {}, {}
 for n_closure in (0, 1, 2, 3):
     closure = skm.PatchAutoencoder(
-        spde, n_closure=n_closure, hidden=(), training=skm.Training(lr=5e-3, max_epochs=15),
-        max_patches=8000, random_state=0,
+        spde, n_closure=n_closure, encoder=skm.PatchEncoder(hidden=()),
+        training=skm.Training(lr=5e-3, max_epochs=15), max_patches=8000, random_state=0,
     )  # fmt: skip
     latent = closure.fit_transform(pairs)
     sde = skm.PatchSDERegressor(drift_model="polynomial", diffusion_model="constant").fit(latent)

@@ -31,7 +31,7 @@ sampler = skm.PartialEvolutionSampler(spde, patch=40, moments=True, random_state
 closure = skm.PatchAutoencoder(
     spde,
     n_closure=2,
-    hidden=(),
+    encoder=skm.PatchEncoder(hidden=()),
     training=skm.Training(lr=5e-3, max_epochs=10),
     max_patches=10_000,
     random_state=0,

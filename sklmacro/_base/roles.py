@@ -27,6 +27,9 @@ class Roles(BaseEstimator):
     # Names that constructors had before, and where they belong now: "role__name", or "name". Those
     # of a part that depends on another come after it.
     former: ClassVar[Mapping[str, str]] = {}
+    # Defaults that parts had when the former names were in force: arguments that leave a part out
+    # mean these.
+    former_defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -57,9 +60,11 @@ class Roles(BaseEstimator):
     def translate(cls, arguments: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
         """Return arguments of the constructor, those of former names put where they belong.
 
-        What no part reads is left out, with a warning unless told otherwise.
+        Parts that are not among them are those of `former_defaults`. What no part reads is left
+        out, with a warning unless told otherwise.
         """
-        result = {name: value for name, value in arguments.items() if name not in cls.former}
+        present = {name: value for name, value in arguments.items() if name not in cls.former}
+        result = {**cls.former_defaults, **present}
         for name, place, value in cls._moves(arguments):
             role, _, inner = place.partition("__")
             if not inner:

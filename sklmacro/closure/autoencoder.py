@@ -4,6 +4,9 @@
     loss    = E |psi(phi*(x_I), phihat(x_I)) - x_I|^2                    (Eq. 2)
     z       = (z*, zhat),    dz = phi(x_{t+dt,I}) - phi(x_{t,I})         (Eqs. 3, 10)
 
+Known closures may stand beside the learned ones, z = (z*, zhat_known, zhat_learned). phi* are then
+all known functions, so that what is learned is what they leave out.
+
 The encoder phihat sees one patch, so that it applies to every lattice that the patch tiles. The
 decoder psi rebuilds the patch from its own observables and closures; for two-valued states the
 squared error gives way to the cross entropy. `increments="naive"` is the published baseline,
@@ -15,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
@@ -25,13 +29,15 @@ from sklmacro._base.checks import (
     check_column_names,
     check_finite_numbers,
     check_integer,
-    check_widths,
 )
 from sklmacro._base.estimators import FitTask, SetOutput, begin_fit, validate_input
 from sklmacro._base.roles import Roles
 from sklmacro._base.streams import Stage, resolve_entropy, stream
 from sklmacro.checkpoint.checkpoint import Checkpoint, resume_method
 from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec, PatchForm, fit_codec
+from sklmacro.closure.correlations import CorrelationClosure
+from sklmacro.closure.encoder import PatchEncoder, as_encoder
+from sklmacro.closure.known import KnownFunctions
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
@@ -52,6 +58,16 @@ from sklmacro.training.training import Training, as_training, former_names
 TRAINING = Training(max_epochs=20, batch_size=256, patience=10)  # of encoder and decoder
 
 
+def as_known(value: Any) -> CorrelationClosure:
+    """Return `value`, a CorrelationClosure or None, as one: the function of `Roles.roles`."""
+    if value is None or isinstance(value, CorrelationClosure):
+        return CorrelationClosure(n_closure=0) if value is None else value
+    raise ValueError(
+        f"Expected known to be a CorrelationClosure or None, but got {value!r}; pass for instance "
+        "CorrelationClosure(n_closure=2)."
+    )
+
+
 class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
     """Closure variables that complete the simulator's observables (Eqs. 1-3, 9-10).
 
@@ -63,16 +79,19 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
     patch : int or sequence of int, default=None
         Cells of a patch; None takes that of the pairs, or the whole lattice for snapshots.
     n_closure : int, default=2
-        Number of closure variables; 0 leaves the observables alone, and nothing is trained.
-    encoder : {"auto", "dense", "conv"}, default="auto"
-        Patch encoder; "auto" is dense on a chain, convolutional elsewhere.
+        Number of learned closure variables; with 0 nothing is trained.
+    known : CorrelationClosure, default=None
+        Closures that are known functions, and come before the learned ones in z. A clone with the
+        simulator of the autoencoder is fitted to the same data first; the decoder sees its closures
+        as it does the observables. None leaves the observables alone.
+    encoder : {"auto", "dense", "conv"} or PatchEncoder, default="auto"
+        Patch encoder; "auto" is dense on a chain, convolutional elsewhere. `PatchEncoder` has the
+        widths of the nets, too.
     increments : {"patch", "naive"}, default="patch"
         Increments by Eq. 10, or by Eq. 9 (the published baseline).
     n_events_encoded : int, default=None
         For pairs of moments, the number of events of a patch that are encoded, or of directions of
         the noise of a diffusion, drawn without bias; None takes all.
-    hidden : sequence of int, default=(128, 64)
-        Hidden layers of the dense nets.
     max_patches : int, default=50_000
         Largest number of patches to train on, drawn at random.
     training : Training, default=None
@@ -90,6 +109,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         The simulator in use.
     grid_ : PatchGrid
         Patches of the snapshots seen in fit.
+    known_ : CorrelationClosure
+        The fitted known closures, where `known` is given.
     n_latent_ : int
         d, number of observables and closures.
     codec_ : PatchCodec
@@ -115,12 +136,13 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
     __metadata_request__fit: ClassVar = {"groups": True}
     simulator_: Simulator
     grid_: PatchGrid
+    known_: CorrelationClosure
     n_latent_: int
     codec_: PatchCodec
     history_: list[dict[str, float]]
     n_features_in_: int
-    roles: ClassVar = {"training": as_training}
-    former: ClassVar = former_names()
+    roles: ClassVar = {"training": as_training, "encoder": as_encoder, "known": as_known}
+    former: ClassVar = {"hidden": "encoder__hidden", **former_names()}
 
     def __init__(
         self,
@@ -128,10 +150,10 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         *,
         patch: int | Sequence[int] | None = None,
         n_closure: int = 2,
-        encoder: str = "auto",
+        known: CorrelationClosure | None = None,
+        encoder: str | PatchEncoder = "auto",
         increments: str = "patch",
         n_events_encoded: int | None = None,
-        hidden: Sequence[int] = (128, 64),
         max_patches: int = 50_000,
         training: Training | None = None,
         random_state: Any = None,
@@ -141,10 +163,10 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         self.simulator = simulator
         self.patch = patch
         self.n_closure = n_closure
+        self.known = known
         self.encoder = encoder
         self.increments = increments
         self.n_events_encoded = n_events_encoded
-        self.hidden = hidden
         self.max_patches = max_patches
         self.training = training
         self.random_state = random_state
@@ -171,8 +193,8 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         Raises
         ------
         ValueError
-            If X is neither, the patches do not tile the snapshots, a parameter does not fit, or
-            `checkpoint_dir` has another fit.
+            If X is neither, the patches do not tile the snapshots, a parameter does not fit, the
+            known closures refuse X, or `checkpoint_dir` has another fit.
         """
         self.check_parameters()
         self.simulator_ = resolve_simulator(self.simulator)
@@ -184,13 +206,16 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         elif is_snapshot_pairs(X):
             cells = patch_cells(X, lattice.ndim)
         self.grid_ = PatchGrid(lattice, cells)
-        self.n_latent_ = self.simulator_.n_observables + self.n_closure
+        data = {} if self.known is None else self._fit_known(X, groups)
+        self.n_latent_ = len(self.functions.names) + self.n_closure
         n_epochs = TRAINING.complete(self.training).max_epochs if self.n_closure else 0
         task = begin_fit(self, X, y, n_tasks=n_epochs)
         if self.n_closure:
             matter = TRAINING.complete(self.training).validation_fraction > 0
             groups = source_groups(X, groups, len(snapshots), matter=matter)
-            with resume_method(self, "fit", X=snapshots, groups=groups) as (checkpoint, entropy):
+            with resume_method(self, "fit", X=snapshots, groups=groups, **data) as (
+                checkpoint, entropy,
+            ):  # fmt: skip
                 self._train(snapshots, groups, task, checkpoint, entropy)
         task.end(fitted=dict)
         return self
@@ -210,12 +235,15 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         """
         check_is_fitted(self)
         snapshots = self._snapshots(X, reset=False)
+        lattice = self.simulator_.lattice(snapshots.shape[1:])
+        self.functions.check(lattice)
         z = self._macrostates(snapshots)
         if not is_snapshot_pairs(X):
             return self._as_table(z, self.get_feature_names_out())
         dz, cov = self._moments(X) if has_moments(X) else (self._increments(X, z), None)
-        n_sites = self.simulator_.lattice(snapshots.shape[1:]).n_sites
-        return latent_pairs(z, dz, cov=cov, n_sites=n_sites, **common_fields(X))
+        return latent_pairs(
+            z, dz, cov=cov, n_sites=lattice.n_sites, parity=self.parity_, **common_fields(X)
+        )
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Return snapshots (n_samples, *snapshot shape) decoded from macrostates.
@@ -243,21 +271,31 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
         return self.grid_.tile(self.codec_.decode(Z))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the components of z: the observables, then closure0, closure1 ...
+        """Return the names of z: the observables, known closures, then closure0, closure1 ...
 
         An observable with a unit has it after its name, as in "length [nm]".
         """
         check_is_fitted(self)
         closures = [f"closure{k}" for k in range(self.n_closure)]
-        return np.array([*self.simulator_.observable_labels, *closures], dtype=object)
+        return np.array([*self.functions.names, *closures], dtype=object)
+
+    @property
+    def functions(self) -> KnownFunctions:
+        """The components of z that are known functions of snapshots, once fitted."""
+        return KnownFunctions(self.simulator_) if self.known is None else self.known_.functions
+
+    @property
+    def parity_(self) -> tuple[int, ...] | None:
+        """Signs of z under x -> -x where all closures are known; None otherwise."""
+        return None if self.known is None or self.n_closure else self.known_.parity_
 
     # Macrostates and increments -------------------------------------------------------------------
 
     def _macrostates(self, snapshots: np.ndarray) -> np.ndarray:
         """Return z = (z*, zhat) of snapshots (Eqs. 1, 3)."""
-        z_star = self.simulator_.observe(snapshots)
+        known = self.functions.macrostates(snapshots)
         if not self.n_closure:
-            return z_star
+            return known
         lattice = self.simulator_.lattice(snapshots.shape[1:])
         grid = PatchGrid(lattice, self.grid_.cells)
         closures = np.empty((len(snapshots), self.n_closure))
@@ -266,19 +304,19 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
             patches = grid.split(snapshots[start : start + step])
             encoded = self.codec_.encode(patches.reshape(-1, *patches.shape[2:]))
             closures[start : start + step] = encoded.reshape(*patches.shape[:2], -1).mean(axis=1)
-        return np.hstack([z_star, closures])
+        return np.hstack([known, closures])
 
     def _increments(self, pairs: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return dz (n, d), the mean over the evolved patches (Eq. 10, or Eq. 9)."""
         naive = self.increments == "naive"
         lattice = self.simulator_.lattice(pairs["x"].shape[1:])
         n_pairs, n_evolved = pairs["origin"].shape[:2]
-        d_obs = pairs["d_obs"]
+        d_known, _ = self.functions.increments(pairs)
         if naive:
-            before = self._patch_observables(pairs, patch_cells(pairs, lattice.ndim))
-            d_obs = d_obs + (before - z[:, : d_obs.shape[1]])
+            before = self._known_in_patches(pairs, patch_cells(pairs, lattice.ndim))
+            d_known = d_known + (before - z[:, : d_known.shape[1]])
         if not self.n_closure:
-            return d_obs
+            return d_known
         self._check_cells(pairs)
         d_closure = np.zeros((n_pairs, self.n_closure))
         for start in range(0, n_pairs, ENCODE_BATCH):
@@ -290,7 +328,7 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                 else:
                     before = self.codec_.encode(patches_before(pairs[rows], q, lattice))
                 d_closure[rows] += (after - before) / n_evolved
-        return np.hstack([d_obs, d_closure])
+        return np.hstack([d_known, d_closure])
 
     def _moments(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean (n, d) and the covariance (n, d, d) of dz, as dt -> 0."""
@@ -300,13 +338,21 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                 "Eq. 9 has no mean and covariance as dt -> 0, so use increments='patch', or sample "
                 "with moments=False."
             )
-        if not self.n_closure:
-            return pairs["d_obs"], pairs["cov_obs"]
+        functions, n, c = self.functions, len(pairs), self.n_closure
+        mean, cov = functions.increments(pairs)
+        if not c:
+            return mean, cov  # type: ignore[return-value]
         self._check_cells(pairs)
         entropy = resolve_entropy(self.random_state)
-        return latent_moments(
-            pairs, self.simulator_, self.codec_, self.n_closure, self.n_events_encoded, entropy
-        )
+        sums = functions.sums if functions.clusters else None
+        mean = np.hstack([mean, np.empty((n, c))])
+        cov = np.empty((n, self.n_latent_, self.n_latent_))
+        for simulator, rows in functions.simulators(pairs):
+            mean[rows, -c:], cov[rows] = latent_moments(
+                pairs[rows], np.arange(n)[rows], simulator, sums, self.codec_,
+                self.n_events_encoded, entropy,
+            )  # fmt: skip
+        return mean, cov
 
     def _check_cells(self, pairs: np.ndarray) -> None:
         cells = patch_cells(pairs, len(self.grid_.cells))
@@ -316,12 +362,17 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
                 " the encoder knows one size, so sample and fit with the same patch."
             )
 
-    def _patch_observables(self, pairs: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
+    def _known_in_patches(self, pairs: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
         """Return phi*(x_{t,I}), mean over the evolved patches."""
-        observe = self.simulator_.observe_window
-        rows = zip(pairs["x"], pairs["origin"].tolist(), strict=True)
-        values = [[observe(x, Window(tuple(o), cells)) for o in origins] for x, origins in rows]
-        return np.mean(values, axis=1)
+        functions, rows = self.functions, zip(pairs["x"], pairs["origin"].tolist(), strict=True)
+        windows = ((x, [Window(tuple(o), cells) for o in origins]) for x, origins in rows)
+        return np.stack([functions.of_windows(x, own).mean(axis=0) for x, own in windows])
+
+    def _fit_known(self, X: Any, groups: Any) -> dict[str, Any]:
+        """Fit the known closures, and return what of them the training depends on."""
+        known = clone(self.part("known")).set_params(simulator=self.simulator_)
+        self.known_ = known.fit(X, groups=groups)
+        return {"clusters": self.known_.clusters_}
 
     def _train(
         self, snapshots: np.ndarray, groups: np.ndarray, task: FitTask,
@@ -329,23 +380,27 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
     ) -> None:  # fmt: skip
         """Draw patches at random and train encoder and decoder on them."""
         simulator, grid, training = self.simulator_, self.grid_, TRAINING.complete(self.training)
+        encoder, functions = self.part("encoder"), self.functions
         rng = stream(entropy, Stage.SPLIT)
         n_all = len(snapshots) * grid.n_patches
         chosen = np.sort(rng.choice(n_all, min(n_all, self.max_patches), replace=False))
         sample, number = np.divmod(chosen, grid.n_patches)
         windows = [Window(tuple(o.tolist()), grid.cells) for o in grid.origins]
         boxes = [grid.lattice.window(*window) for window in windows]
-        places = [(snapshots[s], k) for s, k in zip(sample, number, strict=True)]
-        patches = np.stack([x[boxes[k]] for x, k in places])
-        observables = np.stack([simulator.observe_window(x, windows[k]) for x, k in places])
-        dense = grid.lattice.ndim == 1 if self.encoder == "auto" else self.encoder == "dense"
+        patches = np.stack([snapshots[s][boxes[k]] for s, k in zip(sample, number, strict=True)])
+        of_snapshots = np.split(number, np.flatnonzero(np.diff(sample)) + 1)
+        known = np.concatenate([
+            functions.of_windows(snapshots[s], [windows[k] for k in own])
+            for s, own in zip(np.unique(sample), of_snapshots, strict=True)
+        ])  # fmt: skip
+        ndim = grid.lattice.ndim
         form = PatchForm(
-            grid.lattice.ndim, simulator.n_fields, simulator.two_valued,
-            "dense" if dense else "conv", self.n_closure, tuple(self.hidden),
+            ndim, simulator.n_fields, simulator.two_valued, encoder.net(ndim), self.n_closure,
+            tuple(encoder.hidden),
         )  # fmt: skip
         rows = held_out_rows(groups[sample], training.validation_fraction, rng)
         run = Run(entropy, self.verbose, checkpoint, task)
-        self.codec_ = fit_codec(patches, observables, rows, form, training, run)
+        self.codec_ = fit_codec(patches, known, rows, form, training, run)
         self.history_ = self.codec_.history
 
     # Checks ---------------------------------------------------------------------------------------
@@ -368,9 +423,9 @@ class PatchAutoencoder(CallbackSupportMixin, SetOutput, Roles):
     def check_parameters(self) -> None:
         """Raise ValueError unless the parameters make sense."""
         check_integer(self.n_closure, "n_closure", low=0)
-        check_choice(self.encoder, "encoder", ("auto", "dense", "conv"))
+        self.part("encoder").check()
+        self.part("known").check_parameters()
         check_choice(self.increments, "increments", ("patch", "naive"))
-        check_widths(self.hidden, "hidden")
         if self.n_events_encoded is not None:
             check_integer(self.n_events_encoded, "n_events_encoded", low=1)
         check_integer(self.max_patches, "max_patches", low=1)

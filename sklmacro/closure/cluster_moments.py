@@ -85,19 +85,31 @@ def window_moments(
     sites, fields = _sites(lattice, window), simulator.n_fields
     parts = simulator.one_step(x, lattice, window)
     drift, noise = (np.reshape(part, (len(sites), 1, fields)) for part in parts)
-    states = x.reshape(-1, fields)[sites]
-    first, second = sums.functions.derivatives(states, sums.products)
+    first, second = sums.functions.derivatives(x.reshape(-1, fields)[sites], sums.products)
     per_time = (first * drift + second * noise**2 / 2).sum(axis=-1)  # L_i F
     of_drift = sums.responses(F, sites, per_time, lattice)
     b = np.hstack([simulator.conserve(drift[:, 0]).sum(axis=0), of_drift.sum(axis=0)])
     A = np.zeros((len(b), len(b)))
+    slopes = window_slopes(x, F, window, sums, lattice)
     for f in range(fields):
-        of_noise = sums.responses(F, sites, first[..., f] * noise[..., f], lattice)
         own = np.zeros((len(sites), fields))
         own[:, f] = noise[:, 0, f]
-        changes = np.hstack([simulator.conserve(own), of_noise])
+        changes = np.hstack([simulator.conserve(own), slopes[:, f] * noise[:, :, f]])
         A += sum_events(np.ones((1, len(sites))), changes)[1][0]
     return b, A
+
+
+def window_slopes(
+    x: np.ndarray, F: np.ndarray, window: Window, sums: ClusterSums, lattice: Lattice
+) -> np.ndarray:
+    """Return the derivatives phi_i (n_sites, n_fields, n_clusters) by the fields in a window of x.
+
+    `F` are the functions of the sites of x.
+    """
+    sites = _sites(lattice, window)
+    first, _ = sums.functions.derivatives(x.reshape(lattice.n_sites, -1)[sites], sums.products)
+    of_fields = np.moveaxis(first, -1, 0)
+    return np.stack([sums.responses(F, sites, own, lattice) for own in of_fields], axis=1)
 
 
 def _sites(lattice: Lattice, window: Window) -> np.ndarray:

@@ -187,6 +187,15 @@ class ClusterSums:
         add_sums(self.values(x, lattice), self._anchors.entries, self._frame(lattice), out)
         return out
 
+    def densities(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
+        """Return densities (n_sites, n_clusters) of a snapshot, which add up to the sums.
+
+        The sites of an instance have equal parts of it.
+        """
+        F = self.values(x, lattice)
+        n_parts = np.array([len(images[0]) for images in self.images])
+        return self.responses(F, np.arange(lattice.n_sites), F, lattice) / n_parts
+
     def values(self, x: np.ndarray, lattice: Lattice) -> np.ndarray:
         """Return the functions F of all sites of a snapshot."""
         return self.functions.values(x.reshape(lattice.n_sites, -1), self.products)

@@ -3,8 +3,9 @@
     patch (n, *patch_shape) -> closures (n, n_closure)
     macrostate z = (z*, zhat) (n, d) -> patch (n, *patch_shape)
 
-Patches of real fields, and the observables that the decoder sees, are standardised. Closures come
-out with mean 0 and standard deviation 1 over the training patches.
+Patches of real fields, and the observables that the decoder sees, are standardised; known closures
+count as observables here. Closures come out with mean 0 and standard deviation 1 over the training
+patches.
 """
 
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ class PatchCodec:
     patch_shape: tuple[int, ...]
     n_axes: int  # axes of cells; the axes after them become channels
     two_valued: bool
-    observables: Standardizer
+    observables: Standardizer  # of them, and of known closures
     fields: Standardizer
     closures: Standardizer  # of the encoder's raw output
     history: list[dict[str, float]] = field(repr=False)  # losses of every epoch

@@ -8,7 +8,7 @@ size, keep its symmetries, and the mean and the covariance of their increments a
 sums. Nothing is trained. Which of them the dynamics needs shows in the data, see `selection`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,30 +19,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklmacro._base.checks import check_choice, check_integer, check_real
 from sklmacro._base.estimators import SetOutput, begin_fit, validate_input
-from sklmacro._base.workers import fill_rows
-from sklmacro.closure.cluster_moments import pair_increments, pair_moments
-from sklmacro.closure.cluster_sums import ClusterSums
-from sklmacro.closure.clusters import Cluster, library
-from sklmacro.closure.selection import Selection, SelectionStep, independent
-from sklmacro.closure.site_functions import SiteFunctions, seen_states, site_functions
+from sklmacro.closure.choice import AUTO, candidates, named_clusters, select, take_first
+from sklmacro.closure.clusters import Cluster
+from sklmacro.closure.known import KnownFunctions
+from sklmacro.closure.selection import SelectionStep
+from sklmacro.closure.site_functions import seen_states
 from sklmacro.lattice.lattice import Lattice
 from sklmacro.sampling.context import by_context, with_parameters
 from sklmacro.sampling.pairs import (
     common_fields,
-    context_of,
-    has_moments,
     is_snapshot_pairs,
     latent_pairs,
     snapshots_in,
     source_groups,
 )
 from sklmacro.simulators import Simulator, resolve_simulator
-
-MOST_ROWS = 5000  # that closures are selected by
-ROUNDING = 1e-14  # of increments, in units of the observables
-MOST_DRIFTS = 500  # rows by which it is judged how long a closure lasts
-PROBED = 16  # pairs in which a candidate has to change
-AUTO = "auto"
 
 
 class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
@@ -100,7 +91,7 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     See Also
     --------
-    PatchAutoencoder : Closures that are learned.
+    PatchAutoencoder : Closures that are learned, alone or beside these.
 
     Notes
     -----
@@ -180,13 +171,14 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         self.states_ = seen_states(simulator, snapshots)
         self.clusters_, self.selection_ = (), []
         if self.n_closure != 0:
-            lattice = simulator.lattice(snapshots.shape[1:])
-            candidates = self._library(lattice)
+            known = self._candidates(simulator.lattice(snapshots.shape[1:]))
             if is_snapshot_pairs(X):
                 groups = source_groups(X, groups, len(snapshots))
-                self._select(candidates, X, groups)
+                self.clusters_, self.selection_ = select(
+                    known, X, groups, self.n_closure, self.criterion, self.max_closures
+                )
             else:
-                self._take_first(candidates, snapshots)
+                self.clusters_ = take_first(known, snapshots, self.n_closure)
         self.n_latent_ = simulator.n_observables + len(self.clusters_)
         self.parity_ = self.parity() if self._keeps_parity(X) else None
         task.end(fitted=dict)
@@ -208,15 +200,14 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         """
         check_is_fitted(self)
         snapshots = self._snapshots(X, reset=False)
-        sums = self._sums(self.clusters_)
-        sums.check(self.simulator_.lattice(snapshots.shape[1:]))
-        z = self._macrostates(snapshots, sums)
+        lattice, functions = self.simulator_.lattice(snapshots.shape[1:]), self.functions
+        functions.check(lattice)
+        z = functions.macrostates(snapshots)
         if not is_snapshot_pairs(X):
             return self._as_table(z, self.get_feature_names_out())
-        dz, cov = self._increments(X, sums)
-        n_sites = self.simulator_.lattice(snapshots.shape[1:]).n_sites
+        dz, cov = functions.increments(X)
         return latent_pairs(
-            z, dz, cov=cov, n_sites=n_sites, parity=self.parity_, **common_fields(X)
+            z, dz, cov=cov, n_sites=lattice.n_sites, parity=self.parity_, **common_fields(X)
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -225,174 +216,43 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
         An observable with a unit has it after its name, as in "length [nm]".
         """
         check_is_fitted(self)
-        names = [cluster.name for cluster in self.clusters_]
-        return np.array([*self.simulator_.observable_labels, *names], dtype=object)
+        return np.array(self.functions.names, dtype=object)
 
-    # Macrostates and increments -------------------------------------------------------------------
-
-    def _sums(self, clusters: Sequence[Cluster]) -> ClusterSums:
-        simulator = self.simulator_
-        return ClusterSums(tuple(clusters), self._functions, simulator.kind, simulator.isotropic)
+    # Functions ------------------------------------------------------------------------------------
 
     @property
-    def _functions(self) -> SiteFunctions:
-        return site_functions(self.simulator_, self.states_)
+    def functions(self) -> KnownFunctions:
+        """The components of z as functions of snapshots, once fitted."""
+        return self._known(self.clusters_)
 
-    def _macrostates(self, snapshots: np.ndarray, sums: ClusterSums) -> np.ndarray:
-        """Return z = (z*, zhat) of snapshots (Eqs. 1, 3)."""
-        z_star = self.simulator_.observe(snapshots)
-        if not sums.clusters:
-            return z_star
-        return np.hstack([z_star, self._means(snapshots, sums)])
+    def _known(self, clusters: Sequence[Cluster]) -> KnownFunctions:
+        return KnownFunctions(
+            self.simulator_, tuple(clusters), self.states_, self.context, self.n_jobs
+        )
 
-    def _means(self, snapshots: np.ndarray, sums: ClusterSums) -> np.ndarray:
-        """Return the means (n_samples, n_clusters) of clusters."""
-        lattice = self.simulator_.lattice(snapshots.shape[1:])
-
-        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
-            values = [sums.sums(x, lattice) / lattice.n_sites for x in batch]
-            return {"means": np.array(values)}
-
-        return fill_rows(work, _parts(snapshots), len(snapshots), n_jobs=self.n_jobs)["means"]
-
-    def _increments(
-        self, pairs: np.ndarray, sums: ClusterSums
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return dz (n, d), of moments its mean, and their covariance (n, d, d) or None."""
-        moments, simulator = has_moments(pairs), self.simulator_
-        if not sums.clusters:
-            return pairs["d_obs"], pairs["cov_obs"] if moments else None
-
-        def own(batch: np.ndarray, simulator: Simulator) -> dict[str, np.ndarray]:
-            if moments:
-                mean, cov = pair_moments(batch, sums, simulator)
-                return {"dz": mean, "cov": cov}
-            return {"dz": np.hstack([batch["d_obs"], pair_increments(batch, sums, simulator)])}
-
-        def work(batch: np.ndarray) -> dict[str, np.ndarray]:
-            if not len(self.context):
-                return own(batch, simulator)
-            whole: dict[str, np.ndarray] = {}
-            for values, rows in by_context(self._context(batch)):
-                part = own(batch[rows], with_parameters(simulator, self.context, values))
-                for name, value in part.items():
-                    whole.setdefault(name, np.empty((len(batch), *value.shape[1:])))[rows] = value
-            return whole
-
-        rows = fill_rows(work, _parts(pairs), len(pairs), n_jobs=self.n_jobs)
-        return rows["dz"], rows.get("cov")
-
-    # Selection ------------------------------------------------------------------------------------
-
-    def _library(self, lattice: Lattice) -> tuple[Cluster, ...]:
+    def _candidates(self, lattice: Lattice) -> KnownFunctions:
         """Return the candidates, those of the default library that fit into the lattice."""
+        known = self._known(())
         if self.library is not None:
-            clusters = tuple(as_cluster(one) for one in self.library)
-            self._sums(clusters).check(lattice)
+            known = known.of(named_clusters(self.library))
+            known.check(lattice)
         else:
-            simulator = self.simulator_
-            longest = self.max_distance
-            if longest is not None:  # beyond the lattice there is nothing
-                longest = max(1.0, min(float(longest), max(lattice.cells)))
-            all_of_them = library(
-                simulator.kind, simulator.isotropic, self._functions, longest,
-                shapes=self.criterion == "drift",
-            )  # fmt: skip
-            clusters = tuple(c for c in all_of_them if self._fits(c, lattice))
-        if self.n_closure != AUTO and len(clusters) < self.n_closure:  # type: ignore[operator]
+            shapes = self.criterion == "drift"
+            known = known.of(candidates(known, lattice, self.max_distance, shapes))
+        n_clusters = len(known.clusters)
+        if self.n_closure != AUTO and n_clusters < self.n_closure:  # type: ignore[operator]
             raise ValueError(
                 f"Expected a library of at least n_closure={self.n_closure} clusters that fit into "
-                f"{lattice.cells} cells, but got {len(clusters)}; use fewer closures, larger "
+                f"{lattice.cells} cells, but got {n_clusters}; use fewer closures, larger "
                 "snapshots, or a larger max_distance."
             )
-        return clusters
-
-    def _fits(self, cluster: Cluster, lattice: Lattice) -> bool:
-        spread = self._sums([cluster]).spread
-        return all(width < n for width, n in zip(spread, lattice.cells, strict=True))
-
-    def _take_first(self, candidates: tuple[Cluster, ...], snapshots: np.ndarray) -> None:
-        """Take the first candidates, those that tell nothing new last."""
-        if self.n_closure == AUTO:
-            raise ValueError(
-                "Expected snapshot pairs for n_closure='auto', but got snapshots, which do not "
-                "show what drives the observables; pass what PartialEvolutionSampler returns, or a "
-                "number of closures."
-            )
-        snapshots = snapshots[_evenly(len(snapshots), MOST_ROWS)]
-        z = self.simulator_.observe(snapshots)
-        values = self._means(snapshots, self._sums(candidates))
-        chosen: list[int] = []
-        for k in range(len(candidates)):
-            if len(chosen) < self.n_closure and independent(  # type: ignore[operator]
-                np.column_stack([z, values[:, chosen]]), values[:, k]
-            ):
-                chosen.append(k)
-        others = [k for k in range(len(candidates)) if k not in chosen]
-        chosen += others[: self.n_closure - len(chosen)]  # type: ignore[operator]
-        self.clusters_ = tuple(candidates[k] for k in chosen)
-
-    def _select(self, candidates: tuple[Cluster, ...], X: np.ndarray, groups: np.ndarray) -> None:
-        """Choose among candidates by what they explain of the observables' drift."""
-        if self.n_closure == AUTO and len(np.unique(groups)) < 2:
-            raise ValueError(
-                "Expected pairs of at least 2 groups for n_closure='auto', which holds out some of "
-                "them, but got 1; give the source trajectories as groups, or a number of closures."
-            )
-        groups = groups if len(np.unique(groups)) > 1 else np.arange(len(X))
-        rows = _evenly(len(X), MOST_ROWS)
-        pairs, simulator = X if len(rows) == len(X) else X[rows], self.simulator_
-        snapshots = simulator.check_states(pairs["x"])
-        z, sums = simulator.observe(snapshots), self._sums(candidates)
-        driven = _driven(pairs, z)
-        if not driven.any():
-            if self.n_closure != AUTO:
-                self._take_first(candidates, snapshots)
-            return
-        probed = pairs[_evenly(len(pairs), PROBED)]
-
-        def changes(k: int) -> bool:
-            dz, _ = self._increments(probed, self._sums(candidates[k : k + 1]))
-            return bool(np.abs(dz[:, -1]).max() > 0)
-
-        per_time = pairs["d_obs"][:, driven] / pairs["dt"][:, np.newaxis]
-        selection = Selection(
-            np.hstack([z, self._context(pairs)]), self._means(snapshots, sums), per_time,
-            pairs["dt"] * pairs["n_evolved"], groups[rows], has_moments(X),
-            *self._own_drifts(pairs, sums),
-        )  # fmt: skip
-        wanted = None if isinstance(self.n_closure, str) else self.n_closure
-        names = [cluster.name for cluster in candidates]
-        chosen, self.selection_ = selection.run(names, wanted, self.max_closures, changes)
-        self.clusters_ = tuple(candidates[k] for k in chosen)
-
-    def _own_drifts(
-        self, pairs: np.ndarray, sums: ClusterSums
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return some rows, and the drifts of the clusters there, where it counts what lasts."""
-        if self.criterion != "lasting" or not has_moments(pairs):
-            return None, None
-        some = _evenly(len(pairs), MOST_DRIFTS)
-        dz, _ = self._increments(pairs[some], sums)
-        drifts = dz[:, self.simulator_.n_observables :] / pairs["dt"][some, np.newaxis]
-        return some, drifts
-
-    def _context(self, pairs: np.ndarray) -> np.ndarray:
-        """Return the values (n, n_context) of the parameters `context` in pairs."""
-        values = context_of(pairs)
-        n_values = 0 if values is None else values.shape[1]
-        if len(self.context) not in (0, n_values):
-            raise ValueError(
-                f"Expected pairs with a context of {', '.join(self.context)}, but got {n_values} "
-                "values; give PartialEvolutionSampler the same context."
-            )
-        return np.empty((len(pairs), 0)) if values is None else values
+        return known
 
     def _keeps_parity(self, X: Any) -> bool:
         """Tell whether the symmetry x -> -x holds for the parameters of all pairs."""
         if not len(self.context) or not is_snapshot_pairs(X):
             return True
-        own = (values for values, _ in by_context(self._context(X)))
+        own = (values for values, _ in by_context(self.functions.context_values(X)))
         parities = (with_parameters(self.simulator_, self.context, v).parity for v in own)
         return all(parity == self.simulator_.parity for parity in parities)
 
@@ -437,37 +297,10 @@ class CorrelationClosure(CallbackSupportMixin, SetOutput, BaseEstimator):
 
     def check_clusters(self) -> None:
         """Raise ValueError unless the clusters go with the simulator."""
-        _ = self._sums(self.clusters_).spread
+        _ = self.functions.sums.spread
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64"]
         return tags
-
-
-def as_cluster(value: Any) -> Cluster:
-    """Return a cluster, given as such or by its name."""
-    if isinstance(value, Cluster):
-        return value
-    if isinstance(value, str):
-        return Cluster.from_name(value)
-    raise ValueError(
-        f"Expected clusters or their names in library, but got {value!r}; pass for instance "
-        "'s s (1,1)'."
-    )
-
-
-def _parts(rows: np.ndarray) -> Callable[[int, int], tuple[np.ndarray]]:
-    """Return the function that takes some of the rows."""
-    return lambda start, stop: (rows[start:stop],)
-
-
-def _driven(pairs: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return whether the increment of each observable z varies by more than rounding."""
-    return pairs["d_obs"].std(axis=0) > ROUNDING * np.abs(z).max(axis=0)
-
-
-def _evenly(n: int, most: int) -> np.ndarray:
-    """Return up to `most` of n numbers, evenly spaced."""
-    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(int)

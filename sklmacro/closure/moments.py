@@ -1,14 +1,17 @@
 """Moments of macrostates: mean and covariance of the increment as dt -> 0, closures included.
 
-phi(x) are the observables and the closures, and dphi_e is the change of phi by event e:
+phi(x) are the m known functions, observables and clusters, and the c closures that a codec encodes;
+dphi_e is the change of phi by event e:
 
     jump process    b = sum_e r_e dphi_e,                         A = sum_e r_e dphi_e dphi_e^T
     diffusion       b = J f + 1/2 sum_i sigma_i^2 d2phi/dx_i^2,   A = J diag(sigma^2) J^T
 
-with f and sigma the drift and the noise of the fields, and J = dphi/dx. Events are encoded one by
-one; derivatives are central differences through the encoder. Where that is too much, m of the
-events, drawn in proportion to their rates, or m random directions of the noise (Hutchinson, Commun.
-Stat. Simul. 18, 1059 (1989)) stand for all: b and A are then right in the mean.
+with f and sigma the drift and the noise of the fields, and J = dphi/dx. A is found event by event,
+or direction by direction, for all functions together: so their covariances are right, too. Events
+are encoded one by one; derivatives of closures are central differences through the encoder. Where
+that is too much, some of the events, drawn in proportion to their rates, or random directions of
+the noise (Hutchinson, Commun. Stat. Simul. 18, 1059 (1989)) stand for all: b and A are then right
+in the mean.
 """
 
 import copy
@@ -18,6 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklmacro._base.streams import Stage, stream
+from sklmacro.closure.cluster_moments import window_slopes
+from sklmacro.closure.cluster_sums import ClusterSums
 from sklmacro.closure.codec import ENCODE_BATCH, PatchCodec
 from sklmacro.lattice.patches import PatchGrid
 from sklmacro.lattice.windows import Window
@@ -32,7 +37,7 @@ from sklmacro.simulators.protocol import Duration
 STEP = float(np.finfo(float).eps ** 0.25)
 SAME = 1e-6  # relative difference up to which two computations of the same moments agree
 
-# Moments per time: b of the closures (c,), A of observables and closures (o + c, o + c).
+# Moments per time: b of the closures (c,), A of known functions and closures (m + c, m + c).
 Parts = tuple[np.ndarray, np.ndarray]
 # Patches to encode, and what makes parts of their closures.
 Probe = tuple[np.ndarray, Callable[[np.ndarray], Parts]]
@@ -40,18 +45,22 @@ Probe = tuple[np.ndarray, Callable[[np.ndarray], Parts]]
 
 def latent_moments(
     pairs: np.ndarray,
+    numbers: np.ndarray,
     simulator: Simulator,
+    sums: ClusterSums | None,
     codec: PatchCodec,
-    n_closure: int,
     n_drawn: int | None,
     entropy: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return b dt (n_samples, d) and A dt (n_samples, d, d) of the mean over a pair's p patches.
+    """Return moments of the increment's mean over a pair's p patches.
+
+    They are b dt (n_samples, c) of the closures and A dt (n_samples, m + c, m + c) of the known
+    functions, which are the observables and the clusters of `sums`, and the closures.
 
     The snapshot pairs of moments (n_samples,) come from the simulator, and `codec` encodes patches
-    of their size into c = `n_closure` closures. For each patch `n_drawn` events, or directions, are
-    drawn by a stream for each pair; None takes all. With it, A of the observables is that of what
-    was drawn, too, so that every matrix is positive semidefinite.
+    of their size. For each patch `n_drawn` events, or directions, are drawn by a stream for each
+    pair, named by its number (n_samples,); None takes all. With it, A of the known functions is
+    that of what was drawn, too, so that every matrix is positive semidefinite.
 
     Raises
     ------
@@ -61,11 +70,12 @@ def latent_moments(
     simulator.check_moments()
     lattice = simulator.lattice(pairs["x"].shape[1:])
     grid = PatchGrid(lattice, patch_cells(pairs, lattice.ndim))
-    (n, p), o = pairs["origin"].shape[:2], simulator.n_observables
-    b, A = np.zeros((n, n_closure)), np.zeros((n, o + n_closure, o + n_closure))
+    (n, p), c = pairs["origin"].shape[:2], len(codec.closures.mean)
+    m = simulator.n_observables + (0 if sums is None else len(sums.clusters))
+    b, A = np.zeros((n, c)), np.zeros((n, m + c, m + c))
     if simulator.process == "diffusion":  # second differences need double precision
         codec = replace(codec, net=copy.deepcopy(codec.net).double())
-    probes = Probes(simulator, grid, n_drawn, codec.fields.scale)
+    probes = Probes(simulator, grid, sums, n_drawn, codec.fields.scale)
     waiting: list[tuple[int, Probe]] = []
 
     def encode_waiting() -> None:
@@ -76,19 +86,20 @@ def latent_moments(
                 total[k] += part
         waiting.clear()
 
-    for k, pair in enumerate(pairs):
+    for k, (pair, number) in enumerate(zip(pairs, numbers.tolist(), strict=True)):
         _check_origin_of(pair, simulator, grid)
-        rng = stream(entropy, Stage.MOMENTS, k)
+        rng = stream(entropy, Stage.MOMENTS, number)
         make = probes.of_events if simulator.process == "jump" else probes.of_noise
+        F = np.empty((0, 0)) if sums is None else sums.values(pair["x"], lattice)
         for origin in pair["origin"].tolist():
-            probe = make(pair["x"], tuple(origin), rng)
+            probe = make(pair["x"], F, tuple(origin), rng)
             if len(probe[0]):
                 waiting.append((k, probe))
         n_patches = sum(len(patches) for _, (patches, _) in waiting)
         if n_patches >= ENCODE_BATCH or (waiting and k == n - 1):
             encode_waiting()
     dt = pairs["dt"][:, np.newaxis]
-    return np.hstack([pairs["d_obs"], b / p * dt]), A / p**2 * dt[..., np.newaxis]
+    return b / p * dt, A / p**2 * dt[..., np.newaxis]
 
 
 def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) -> None:
@@ -114,21 +125,30 @@ def _check_origin_of(pair: np.ndarray, simulator: Simulator, grid: PatchGrid) ->
 class Probes:
     """What is encoded for the moments of a patch.
 
-    `n_drawn` is as for `latent_moments`; `scale`, () or (n_fields,), is the spread of the fields.
+    `sums` and `n_drawn` are as for `latent_moments`; `scale`, () or (n_fields,), is the spread of
+    the fields. Methods take a snapshot x, the values F of the functions of `sums` at its sites, and
+    the first cell of the patch.
     """
 
     simulator: Simulator
     grid: PatchGrid
+    sums: ClusterSums | None
     n_drawn: int | None
     scale: np.ndarray
 
-    def of_events(self, x: np.ndarray, origin: tuple[int, ...], rng: np.random.Generator) -> Probe:
+    def of_events(
+        self, x: np.ndarray, F: np.ndarray, origin: tuple[int, ...], rng: np.random.Generator
+    ) -> Probe:
         """Return the patches that the events of a window touch, before and after them."""
         grid = self.grid
         events = self.simulator.events(x, grid.lattice, Window(origin, grid.cells))
         chosen, weights = _draw_events(np.asarray(events.rates, float), self.n_drawn, rng)
         sites, states = events.sites[chosen], events.states[chosen]
-        changes = self.simulator.conserve(events.changes[chosen]) / grid.sites_per_patch
+        changes = self.simulator.conserve(events.changes[chosen])
+        if self.sums is not None:
+            of_clusters = self.sums.changes(F, sites, states, grid.lattice)
+            changes = np.hstack([changes, of_clusters])
+        changes = changes / grid.sites_per_patch
         boxes, places = _locate(sites, grid, origin)
         touched = np.ones(boxes.shape, bool)  # the first of the sites that an event has in a patch
         for u in range(1, boxes.shape[1]):
@@ -152,10 +172,12 @@ class Probes:
 
         return np.concatenate([before, after]), parts
 
-    def of_noise(self, x: np.ndarray, origin: tuple[int, ...], rng: np.random.Generator) -> Probe:
+    def of_noise(
+        self, x: np.ndarray, F: np.ndarray, origin: tuple[int, ...], rng: np.random.Generator
+    ) -> Probe:
         """Return a patch, and the patch moved a little along its drift and along its noise."""
-        grid, n_drawn = self.grid, self.n_drawn
-        drift, noise = self.simulator.one_step(x, grid.lattice, Window(origin, grid.cells))
+        grid, n_drawn, window = self.grid, self.n_drawn, Window(origin, self.grid.cells)
+        drift, noise = self.simulator.one_step(x, grid.lattice, window)
         patch, sigma = x[grid.lattice.mesh(origin, grid.cells)], noise.ravel()
         noisy = np.flatnonzero(sigma)
         if n_drawn is None or n_drawn >= len(noisy):
@@ -168,7 +190,11 @@ class Probes:
         step = STEP / np.where(reach > 0, reach, 1.0)[:, np.newaxis]
         moved = np.concatenate([np.zeros((1, sigma.size)), step * moves, -step * moves])
         of_sites = along.reshape(len(along), -1, self.simulator.n_fields)
-        changes = self.simulator.conserve(of_sites.sum(axis=1)) / grid.sites_per_patch
+        changes = self.simulator.conserve(of_sites.sum(axis=1))
+        if self.sums is not None:
+            slopes = window_slopes(x, F, window, self.sums, grid.lattice)
+            changes = np.hstack([changes, along @ slopes.reshape(sigma.size, -1)])
+        changes = changes / grid.sites_per_patch
 
         def parts(closures: np.ndarray) -> Parts:
             here, (ahead, behind) = closures[0], np.split(closures[1:], 2)

@@ -279,8 +279,9 @@ class StreamedPairs(SetOutput, BaseEstimator):
     def _training_pairs(self, X: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return snapshot pairs to fit the closure to."""
         frozen = isinstance(self.closure_, FrozenEstimator)
-        n_closure = 0 if frozen else getattr(self.closure_, "n_closure", 1)
-        n_train = max(1, self.n_train // self._n_kept) if n_closure else 1
+        known = getattr(self.closure_, "known", None)
+        n_closure = getattr(self.closure_, "n_closure", 1) or getattr(known, "n_closure", 0)
+        n_train = max(1, self.n_train // self._n_kept) if n_closure and not frozen else 1
         numbers = np.arange(len(groups))
         if len(numbers) > n_train:
             rng = stream(resolve_entropy(self.sampler_.random_state), Stage.SPLIT, 1)
@@ -294,11 +295,12 @@ class StreamedPairs(SetOutput, BaseEstimator):
 
     def _settings(self, X: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         """Return all that the latent pairs depend on."""
+        known = getattr(self.closure_, "known_", self.closure_)
         return {
             "upsampler": self.upsampler, "n_passes": getattr(self.upsampler_, "n_passes_", None),
             "sampler": self.sampler, "lam": getattr(self.sampler_, "lam_", None),
             "closure": self.closure, "codec": getattr(self.closure_, "codec_", None),
-            "clusters": getattr(self.closure_, "clusters_", None),
+            "clusters": getattr(known, "clusters_", None),
             "X": X, "groups": groups,
         }  # fmt: skip
 

@@ -29,6 +29,7 @@ from sklmacro import (
     LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     Patches,
     PatchSDERegressor,
     Polynomial,
@@ -122,7 +123,8 @@ class _Learned:
                 **common,
             )
             self.closure = PatchAutoencoder(
-                spde, n_closure=settings.n_closure, hidden=(),
+                spde, n_closure=settings.n_closure,
+                encoder=PatchEncoder(hidden=()),
                 training=Training(max_epochs=settings.closure_epochs, lr=5e-3), **common,
             )  # fmt: skip
             X, groups = (part[::p] for part in snapshots)

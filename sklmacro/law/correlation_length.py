@@ -2,11 +2,11 @@
 
     S(k) = S(0) / (1 + xi^2 k^2),    k^2 = sum_axes (2 sin(pi j / N))^2       (Ornstein and Zernike)
 
-S(0) = n Var(z*) is what the law says of the spread of its paths in the end, S(k) that of relaxed
-snapshots: every wave has the power S(k) in the mean, distributed exponentially, and xi is of
-maximum likelihood over the long waves. Near a critical point relaxed patches hold no long waves as
-yet, so that xi comes out too long rather than too short. Terms that a lattice of N cells adds to
-drift and covariance per site are of the order of xi^d / n.
+S(k) is that of relaxed snapshots: every wave has the power S(k) in the mean, distributed
+exponentially, and xi and S(0) are of maximum likelihood over the long waves. S(0) is at least
+n Var(z*), what the law says of the spread of its paths in the end: near a critical point relaxed
+patches hold no long waves as yet, and xi comes out too long rather than too short. Terms that a
+lattice of N cells adds to drift and covariance per site are of the order of xi^d / n.
 
 Shape vocabulary::
 
@@ -32,8 +32,8 @@ STEPS = np.geomspace(0.02, 10.0, 400)  # xi over cells along the longest axis
 def correlation_length(simulator: Simulator, X: np.ndarray, spread: np.ndarray) -> float:
     """Return xi in cells, the largest of the slow observables.
 
-    `X` are relaxed snapshots, `spread` (q,) is S(0). NaN if the lattice is too small for three long
-    waves.
+    `X` are relaxed snapshots, `spread` (q,) is n Var(z*). NaN if the lattice is too small for three
+    long waves.
     """
     X = X[np.linspace(0, len(X) - 1, min(MOST, len(X))).astype(int)]
     slow = [name not in simulator.fast_observables for name in simulator.observable_names]
@@ -53,8 +53,9 @@ def correlation_length(simulator: Simulator, X: np.ndarray, spread: np.ndarray) 
         return np.nan
     lengths = np.append(0.0, STEPS * max(lattice.cells))
     shape = 1 / (1 + lengths[:, np.newaxis] ** 2 * k2[long])  # (n_lengths, n_waves)
-    ratio = power[long][:, moves].T / spread[moves, np.newaxis]
-    likelihood = -np.log(shape).mean(axis=-1) - ratio @ (1 / shape).T / shape.shape[1]
+    flat = power[long][:, moves].T @ (1 / shape).T / shape.shape[1]  # (q, n_lengths), of most S(0)
+    largest = np.maximum(flat, spread[moves, np.newaxis])
+    likelihood = -np.log(shape).mean(axis=-1) - np.log(largest) - flat / largest
     return float(lengths[likelihood.argmax(axis=-1)].max())
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import qmc
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
@@ -34,6 +33,7 @@ from sklmacro.law.time_scale import (
     young,
 )
 from sklmacro.law.uncertainty import Asked, Prediction, as_rows, describe, predict, targets
+from sklmacro.sampling.context import check_ranges, scattered
 from sklmacro.sde.base import PatchSDE
 from sklmacro.simulators import Simulator, resolve_simulator
 
@@ -246,13 +246,7 @@ class ActiveLearner(BaseEstimator):
             check_real(getattr(self, name), name, low=0.0, strict=True)
         if self.dt is not None:
             check_real(self.dt, "dt", low=0.0, strict=True)
-        for name, ends in (self.context or {}).items():
-            low, high = (check_real(end, f"context[{name!r}]") for end in ends)
-            if low >= high:
-                raise ValueError(
-                    f"Expected a range (low, high) of {name} in context, but got {ends!r}; leave "
-                    "out what has one value, and set it in the simulator."
-                )
+        check_ranges(self.context)
 
     def _rows_of(self, context: Any, n: int) -> np.ndarray:
         """Return parameters (n, n_context) of the paths that are asked for, checked."""
@@ -303,23 +297,23 @@ class ActiveLearner(BaseEstimator):
         if self._names:
             self._closure.set_params(context=self._names)
         if context is None:
-            context = self._scattered(len(X), rng)
+            context = scattered(self.context, len(X), rng)
         n_new, wanted = int(self.n_initial), "even"  # type: tuple[int, Any]
-        parameters, state = self._scattered(n_new, rng), _State()
-        self.rounds_ = []
+        state, self.rounds_ = _State(), []
         while n_new:
+            parameters = scattered(self.context, n_new, rng)
             seed = stream_seed(entropy, Stage.LEARN, 1000 + len(self.rounds_))
             folder = checkpoint and checkpoint.folder / f"round-{len(self.rounds_)}"
             harvest = self._harvest(n_new, wanted, parameters, seed, folder)
             runs = self._run_jointly(harvest, seed)
-            cost = harvest.site_time + (0.0 if runs is None else runs.site_time)
-            state = state.after(harvest, runs, cost)
+            cost_of_runs = 0.0 if runs is None else runs.site_time
+            state = state.after(harvest, runs, harvest.site_time + cost_of_runs)
             self._fit(state, seed)
             prediction = predict(self._sde, self._asked(X, context), seed)
             self._note(n_new, state.site_time, prediction)
-            n_new = self._n_next(prediction, cost / n_new)
-            wanted = self._wanted(prediction, n_new, rng)
-            parameters = self._scattered(n_new, rng)
+            n_new = self._n_next(prediction, harvest.site_time / n_new, cost_of_runs)
+            if n_new:
+                wanted = self._wanted(prediction, n_new, rng)
         self.correlation_length_ = correlation_length(
             self._simulator, relaxed(harvest.largest), prediction.spread
         )
@@ -357,11 +351,8 @@ class ActiveLearner(BaseEstimator):
         """Return short runs of the whole lattices of some of the largest snapshots."""
         if not self.n_joint:
             return None
-        pairs, rng = (
-            young(harvest.largest, span_times(self._simulator)[0]),
-            stream(seed, Stage.LEARN),
-        )
-        some = rng.permutation(len(pairs))[: self.n_joint]
+        pairs = young(harvest.largest, span_times(self._simulator)[0])
+        some = stream(seed, Stage.LEARN).permutation(len(pairs))[: self.n_joint]
         context = pairs["context"][some] if self._names else np.empty((len(some), 0))
         X = pairs["x"][some]
         z = self._closure.transform(X)
@@ -406,11 +397,15 @@ class ActiveLearner(BaseEstimator):
     def _n_snapshots(self) -> int:
         return self.rounds_[-1].n_snapshots if self.rounds_ else 0
 
-    def _n_next(self, prediction: Prediction, price: float) -> int:
-        """Return the number of snapshots of the next round, as the error asks for; 0 ends."""
+    def _n_next(self, prediction: Prediction, price: float, cost_of_runs: float) -> int:
+        """Return the number of snapshots of the next round, as the error asks for; 0 ends.
+
+        A snapshot costs `price`, and all joint runs of a round `cost_of_runs`.
+        """
         if self.error_ <= self.tolerance or len(self.rounds_) == MOST_ROUNDS:
             return 0
-        left = (self.max_site_time - self.site_time_) // max(price, np.finfo(float).tiny)
+        left = self.max_site_time - self.site_time_ - cost_of_runs
+        left //= max(price, np.finfo(float).tiny)
         now = self._n_snapshots
         wanted = now * (min(prediction.error / self.tolerance, 1e6) - 1)
         return int(min(np.clip(wanted, self.n_initial / 2, now), max(left, 0)))
@@ -423,14 +418,6 @@ class ActiveLearner(BaseEstimator):
         if not all(fast):
             z[:, fast] = np.nan
         return z
-
-    def _scattered(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return parameters (n, n_context), scattered evenly over their ranges."""
-        if not self.context:
-            return np.empty((n, 0))
-        low, high = np.array(list(self.context.values()), float).T
-        points = qmc.Halton(len(low), scramble=True, rng=rng).random(n)
-        return low + (high - low) * points
 
 
 class _State(NamedTuple):

@@ -20,7 +20,6 @@ from sklmacro.sampling.evolution import PartialEvolutionSampler
 from sklmacro.sampling.patches import Patches
 from sklmacro.sampling.relaxation import LocalRelax
 from sklmacro.sampling.upsampling import HierarchicalUpsampler
-from sklmacro.sde.gaussian_process import GaussianProcess
 from sklmacro.sde.regressor import PatchSDERegressor
 from sklmacro.simulators import Simulator
 
@@ -99,10 +98,7 @@ def make_macro_pipeline(
         simulator, patch=patches, moments=exact, random_state=random_state, n_jobs=n_jobs
     )
     closure = CorrelationClosure(simulator, n_jobs=n_jobs)
-    sde = PatchSDERegressor(
-        drift_model=GaussianProcess(), bounds=simulator.observable_bounds,
-        random_state=random_state,
-    )  # fmt: skip
+    sde = PatchSDERegressor(bounds=simulator.observable_bounds, random_state=random_state)
     if len(factors) == 1:
         steps = [("upsample", upsample), ("evolve", evolve), ("closure", closure), ("sde", sde)]
         return Pipeline(steps)

@@ -33,6 +33,7 @@ from sklmacro.simulators import Simulator
 SPANS = (8, 32)  # times of the runs, in the simulator's time of a pair
 N_PATHS = 64
 FACTORS = np.geomspace(1 / 64, 1.5, 400)
+NEAR = 0.25  # of log c, about the least distance
 SURE = 5  # standard errors
 
 
@@ -134,13 +135,18 @@ def factor_at(y: np.ndarray, paths: np.ndarray, dt: float, t: float) -> tuple[fl
 
 
 def _lowest(distances: np.ndarray) -> float:
-    """Return log c of the least distance, between the factors of the grid by a parabola."""
-    k = int(np.clip(distances.argmin(), 1, len(distances) - 2))
-    low, middle, high = distances[k - 1 : k + 2]
-    curvature = low - 2 * middle + high
-    shift = 0.5 * (low - high) / curvature if curvature > 0 else 0.0
-    step = np.log(FACTORS[1] / FACTORS[0])
-    return float(np.log(FACTORS[k]) + np.clip(shift, -1, 1) * step)
+    """Return log c of the least distance, of a parabola about the least one on the grid.
+
+    The mean path is that of some hundred paths: its noise makes dips, from one of which to the next
+    the least one would jump.
+    """
+    logs = np.log(FACTORS)
+    near = np.abs(logs - logs[distances.argmin()]) < NEAR
+    x = logs[near] - logs[near].mean()
+    curvature, slope, _ = np.polyfit(x, distances[near], 2)
+    if curvature <= 0:
+        return float(logs[distances.argmin()])
+    return float(logs[near].mean() + np.clip(-slope / (2 * curvature), x[0], x[-1]))
 
 
 def young(pairs: np.ndarray, age: float) -> np.ndarray:

@@ -46,9 +46,7 @@ class Prediction(NamedTuple):
     errors: np.ndarray  # (n_starts,), relative errors of the mean paths
     states: np.ndarray  # (n_states, d), of the paths
     doubts: np.ndarray  # (n_states,), squared errors of the drift there, in units of its spread
-    spread: (
-        np.ndarray
-    )  # (q,), n Var of the observables in the end, of the start where it is largest
+    spread: np.ndarray  # (q,), n Var of the observables in the end, the largest of all starts
 
     @property
     def error(self) -> float:
@@ -125,4 +123,4 @@ def describe(
 def as_rows(context: Any, n: int) -> np.ndarray:
     """Return context (n, n_context) for one row of it, or for one for each start."""
     rows = np.empty((1, 0)) if context is None else np.atleast_2d(np.asarray(context, float))
-    return np.broadcast_to(rows, (n, rows.shape[1])) if len(rows) == 1 else rows
+    return np.broadcast_to(rows, (n, rows.shape[1])) if rows.shape[:-1] == (1,) else rows

@@ -9,6 +9,7 @@ from sklmacro.closure.autoencoder import PatchAutoencoder
 from sklmacro.closure.clusters import Cluster
 from sklmacro.closure.codec import PatchCodec, Standardizer
 from sklmacro.closure.correlations import CorrelationClosure
+from sklmacro.closure.encoder import PatchEncoder
 from sklmacro.closure.nets import PatchAutoencoderNet
 from sklmacro.closure.selection import SelectionStep
 from sklmacro.closure.streaming import StreamedPairs
@@ -42,8 +43,8 @@ _CLASSES = (
     PatchSDERegressor, OnsagerSDE, SDEEnsemble, SeveralSizes, ActiveLearner, StreamedPairs,
     FrozenEstimator, Pipeline, StandardScaler, FunctionTransformer,
     # roles in them
-    Cluster, Training, MLP, GaussianProcess, Linear, Polynomial, LocalRelax, Convergence, Patches,
-    Ghost, Buffer, Periodic, simulators.Duration, simulators.EventCount,
+    Cluster, PatchEncoder, Training, MLP, GaussianProcess, Linear, Polynomial, LocalRelax,
+    Convergence, Patches, Ghost, Buffer, Periodic, simulators.Duration, simulators.EventCount,
     # simulators
     simulators.Alloy, simulators.CurieWeiss, simulators.Ising, simulators.LinearChain,
     simulators.PredatorPrey, simulators.BarrierNetwork, simulators.ClusterBarriers,

@@ -72,7 +72,11 @@ def _(sampler: PartialEvolutionSampler) -> None:
 def _(closure: PatchAutoencoder) -> None:
     closure.check_parameters()
     _check_simulator(closure.simulator_, closure.grid_.lattice)
-    _check("n_latent_", closure.n_latent_, closure.simulator_.n_observables + closure.n_closure)
+    if closure.known is not None:
+        own = closure.known_.simulator_
+        _check_simulator(own, closure.grid_.lattice)
+        _check("simulator of known_", type(own), type(closure.simulator_))
+    _check("n_latent_", closure.n_latent_, len(closure.functions.names) + closure.n_closure)
     if closure.n_closure:
         _check_codec(closure.codec_, closure)
 
@@ -168,7 +172,7 @@ def _check_codec(codec: PatchCodec, closure: PatchAutoencoder) -> None:
     _check("two_valued of the codec", codec.two_valued, simulator.two_valued)
     _check("cells of the net", net.cells, patch_shape[:n_axes])
     _check("channels of the net", net.channels, math.prod(patch_shape[n_axes:]))
-    _check("n_observables of the net", net.n_observables, simulator.n_observables)
+    _check("n_observables of the net", net.n_observables, len(closure.functions.names))
     _check("n_closure of the net", net.n_closure, closure.n_closure)
     for unit, shape in (
         (codec.observables, (net.n_observables,)),

@@ -213,11 +213,11 @@ class PatchSDE(PathSimulation, Roles):
         """
         for part in self._model_at(columns[:1]):
             check_finite(part, "coefficients of the fit")
-        count = needed = 1 + self.n_features_in_  # a net is at least linear
+        count = 1 + self.n_features_in_  # a process or a net is at least linear
         if isinstance(self.model_, PolynomialSDE):
             count = int(np.count_nonzero(self.model_.B, axis=1).max())
-            needed = count + sampled
-        needed = max(needed, 2 + sampled)
+        stopped_early = isinstance(self.model_, NeuralSDE)
+        needed = max(count + (sampled and not stopped_early), 2 + sampled)
         few = len(columns) <= MOST_COUNTED
         n_states = len(np.unique(columns, axis=0)) if few else len(columns)
         if n_states < needed:

@@ -91,14 +91,16 @@ class Covariance:
     loss: float  # mean over the states, but for constants
 
     @classmethod
-    def of(cls, states: "States", r: np.ndarray, degree: int, left_out: float) -> "Covariance":
-        """Fit monomials of this degree to vectors r (n, m, d).
+    def of(
+        cls, states: "States", r: np.ndarray, degree: int, left_out: float, **options: float
+    ) -> "Covariance":
+        """Fit monomials of this degree to vectors r (n, m, d), with options of `fit_covariance`.
 
         Their values stay in the range that they have at all states but a share `left_out` at either
         end: beyond, one state decides what they are.
         """
         u, count, parity = states.u, states.count, states.parity
-        phi, g = fit_covariance(u, count, r, degree, parity, states.diffusion)
+        phi, g = fit_covariance(u, count, r, degree, parity, states.diffusion, **options)
         f, d = monomials(u, degree), len(g)
         limits, ends = np.zeros((2, d, d)), [left_out, 1 - left_out]
         for i in range(d):

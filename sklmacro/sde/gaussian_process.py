@@ -49,6 +49,7 @@ MOST_UNKNOWNS = 1500  # coefficients of all components that depend on each other
 NOISE_DEGREES = range(5)  # of the covariance of sampled increments
 NOISE_DEGREE = 2  # of the covariance of moments
 LEFT_OUT = 0.005  # of the states at either end, where one pair may decide what the noise is
+TOLD = 0.01  # of the log-likelihood of all pairs, what covariances need not be known to
 SMALLEST_NOISE = 1e-8  # of what a linear function leaves of rates, variances
 
 
@@ -181,16 +182,25 @@ def _fit_sampled(states: States, most: int) -> tuple[Coefficients, Covariance]:
 
 
 def _covariance(states: States, mu: np.ndarray) -> Covariance:
-    """Return the covariance of the degree that predicts best.
+    """Return the covariance of the degree that predicts best, with ten pairs a coefficient or more.
 
     By the criterion of Akaike, IEEE Trans. Automat. Contr. 19, 716 (1974).
     """
     r, n, n_in = states.increments.noise(mu), len(mu), states.u.shape[1]
-    most = 0 if states.diffusion == "constant" else max(NOISE_DEGREES)
-    sizes = [number_of_monomials(n_in, k) for k in range(most + 1)]
-    degrees = [k for k in range(most + 1) if k == 0 or sizes[k] <= min(MOST_MONOMIALS, n // 10)]
-    found = [Covariance.of(states, r, degree, LEFT_OUT) for degree in degrees]
-    return min(found, key=lambda one: n * one.loss + one.n_coefficients)
+    # Coefficients of the last component, for each monomial: it depends on all others.
+    share = 1 if states.diffusion == "diagonal" else states.d
+    found: list[Covariance] = []
+    losses: list[float] = []
+    for degree in NOISE_DEGREES:
+        size = number_of_monomials(n_in, degree)
+        unknown = states.diffusion == "constant" or share * size > n // 10
+        if degree > 0 and (unknown or size > MOST_MONOMIALS):
+            break
+        found.append(Covariance.of(states, r, degree, LEFT_OUT, tolerance=TOLD / n))
+        losses.append(n * found[-1].loss + found[-1].n_coefficients)
+        if min(losses[-2:]) > min(losses):  # twice no better
+            break
+    return found[int(np.argmin(losses))]
 
 
 def _variances(states: States, covariance: Covariance) -> np.ndarray:

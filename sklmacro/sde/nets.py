@@ -22,6 +22,7 @@ Modules store the arguments of their constructor under their own names, by which
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,6 +31,8 @@ from sklmacro.sde.likelihood import expected_nll, scaled_nll
 from sklmacro.training.mlp import mlp, zero_last_layer
 
 SMALLEST_DIAGONAL = 1e-6  # of L, in units of the increments' own standard deviation
+LEAST_VARIANCE = 0.25  # at the start of a training, in units of the increments' own
+CORRELATED = 0.5  # of correlations at the start; near 1 the first steps do harm
 
 
 class MLPDrift(nn.Module):
@@ -119,6 +122,19 @@ class CholeskyDiffusion(nn.Module):
         start[:n_out] = math.log(math.e - 1)  # softplus(start) = 1
         self.start = nn.Parameter(start)
         self.net = None if kind == "constant" else zero_last_layer(mlp(n_in, n_entries, hidden))
+
+    def set_constant(self, Sigma: np.ndarray) -> None:
+        """Set L L^T to a covariance (d, d), or its diagonal; variances are kept off 0."""
+        size = np.sqrt(np.maximum(np.diag(Sigma), LEAST_VARIANCE))
+        correlation = CORRELATED * Sigma / np.outer(size, size)
+        np.fill_diagonal(correlation, 1.0)
+        if self.kind == "diagonal":
+            correlation = np.eye(len(size))
+        L = torch.as_tensor(size[:, None] * np.linalg.cholesky(correlation))
+        raw = L.flatten()[self.place]
+        raw[: self.n_out] = torch.log(torch.expm1(raw[: self.n_out]))  # softplus gives it back
+        with torch.no_grad():
+            self.start.copy_(raw)
 
     def raw(self, u: Tensor) -> Tensor:
         """Return the entries of L in the order of `place`, before softplus."""

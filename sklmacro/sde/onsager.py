@@ -19,6 +19,8 @@ from sklmacro.sde.base import PatchSDE
 from sklmacro.sde.drift import Drift, FitData
 from sklmacro.sde.nets import EquivariantOnsagerDrift, OnsagerDrift
 from sklmacro.sde.neural import MLP, NeuralSDE
+from sklmacro.sde.onsager_start import MOST_ROWS, soften, start_onsager
+from sklmacro.sde.starts import Rates
 from sklmacro.training.training import Training, as_training, former_names
 
 
@@ -29,13 +31,38 @@ class Onsager(MLP):
         super().__init__(hidden, training=training)
         self.forcing = forcing
 
-    def build_drift(self, data: FitData, linear: np.ndarray) -> nn.Module:
+    def build_drift(self, data: FitData) -> nn.Module:
         """Return the drift's module, of the data's parity."""
         d = data.n_state
         options = d, data.u.shape[1] - d, tuple(self.hidden), self.forcing
         if data.symmetric:
             return EquivariantOnsagerDrift(*options, data.parity.tolist())
         return OnsagerDrift(*options)
+
+    def start(self, drift: nn.Module, rates: Rates) -> None:
+        """Set the weights from which a drift's training starts."""
+        assert isinstance(drift, OnsagerDrift)
+        start_onsager(drift, rates)
+
+    def soften(self, drift: nn.Module, rates: Rates) -> bool:
+        """Make the weights of a start small enough to be trained, or return False."""
+        assert isinstance(drift, OnsagerDrift)
+        return soften(drift, rates)
+
+    def gauge(self, model: NeuralSDE, data: FitData) -> float:
+        """Return the unit of M in which its trace is half that of the noise, both over z^2."""
+        rows = np.linspace(0, len(data.u) - 1, min(MOST_ROWS, len(data.u))).astype(int)
+        u, unit = data.u[rows], state_unit(data.scale[: data.n_state], model.drift_scale)
+        drift = model.net.drift
+        assert isinstance(drift, OnsagerDrift)
+        with torch.no_grad(), plain_torch():
+            M = drift.matrices(model.tensor(u))[0].cpu().numpy()
+        of_M = np.einsum("nii->ni", M) * model.drift_scale / unit
+        noise = data.increments.take(rows).noise(model.coefficients(u)[0]) / unit
+        of_Sigma, of_M = np.sum(noise**2), np.sum(of_M)
+        if of_Sigma == 0:
+            return 1.0
+        return float(of_Sigma / (2 * of_M))
 
     def drift_scale(self, data: FitData, size: np.ndarray) -> np.ndarray:
         """Return the unit (d,) of the net's drift, proportional to that of the state.
@@ -50,8 +77,21 @@ class Onsager(MLP):
         return np.where(known, scale * np.median((size / scale)[known]), size)
 
 
+def state_unit(scale: np.ndarray, drift_scale: np.ndarray) -> np.ndarray:
+    """Return physical z over the net's (d,); of constant components, as the drift's."""
+    known = np.isfinite(scale)
+    rate = (drift_scale / scale)[known][0] if known.any() else 1.0
+    return np.where(known, scale, drift_scale / rate)
+
+
 class OnsagerSDE(PatchSDE):
     """Macroscopic SDE with OnsagerNet drift (Eqs. 5, 7, 31).
+
+    Only the products of M + W and grad V are in the data. Training starts from M proportional to
+    Sigma, the fluctuation-dissipation relation, W constant, and no more of f than the evidence asks
+    for. The unit is that in which M has the trace of Sigma / 2, on average over states: with
+    mu = -(M + W) grad V + f and Sigma = 2 M T, what is returned is T M, T W and V / T, and exp(-V)
+    the stationary density of a constant M + W without f.
 
     Parameters
     ----------
@@ -125,14 +165,15 @@ class OnsagerSDE(PatchSDE):
 
     def potential(self, z: Any, context: Any = None) -> np.ndarray:
         """Return the potential V (n_samples,) at macrostates z (n_samples, d)."""
-        return self._evaluate(lambda net, u: net.potential(u), z, context)
+        return self._evaluate(lambda net, u: net.potential(u), z, context) / self._gauge
 
     def potential_gradient(self, z: Any, context: Any = None) -> np.ndarray:
         """Return grad V (n_samples, d) with respect to z.
 
         Where components obey `relations_`, it is that along the free ones; it is 0 in the others.
         """
-        gradient = self._evaluate(lambda net, u: net.gradient(u), z, context, "d") / self._unit
+        gradient = self._evaluate(lambda net, u: net.gradient(u), z, context, "d")
+        gradient = gradient / (self._unit * self._gauge)
         if self.relations_ is None:
             return gradient
         full = np.zeros((len(gradient), self.n_state_))
@@ -158,7 +199,7 @@ class OnsagerSDE(PatchSDE):
     def _matrix(self, part: Callable[[Any, Tensor], Tensor], z: Any, context: Any) -> np.ndarray:
         """Return M or W: mu_z = drift_scale (-(M + W) grad_u V) in the net's coordinates."""
         matrix = self._evaluate(part, z, context, "dd")
-        matrix = matrix * np.outer(self.model_.drift_scale, self._unit)
+        matrix = matrix * np.outer(self.model_.drift_scale, self._unit * self._gauge)
         return self._expand(self._expand(matrix).mT).mT
 
     def _evaluate(
@@ -174,9 +215,11 @@ class OnsagerSDE(PatchSDE):
 
     @property
     def _unit(self) -> np.ndarray:
-        """Physical z of the free components over the net's; of constant ones as the drift's."""
+        """Physical z of the free components over the net's."""
         drift_scale = self.model_.drift_scale
-        scale = self.scale_[: len(drift_scale)]
-        known = np.isfinite(scale)
-        rate = (drift_scale / scale)[known][0] if known.any() else 1.0
-        return np.where(known, scale, drift_scale / rate)
+        return state_unit(self.scale_[: len(drift_scale)], drift_scale)
+
+    @property
+    def _gauge(self) -> float:
+        """Physical M over the net's, and the net's V over the physical."""
+        return self.model_.gauge if isinstance(self.model_, NeuralSDE) else 1.0

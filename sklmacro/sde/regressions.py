@@ -28,10 +28,10 @@ combinations h = f W, of monomials of one sign each, and the result is put in te
 """
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import combinations_with_replacement
 
 import numpy as np
+from scipy.linalg import lapack
 
 from sklmacro._base.units import binary_unit
 from sklmacro.sde.drift import FitData
@@ -41,6 +41,7 @@ MAX_PASSES = 50
 TOLERANCE = 1e-9  # of the mean negative log-likelihood, between passes
 SMALLEST_VARIANCE = 1e-12  # of residuals, in units of the increments' own; where a drift fits all
 SMALLEST_DIRECTION = 1e-10  # singular value of the monomials, over the largest; less is rounding
+REGULAR = 1e-10  # 1 / condition number of normal equations, from which a factorisation will do
 NO_LIMITS = np.array([-np.inf, np.inf]).reshape(2, 1, 1)
 LARGEST_EXPONENT = 600.0  # so that variances, and products of their roots, stay finite
 
@@ -110,11 +111,6 @@ class Basis:
     sign: np.ndarray  # (k,), parity of the monomials that are combined
     count: np.ndarray  # (n,), how many times each row counts
 
-    @cached_property
-    def gram(self) -> np.ndarray:
-        """Return h^T diag(count) h, shape (k, k)."""
-        return (self.h * self.count[:, None]).T @ self.h
-
     @classmethod
     def of(cls, u: np.ndarray, count: np.ndarray, degree: int, parity: np.ndarray) -> "Basis":
         """Combine the monomials of u (n, m), whose columns have the signs `parity` (m,)."""
@@ -158,19 +154,39 @@ def _clip_logarithms(log_variance: np.ndarray) -> np.ndarray:
 def _solve(gram: np.ndarray, right: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Solve normal equations for the unknowns `used`, with 0 for the others.
 
-    The shortest solution where they are singular.
+    The shortest solution where they are singular, or nearly.
     """
     solution = np.zeros(len(right))
     gram = gram[np.ix_(used, used)]
     scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
     scaled = gram / np.outer(scale, scale)
-    solution[used] = np.linalg.lstsq(scaled, right[used] / scale, rcond=1e-13)[0] / scale
+    right = right[used] / scale
+    if used.any() and (factor := _regular_factor(scaled)) is not None:
+        solution[used] = lapack.dpotrs(factor, right)[0] / scale
+    else:
+        solution[used] = np.linalg.lstsq(scaled, right, rcond=1e-13)[0] / scale
     return solution
 
 
+def _regular_factor(A: np.ndarray) -> np.ndarray | None:
+    """Return the Cholesky factor of A, or None where A is singular, or nearly."""
+    factor, failed = lapack.dpotrf(A)
+    if failed or lapack.dpocon(factor, np.abs(A).sum(axis=0).max())[0] < REGULAR:
+        return None
+    return factor
+
+
 def _gram(h: np.ndarray, weights: list[list[np.ndarray]]) -> np.ndarray:
-    """Return the matrix (m k, m k) of the blocks h^T diag(w) h, for h (n, k) and m times m w."""
-    return np.block([[h.T @ (h * w[:, None]) for w in row] for row in weights])
+    """Return the matrix (m k, m k) of the blocks h^T diag(w) h, for h (n, k) and m times m w.
+
+    The weights are symmetric, and the blocks on and below the diagonal are enough.
+    """
+    m, k = len(weights), h.shape[1]
+    gram = np.empty((m, k, m, k))
+    for a in range(m):
+        for b in range(a + 1):
+            gram[a, :, b] = gram[b, :, a] = h.T @ (h * weights[a][b][:, None])
+    return gram.reshape(m * k, m * k)
 
 
 def least_squares_drift(f: np.ndarray, increments: Increments, used: np.ndarray) -> np.ndarray:
@@ -232,6 +248,7 @@ def fit_diffusion(
     floor: np.ndarray,
     signs: np.ndarray,
     correlated: bool,
+    tolerance: float = TOLERANCE,
 ) -> None:
     """Regress residuals r (n, m, d) on their predecessors and fit the variances, in place.
 
@@ -250,15 +267,22 @@ def fit_diffusion(
             phi[j, :j] = _solve(_gram(h, products), right, used).reshape(j, -1)
             e = e - np.einsum("na,nma->nm", h @ phi[j, :j].T, r[:, :, :j])
         e2 = np.sum(e * e, axis=1) + floor[j]
-        _fit_log_variance(basis, e2, g[j])
+        _fit_log_variance(basis, e2, g[j], tolerance)
 
 
 def fit_covariance(
-    u: np.ndarray, count: np.ndarray, r: np.ndarray, degree: int, parity: np.ndarray, kind: str
+    u: np.ndarray,
+    count: np.ndarray,
+    r: np.ndarray,
+    degree: int,
+    parity: np.ndarray,
+    kind: str,
+    tolerance: float = TOLERANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return phi (d, d, q) and g (d, q) for vectors r (n, m, d), to convergence.
 
-    `u` (n, d + n_context) are states that count `count` (n,) times, of signs `parity`.
+    `u` (n, d + n_context) are states that count `count` (n,) times, of signs `parity`; `tolerance`
+    is that of the mean negative log-likelihood.
     """
     d = r.shape[2]
     basis = Basis.of(u, count, degree, parity)
@@ -267,22 +291,24 @@ def fit_covariance(
     floor = SMALLEST_VARIANCE * np.where(scale > 0, scale, 1.0)
     before = now = np.inf
     for _ in range(MAX_PASSES):
-        fit_diffusion(basis, r, phi, g, floor, parity[:d], kind != "diagonal")
+        fit_diffusion(basis, r, phi, g, floor, parity[:d], kind != "diagonal", tolerance)
         factor = cholesky_factor(basis.h, phi, g)
         before, now = now, float(np.average(noise_nll(factor, r), weights=count))
-        if degree == 0 or before - now < TOLERANCE:
+        if degree == 0 or before - now < tolerance:
             break
     return phi @ basis.W.T, g @ basis.W.T
 
 
-def _fit_log_variance(basis: Basis, e2: np.ndarray, g: np.ndarray) -> None:
+def _fit_log_variance(basis: Basis, e2: np.ndarray, g: np.ndarray, tolerance: float) -> None:
     """Maximise -sum (h g + e2 exp(-h g)) / 2 over even g by Fisher scoring, in place.
 
-    The Fisher information is gram / 2 at every g. A step that does not help is halved.
+    The Fisher information is n / 2 times 1 at every g, since h is orthonormal. A step that does not
+    help is halved.
     """
-    h, count, used = basis.h, basis.count, basis.sign == 1
+    h, count = basis.h, basis.count
+    even = (basis.sign == 1) / count.sum()
     if not g.any():
-        g[:] = np.log(np.average(e2, weights=count)) * _solve(basis.gram, h.T @ count, used)
+        g[:] = np.log(np.average(e2, weights=count)) * even * (h.T @ count)
 
     def loss(candidate: np.ndarray) -> float:
         log = _clip_logarithms(h @ candidate)
@@ -290,15 +316,14 @@ def _fit_log_variance(basis: Basis, e2: np.ndarray, g: np.ndarray) -> None:
 
     best = loss(g)
     for _ in range(MAX_PASSES):
-        score = h.T @ (count * (e2 * np.exp(-_clip_logarithms(h @ g)) - 1.0))
-        step = _solve(basis.gram, score, used)
+        step = even * (h.T @ (count * (e2 * np.exp(-_clip_logarithms(h @ g)) - 1.0)))
         size, now = 1.0, loss(g + step)
         while now > best and size > 1e-6:
             size /= 2
             now = loss(g + size * step)
         if now <= best:
             g += size * step
-        if best - now < TOLERANCE:
+        if best - now < tolerance:
             return
         best = now
 

@@ -16,6 +16,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     PatchSDERegressor,
     SDEEnsemble,
     Training,
@@ -30,7 +31,11 @@ NET = PatchSDERegressor(
 )
 SPDE = PredatorPrey()
 CLOSURE = PatchAutoencoder(
-    SPDE, patch=10, hidden=(4,), training=Training(max_epochs=3), random_state=0
+    SPDE,
+    patch=10,
+    encoder=PatchEncoder(hidden=(4,)),
+    training=Training(max_epochs=3),
+    random_state=0,
 )
 
 

@@ -77,7 +77,7 @@ def test_former_names_are_read_with_a_warning():
     with pytest.warns(FutureWarning, match="radius is shape__radius"):
         assert Shaped().set_params(shape__radius=3).radius == 3
     with pytest.warns(FutureWarning, match="max_epochs is drift_model__training__max_epochs"):
-        assert PatchSDERegressor().max_epochs == Training().max_epochs
+        assert PatchSDERegressor(drift_model="mlp").max_epochs == Training().max_epochs
     with pytest.warns(FutureWarning), pytest.raises(AttributeError, match="no attribute 'side'"):
         Shaped().side  # noqa: B018 - a round shape has none
     with pytest.raises(AttributeError, match="no attribute 'height'"):
@@ -92,6 +92,15 @@ def test_what_a_part_does_not_read_has_no_effect_in_silence():
     given = Square(side=1)
     part = Shaped.translate({"shape": given, "side": 2})["shape"]
     assert (part.side, given.side) == (2, 1)  # the part that was given stays as it is
+
+
+def test_former_names_are_of_the_part_that_was_the_default_then(monkeypatch):
+    monkeypatch.setattr(Shaped, "former_defaults", {"shape": "square"})
+    with pytest.warns(FutureWarning):
+        assert Shaped(side=2).shape.side == 2
+    assert Shaped(mass=2).shape == "round"
+    assert Shaped.translate({}) == {"shape": "square"}  # of files
+    assert Shaped.translate({"shape": "round"}) == {"shape": "round"}
 
 
 def test_former_parameters_of_relaxation_and_patches():

@@ -67,7 +67,7 @@ def learn(folder):
     X = ising.sample_initial(12, 8, random_state=0)
     pairs = skm.PartialEvolutionSampler(ising, patch=4, random_state=0).fit_transform(X)
     closure = skm.PatchAutoencoder(
-        ising, n_closure=1, hidden=(4,), training=TRAINING, random_state=0
+        ising, n_closure=1, encoder=skm.PatchEncoder(hidden=(4,)), training=TRAINING, random_state=0
     )
     values = [closure.fit_transform(pairs)["dz"], closure.inverse_transform(closure.transform(X))]
     options = {"dt": 0.1, "random_state": 0}

@@ -4,17 +4,22 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Training
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchEncoder, Training
 from sklmacro.simulators import Ising, LinearChain, PredatorPrey
 
 SYSTEMS = {"spins": (Ising(temperature=2.5), 8), "fields": (PredatorPrey(), 12)}
 
 
-def fast(name, max_epochs=4, lr=1e-2, patience=10, **params):
+def fast(name, max_epochs=4, lr=1e-2, patience=10, encoder="auto", **params):
     """An autoencoder that is soon trained."""
     training = Training(max_epochs=max_epochs, lr=lr, patience=patience)
     return PatchAutoencoder(
-        SYSTEMS[name][0], patch=4, training=training, hidden=(16,), random_state=0, **params
+        SYSTEMS[name][0],
+        patch=4,
+        training=training,
+        encoder=PatchEncoder(encoder, hidden=(16,)),
+        random_state=0,
+        **params,
     )
 
 
@@ -80,7 +85,11 @@ def test_a_closure_sees_what_the_observable_does_not():
     X -= X.mean(axis=1, keepdims=True)
     training = Training(max_epochs=40, batch_size=64, lr=1e-2)
     model = PatchAutoencoder(
-        LinearChain(), n_closure=1, training=training, hidden=(16,), random_state=0
+        LinearChain(),
+        n_closure=1,
+        training=training,
+        encoder=PatchEncoder(hidden=(16,)),
+        random_state=0,
     ).fit(X)
     z = model.transform(X)
     assert abs(np.corrcoef(z[:, 1], slope[:, 0])[0, 1]) > 0.98

@@ -13,6 +13,7 @@ from sklmacro import (
     LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     PatchSDERegressor,
     StreamedPairs,
     Training,
@@ -31,7 +32,7 @@ CLOSURE = PatchAutoencoder(
     ISING,
     patch=8,
     n_closure=1,
-    hidden=(8,),
+    encoder=PatchEncoder(hidden=(8,)),
     training=Training(max_epochs=2, batch_size=64),
     random_state=2,
 )

@@ -37,6 +37,7 @@ from tests.fitted import (
     pipeline,
     predictions,
 )
+from tests.hostile import sealed
 from tests.round_trips import round_trip, same
 
 ROOT = Path(__file__).parents[2]
@@ -243,6 +244,17 @@ def test_files_of_every_version_are_read(path):
     assert expected.keys() == found.keys()
     for method, numbers in expected.items():
         np.testing.assert_allclose(found[method], numbers, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"max_epochs": 3}, {"drift_model": "mlp"}])
+def test_a_file_keeps_the_drift_that_was_the_default(arguments, tmp_path):
+    entry = {"class": "PatchSDERegressor", "arguments": arguments, "state": {}}
+    (tmp_path / "file").write_bytes(sealed([entry], {}))
+    assert skm.load(tmp_path / "file").n_epochs == arguments.get("max_epochs", 100)
+    skm.save(skm.PatchSDERegressor(), tmp_path / "now")
+    assert skm.load(tmp_path / "now").drift_model == "gp"
+    members = skm.load(DATA / "format-1-nets.safetensors").members_
+    assert all(isinstance(member.part("drift_model"), skm.MLP) for member in members)
 
 
 def test_there_are_files_of_every_version():

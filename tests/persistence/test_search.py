@@ -33,7 +33,16 @@ from sklmacro import (
 from sklmacro.persistence import search as _search
 from sklmacro.sde.base import PatchSDE
 from tests.fitted import DZ, PAIRS, SPINS, Flips, Z, sde, stages
-from tests.killed_works import CLOSED, GROUPS, MLP_SHORT, SHORT, SMALL, path_scorer, steps, streamed
+from tests.killed_works import (
+    CLOSED,
+    CLOSURE_SHORT,
+    GROUPS,
+    MLP_SHORT,
+    SMALL,
+    path_scorer,
+    steps,
+    streamed,
+)
 
 LINEAR = PatchSDERegressor(**CLOSED)
 
@@ -150,7 +159,9 @@ def test_names_of_columns_count(tmp_path):
 
 def test_fitted_parts_count(tmp_path):
     """Parameters of two frozen estimators are the same, and what they have learned is not."""
-    one, two = (PatchAutoencoder(Flips(), patch=4, **SHORT).fit(X) for X in (SPINS, SPINS[:12]))
+    one, two = (
+        PatchAutoencoder(Flips(), patch=4, **CLOSURE_SHORT).fit(X) for X in (SPINS, SPINS[:12])
+    )
     for closure in (one, two, one):
         frozen = StreamedPairs(*stages(Flips(), 4), FrozenEstimator(closure))
         kept = Checkpointed(frozen, tmp_path)

@@ -24,6 +24,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     Patches,
     PatchSDERegressor,
     SDEEnsemble,
@@ -95,7 +96,11 @@ def pipeline():
     return make_pipeline(
         PartialEvolutionSampler(chain, patch=4, dt=0.5, random_state=0),
         PatchAutoencoder(
-            chain, n_closure=1, hidden=(4,), training=Training(max_epochs=2), random_state=0
+            chain,
+            n_closure=1,
+            encoder=PatchEncoder(hidden=(4,)),
+            training=Training(max_epochs=2),
+            random_state=0,
         ),
         PatchSDERegressor(
             drift_model=MLP(hidden=(4,), training=Training(max_epochs=3)), random_state=0

@@ -10,6 +10,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     Patches,
     PatchSDERegressor,
     Training,
@@ -88,7 +89,12 @@ def test_moments_vanish_with_and_without_closures():
     pairs, _ = sample(Exchange(), patch=Patches(6, n_evolved=2), moments=True)
     for n_closure in (0, 1):
         closure = PatchAutoencoder(
-            Exchange(), patch=6, n_closure=n_closure, hidden=(4,), training=TRAINING, random_state=0
+            Exchange(),
+            patch=6,
+            n_closure=n_closure,
+            encoder=PatchEncoder(hidden=(4,)),
+            training=TRAINING,
+            random_state=0,
         )
         latent = closure.fit_transform(pairs)
         np.testing.assert_array_equal(latent["dz"][:, 0], 0)

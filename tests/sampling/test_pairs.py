@@ -5,7 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchSDERegressor, Training
+from sklmacro import (
+    PartialEvolutionSampler,
+    PatchAutoencoder,
+    PatchEncoder,
+    PatchSDERegressor,
+    Training,
+)
 from sklmacro.pairs import latent_pairs
 from sklmacro.simulators import Ising, PredatorPrey
 
@@ -19,7 +25,11 @@ FIELDS = SPDE.sample_initial(12, 16, random_state=0)
 SAMPLED = PartialEvolutionSampler(SPDE, patch=8, random_state=0).fit_transform(FIELDS)
 EXACT = PartialEvolutionSampler(SPDE, patch=8, moments=True, random_state=0).fit_transform(FIELDS)
 CLOSURE = PatchAutoencoder(
-    SPDE, n_closure=1, hidden=(4,), training=Training(max_epochs=1), random_state=0
+    SPDE,
+    n_closure=1,
+    encoder=PatchEncoder(hidden=(4,)),
+    training=Training(max_epochs=1),
+    random_state=0,
 ).fit(SAMPLED)
 
 WRONG = {

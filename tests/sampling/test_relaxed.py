@@ -12,6 +12,7 @@ from sklmacro import (
     LocalRelax,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     Patches,
     PatchSDERegressor,
     StreamedPairs,
@@ -157,7 +158,12 @@ def test_a_range_of_durations_gives_every_snapshot_ages_of_its_own():
 
 SAMPLER = PartialEvolutionSampler(ISING, patch=Patches(8, n_evolved=2), random_state=1)
 CLOSURE = PatchAutoencoder(
-    ISING, patch=8, n_closure=1, hidden=(8,), training=Training(max_epochs=1), random_state=2
+    ISING,
+    patch=8,
+    n_closure=1,
+    encoder=PatchEncoder(hidden=(8,)),
+    training=Training(max_epochs=1),
+    random_state=2,
 )
 
 

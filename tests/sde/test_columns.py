@@ -15,6 +15,7 @@ from sklmacro import (
     OnsagerSDE,
     PartialEvolutionSampler,
     PatchAutoencoder,
+    PatchEncoder,
     PatchSDERegressor,
     Polynomial,
     SDEEnsemble,
@@ -98,7 +99,9 @@ def test_columns_of_snapshots_and_of_closures():
         with pytest.raises(ValueError, match="Feature names must be in the same order"):
             step.transform(X[list("bacd")])
     spde = PredatorPrey()
-    closure = PatchAutoencoder(spde, patch=8, n_closure=1, hidden=(4,), training=SHORT)
+    closure = PatchAutoencoder(
+        spde, patch=8, n_closure=1, encoder=PatchEncoder(hidden=(4,)), training=SHORT
+    )
     closure.set_output(transform="pandas").fit(spde.sample_initial(12, 16, random_state=0))
     z = closure.transform(spde.sample_initial(3, 16, random_state=1))
     np.testing.assert_array_equal(closure.inverse_transform(z), closure.inverse_transform(z.values))
@@ -169,7 +172,9 @@ def test_a_single_group_holds_nothing_out():
     with pytest.warns(UserWarning, match=text):
         clone(sde).fit(pairs)
     spde = PredatorPrey()
-    closure = PatchAutoencoder(spde, patch=8, n_closure=1, hidden=(4,), training=SHORT)
+    closure = PatchAutoencoder(
+        spde, patch=8, n_closure=1, encoder=PatchEncoder(hidden=(4,)), training=SHORT
+    )
     with pytest.warns(UserWarning, match=text):
         closure.fit(spde.sample_initial(1, 16, random_state=0))
     with warnings.catch_warnings():

@@ -15,6 +15,7 @@ from sklmacro import (
     Linear,
     OnsagerSDE,
     PatchAutoencoder,
+    PatchEncoder,
     PatchSDERegressor,
     Polynomial,
     SDEEnsemble,
@@ -42,11 +43,30 @@ def test_a_text_stands_for_a_drift_with_its_defaults(text, drift):
     assert np.array_equal(first.diffusion(Z), second.diffusion(Z))
 
 
+def test_a_gaussian_process_is_the_default():
+    default, process = PatchSDERegressor(), PatchSDERegressor(drift_model="gp")
+    assert repr(default) == repr(process)
+    assert np.array_equal(default.fit(PAIRS).drift(Z), process.fit(PAIRS).drift(Z))
+    members = SDEEnsemble(n_members=2, random_state=0).fit(PAIRS).members_
+    assert {member.drift_model for member in members} == {"gp"}
+    with pytest.raises(ValueError, match=r"Invalid parameter 'training' .* GaussianProcess"):
+        default.set_params(drift_model__training__lr=0.1)
+
+
+def test_a_default_fit_to_few_states_is_warned_of():
+    enough = PatchSDERegressor().fit(Z[:4], DZ[:4])
+    assert np.isfinite(enough.drift(Z)).all()
+    assert np.isfinite(enough.diffusion(Z)).all()
+    with pytest.warns(UserWarning, match="at least 4 different states for the 3 coeff.* got 3"):
+        PatchSDERegressor().fit(Z[:3], DZ[:3])
+
+
 def test_parameters_of_a_short_form_can_be_set():
     sde = PatchSDERegressor(drift_model="polynomial").set_params(drift_model__degree=3)
     assert sde.drift_model.degree == sde.get_params()["drift_model__degree"] == 3
     assert sde.fit(PAIRS).degree_ == 3
-    sde = PatchSDERegressor().set_params(drift_model__hidden=(4,), drift_model__training__lr=0.1)
+    sde = PatchSDERegressor(drift_model="mlp")
+    sde.set_params(drift_model__hidden=(4,), drift_model__training__lr=0.1)
     assert sde.drift_model.hidden == (4,)
     assert sde.drift_model.training.lr == 0.1
 
@@ -108,10 +128,10 @@ def test_what_a_drift_does_not_read_is_told_or_refused():
         ),
         (
             lambda: PatchAutoencoder(lr=0.1, hidden=(4,)),
-            lambda: PatchAutoencoder(training=Training(lr=0.1), hidden=(4,)),
+            lambda: PatchAutoencoder(training=Training(lr=0.1), encoder=PatchEncoder(hidden=(4,))),
         ),
         (
-            lambda: PatchSDERegressor().set_params(max_epochs=3),
+            lambda: PatchSDERegressor(drift_model="mlp").set_params(max_epochs=3),
             lambda: PatchSDERegressor(drift_model=MLP(training=Training(max_epochs=3))),
         ),
     ],
@@ -129,14 +149,16 @@ def test_what_a_training_leaves_open_is_the_estimators_own():
 
     for estimator in (OnsagerSDE, PatchAutoencoder):
         assert epochs(estimator).training.batch_size is None
-    assert PatchSDERegressor().n_epochs == OnsagerSDE().n_epochs == 100
+    assert PatchSDERegressor(drift_model="mlp").n_epochs == OnsagerSDE().n_epochs == 100
     assert PatchSDERegressor(drift_model=MLP(training=Training(lr=1.0))).n_epochs == 100
     assert PatchSDERegressor(drift_model="linear").n_epochs == 0
 
 
 def test_a_drift_that_is_none_is_refused():
     for wrong in (3, None, Training(), "net"):
-        with pytest.raises(ValueError, match="drift_model to be one of 'mlp', 'linear', 'poly"):
+        with pytest.raises(
+            ValueError, match="drift_model to be one of 'gp', 'mlp', 'linear', 'poly"
+        ):
             PatchSDERegressor(drift_model=wrong).fit(PAIRS)
     for wrong in (3, "fast", MLP()):
         with pytest.raises(ValueError, match="training to be a Training or None, but got"):

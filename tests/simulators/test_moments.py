@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from sklmacro import PartialEvolutionSampler, PatchAutoencoder, Patches, Training
+from sklmacro import PartialEvolutionSampler, PatchAutoencoder, PatchEncoder, Patches, Training
 from sklmacro.closure.codec import PatchCodec, Standardizer
 from sklmacro.closure.moments import latent_moments
 from sklmacro.lattice import Lattice
@@ -309,8 +309,7 @@ def closure_problem(model, cells, patch, p, encoder="auto", n=6, duration=None):
         model,
         n_closure=2,
         training=Training(max_epochs=2),
-        hidden=(8,),
-        encoder=encoder,
+        encoder=PatchEncoder(encoder, hidden=(8,)),
         random_state=0,
     )
     return closure.fit(pairs), pairs
@@ -404,7 +403,7 @@ def test_a_linear_encoder_gives_linear_moments(model):
     unit = Standardizer(np.zeros(1), np.ones(1))
     unit2 = Standardizer(np.zeros(2), np.ones(2))
     codec = PatchCodec(Linear(matrix), shape, lattice.ndim, False, unit, unit, unit2, [])
-    dz, cov = latent_moments(pairs, model, codec, 2, None, 0)
+    dz, cov = latent_moments(pairs, np.arange(3), model, None, codec, None, 0)
     for pair, mean, variance in zip(pairs, dz, cov, strict=True):
         window = (tuple(pair["origin"][0].tolist()), extent)
         if model.process == "diffusion":
@@ -481,7 +480,7 @@ def test_results_do_not_depend_on_workers():
         n_closure=1,
         n_events_encoded=4,
         training=Training(max_epochs=1),
-        hidden=(8,),
+        encoder=PatchEncoder(hidden=(8,)),
         random_state=0,
     ).fit(pairs)
     first = closure.transform(pairs)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sklmacro import PatchAutoencoder, Training
+from sklmacro import PatchAutoencoder, PatchEncoder, Training
 from sklmacro.simulators import Ising, PredatorPrey
 
 
@@ -16,7 +16,11 @@ def encoders():
     ]:
         X = simulator.sample_initial(30, cells, random_state=0)
         encoder = PatchAutoencoder(
-            simulator, patch=4, training=Training(max_epochs=2), hidden=(8,), random_state=0
+            simulator,
+            patch=4,
+            training=Training(max_epochs=2),
+            encoder=PatchEncoder(hidden=(8,)),
+            random_state=0,
         )
         fitted[name] = encoder.fit(X)
     return fitted

@@ -200,7 +200,7 @@ def test_the_structure_of_the_drift_holds_along_relations(name):
     sde = fit(name, z, np.hstack([CHANGES, NOTHING]))
     z = z[:5]
     M, W, slope = sde.dissipation(z), sde.conservation(z), sde.potential_gradient(z)
-    np.testing.assert_allclose(W, -W.mT)
+    np.testing.assert_allclose(W, -W.mT, atol=1e-15)
     assert np.linalg.eigvalsh(M).min() > -1e-15
     for matrix in (M, W):
         assert np.abs(matrix[:, :3, :3].sum(axis=1)).max() < 1e-12

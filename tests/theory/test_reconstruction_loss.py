@@ -7,7 +7,7 @@ loss is the cross-entropy: with the mean spin m, -log((1 + m s) / 2).
 import numpy as np
 import pytest
 
-from sklmacro import PatchAutoencoder, Training
+from sklmacro import PatchAutoencoder, PatchEncoder, Training
 from sklmacro.simulators import Ising, PredatorPrey
 
 
@@ -32,7 +32,11 @@ def test_reconstruction_loss_is_eq_2(simulator, loss, encoder):
     X = simulator.advance(X, duration=1.0, random_state=1)[0]
     training = Training(max_epochs=5, batch_size=8, lr=1e-2, validation_fraction=0.0)
     model = PatchAutoencoder(
-        simulator, encoder=encoder, n_closure=2, training=training, hidden=(8,), random_state=0
+        simulator,
+        n_closure=2,
+        training=training,
+        encoder=PatchEncoder(encoder, hidden=(8,)),
+        random_state=0,
     ).fit(X)
     z = model.transform(X)
     kept = min(epoch["valid_loss"] for epoch in model.history_)

@@ -8,7 +8,15 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from sklmacro import MLP, OnsagerSDE, PatchAutoencoder, PatchSDERegressor, SDEEnsemble, Training
+from sklmacro import (
+    MLP,
+    OnsagerSDE,
+    PatchAutoencoder,
+    PatchEncoder,
+    PatchSDERegressor,
+    SDEEnsemble,
+    Training,
+)
 from sklmacro.simulators import Ising, PredatorPrey
 from sklmacro.training.loop import Run, train
 
@@ -49,7 +57,12 @@ def test_closures_stay_finite(simulator):
     for lr in (1e6, 1e300):
         training = Training(max_epochs=2, lr=lr)
         closure = PatchAutoencoder(
-            simulator, patch=8, n_closure=1, hidden=(4,), training=training, random_state=0
+            simulator,
+            patch=8,
+            n_closure=1,
+            encoder=PatchEncoder(hidden=(4,)),
+            training=training,
+            random_state=0,
         )
         with pytest.warns(ConvergenceWarning, match="in epoch 1: the training diverged"):
             closure.fit(X)
