@@ -17,7 +17,8 @@ own drift a of a candidate c is known, the candidate joins z whose part of the d
     lasting(c) = mean over k of  E (b_k - E[b_k | z] by c)^2 / E (b_k - bhat_k(z*))^2  / rate(c)^2
 
 with "by c" the regression on c - E[c | z], and rate(c) that of a - E[a | z] on it, with a minus
-sign: the rate at which c forgets what z does not know.
+sign: the rate at which c forgets what z does not know. A candidate that explains all that is left
+comes before all others: the drift is written in it.
 
 Shape vocabulary::
 
@@ -38,6 +39,7 @@ N_FOLDS = 5
 N_BLOCKS = 40  # of groups, over which errors are found
 LEAST_GAIN = 0.01  # of what is left unexplained, in the absence of noise
 NOTHING = 1e-6  # unexplained part that is none: regressions do not resolve less
+ALL = 1 - 1e-5  # explained share of what is left, with which a candidate comes first
 SAME = 1e-9  # share of the variance of a candidate below which it follows from others
 SIGNIFICANT = 2.0  # standard errors
 SLOWEST = 0.03  # rate that counts, in units of the largest
@@ -175,13 +177,16 @@ class Selection:
         return chosen
 
     def _closed(self, chosen: list[int], most: int, usable: Callable[[int], bool]) -> list[int]:
-        """Return chosen candidates, which explain all, and those that their own drifts need."""
+        """Return chosen candidates, which explain all, and those that their own drifts need.
+
+        The latter are those that explain most: what lasts longest stands for it at a distance.
+        """
         if self.some is None or self.drifts is None or not chosen:
             return chosen
         some = self.some
         of_closures = Selection(
             self.z[some], self.candidates[some], self.drifts[:, chosen], self.weights[some],
-            self.groups[some], self.exact, np.arange(len(some)), self.drifts,
+            self.groups[some], self.exact,
         )  # fmt: skip
         return chosen + of_closures._more(chosen, None, most, usable)
 
@@ -219,11 +224,15 @@ class Selection:
             by_gain = sorted(left, key=lambda k: _ratio(fits[k], now)[0])
             yield from ((k, fits[k]) for k in by_gain)
         elif left:
-            order = np.argsort(-self._lasting(z, left), kind="stable")
+            lasting, share = self._lasting(z, left)
+            order = np.lexsort((-lasting, share <= ALL))
             yield from ((left[i], fit(left[i])) for i in order)
 
-    def _lasting(self, z: np.ndarray, left: list[int]) -> np.ndarray:
-        """Return how much of the drift candidates explain, and how long it lasts: (n_left,)."""
+    def _lasting(self, z: np.ndarray, left: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return how much of the drift candidates explain, and how long it lasts: (n_left,).
+
+        And the share of what is left unexplained that each explains.
+        """
         features = self._features(z)[self.some]
 
         def unknown(values: np.ndarray) -> np.ndarray:
@@ -236,7 +245,9 @@ class Selection:
         rate = np.maximum(rate, SLOWEST * np.abs(rate).max())
         rate = np.where(rate > 0, rate, 1.0)  # nothing changes
         part = (b.T @ c) ** 2 / square / len(c)
-        return (part / self.scale[:, np.newaxis]).mean(axis=0) / rate**2
+        part /= self.scale[:, np.newaxis]
+        rest = ((b**2).mean(axis=0) / self.scale).sum()
+        return part.mean(axis=0) / rate**2, part.sum(axis=0) / (rest if rest > 0 else 1.0)
 
     def _is_gain(self, change: float, error: float) -> bool:
         """Tell whether a change of the logarithm of what is unexplained is worth a closure."""
