@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklmacro.closure import selection as choice
 from sklmacro.closure.selection import Selection
 
 NAMES = ["c", "slow", "e", "idle"]
@@ -37,6 +38,13 @@ def test_nothing_is_added_where_closures_are_driven_by_themselves_or_nobody_know
     assert chosen(known=False)[0] == ["c"]
 
 
-def test_what_lasts_is_left_out_again_where_it_turns_out_not_to_be_needed(monkeypatch):
+def test_what_explains_all_comes_before_what_lasts(monkeypatch):
     monkeypatch.setattr(Selection, "_needed", lambda self, numbers: numbers)
+    assert chosen()[0] == ["c", "e"]
+    monkeypatch.setattr(choice, "ALL", 2.0)  # nothing explains so much
     assert chosen()[0][:2] == ["slow", "c"]
+
+
+def test_what_lasts_is_left_out_again_where_it_turns_out_not_to_be_needed(monkeypatch):
+    monkeypatch.setattr(choice, "ALL", 2.0)
+    assert chosen()[0] == ["c", "e"]
