@@ -9,13 +9,11 @@ the predicted to the true standard deviations. A line for each seed, then median
 """
 
 import argparse
-import time
 import warnings
 
 import numpy as np
 
-import sklmacro as skm
-from sklmacro.scoring import mean_path_error
+from benchmarks.judging import Scale, floor, judge, learn, line, summary
 from sklmacro.simulators import Ising
 
 STARTS = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, -0.75)
@@ -41,29 +39,10 @@ def true_paths(ising, side):
     ]
 
 
-def judge(learner, truths, side):
-    """Errors of the mean paths by start, and the mean std ratios (2,)."""
-    low = min(t[..., 1].min() for t in truths)
-    width = max(t[..., 1].max() for t in truths) - low
-    errors, ratios = [], []
-    for k, (m, truth) in enumerate(zip(STARTS, truths, strict=True)):
-        n_steps, every = round(DURATION / DT), round(EVERY / DT)
-        paths = learner.simulate(
-            starts(m, side, 8, 100 + k), n_steps, DT, n_paths=N_PATHS // 8, store_every=every,
-            random_state=k,
-        )[..., :2]  # fmt: skip
-        scaled = [(p - [0, low]) / [1, width] for p in (paths, truth)]
-        errors.append(mean_path_error(*scaled))
-        ratios.append(paths[:, 5:].std(0).mean(0) / truth[:, 5:].std(0).mean(0))
-    return np.array(errors), np.mean(ratios, axis=0)
-
-
-def floor(truths):
-    """Error of the mean of the true paths, from halves of them."""
-    low = min(t[..., 1].min() for t in truths)
-    width = max(t[..., 1].max() for t in truths) - low
-    scaled = [(t - [0, low]) / [1, width] for t in truths]
-    return np.mean([mean_path_error(u[::2], u[1::2]) / 4 for u in scaled])
+def scale_of(truths):
+    """Return M as it is, and walls by their range."""
+    low, width = Scale.of(truths)
+    return Scale(np.array([0.0, low[1]]), np.array([1.0, width[1]]))
 
 
 def run(case, seeds, sizes, budget):
@@ -71,31 +50,30 @@ def run(case, seeds, sizes, budget):
     temperature, field = map(float, case.split(","))
     ising = Ising(temperature=temperature, field=field)
     truths = {side: true_paths(ising, side) for side in sizes}
+    scales = {side: scale_of(truths[side]) for side in sizes}
+    floors = {side: floor(truths[side], scales[side]) for side in sizes}
     asked = np.concatenate([starts(m, 64, 1, 50 + k) for k, m in enumerate(STARTS)])
     table = {side: [] for side in sizes}
     for seed in range(seeds):
-        begin = time.perf_counter()
-        pipeline = skm.make_macro_pipeline(ising)
-        learner = skm.ActiveLearner(
-            pipeline, duration=DURATION, max_site_time=budget, random_state=seed
-        ).fit(asked)
-        seconds = time.perf_counter() - begin
-        for side in sizes:
-            errors, ratios = judge(learner, truths[side], side)
-            table[side].append(errors.mean())
-            print(
-                f"T={temperature:g} h={field:g} L={side} seed {seed}: error {errors.mean():.2e} "
-                f"(floor {floor(truths[side]):.0e}, estimated {learner.error_:.1e}), worst start "
-                f"{errors.max():.1e}, std {ratios.round(2)}, {learner.site_time_:.1e} updates, "
-                f"{seconds:.0f} s",
-                flush=True,
-            )
-    for side, errors in table.items():
-        print(
-            f"T={temperature:g} h={field:g} L={side}: median {np.median(errors):.2e}, "
-            f"worst {max(errors):.2e} of {seeds} seeds",
-            flush=True,
+        learner, seconds = learn(
+            ising, asked, small=16, large=64, duration=DURATION, budget=budget, seed=seed
         )
+        for side in sizes:
+
+            def simulate(k, side=side, learner=learner):
+                return learner.simulate(
+                    starts(STARTS[k], side, 8, 100 + k), round(DURATION / DT), DT,
+                    n_paths=N_PATHS // 8, store_every=round(EVERY / DT), random_state=k,
+                )  # fmt: skip
+
+            own = judge(simulate, truths[side], scales[side])
+            table[side].append(own.errors.mean())
+            line(
+                f"T={temperature:g} h={field:g} L={side} seed {seed}", own, floors[side], learner,
+                seconds,
+            )  # fmt: skip
+    for side, errors in table.items():
+        summary(f"T={temperature:g} h={field:g} L={side}", errors)
 
 
 def main():

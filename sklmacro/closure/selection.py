@@ -17,7 +17,8 @@ own drift a of a candidate c is known, the candidate joins z whose part of the d
     lasting(c) = mean over k of  E (b_k - E[b_k | z] by c)^2 / E (b_k - bhat_k(z*))^2  / rate(c)^2
 
 with "by c" the regression on c - E[c | z], and rate(c) that of a - E[a | z] on it, with a minus
-sign: the rate at which c forgets what z does not know.
+sign: the rate at which c forgets what z does not know. A candidate that explains all that is left
+comes before all others: the drift is written in it.
 
 Shape vocabulary::
 
@@ -38,6 +39,7 @@ N_FOLDS = 5
 N_BLOCKS = 40  # of groups, over which errors are found
 LEAST_GAIN = 0.01  # of what is left unexplained, in the absence of noise
 NOTHING = 1e-6  # unexplained part that is none: regressions do not resolve less
+ALL = 1 - 1e-5  # explained share of what is left, with which a candidate comes first
 SAME = 1e-9  # share of the variance of a candidate below which it follows from others
 SIGNIFICANT = 2.0  # standard errors
 SLOWEST = 0.03  # rate that counts, in units of the largest
@@ -112,7 +114,7 @@ class Selection:
         drifts: np.ndarray | None = None,
     ):  # fmt: skip
         _, number = np.unique(groups, return_inverse=True)
-        self.z, self.candidates, self.exact = z, candidates, exact
+        self.z, self.candidates, self.exact, self.groups = z, candidates, exact, groups
         self.some, self.drifts = some, drifts
         self.weights = weights / weights.mean()
         self.targets = targets - targets.mean(axis=0)
@@ -135,17 +137,24 @@ class Selection:
     def _run(
         self, names: list[str], n_wanted: int | None, most: int, usable: Callable[[int], bool]
     ) -> tuple[list[int], list[SelectionStep]]:
-        errors = self._errors(self.z)
-        share = errors.mean(axis=0) / np.where(self.variance > 0, self.variance, np.inf)
-        self.scale = np.where(share > NOTHING**2, errors.mean(axis=0), np.inf)
-        start = now = self._fit(self.z)
-        steps = [SelectionStep("observables", 1.0, 0.0, tuple(now.shares.tolist()))]
-        chosen: list[int] = []
-        left = list(range(self.candidates.shape[1]))
-        while len(chosen) < (most if n_wanted is None else n_wanted):
-            if n_wanted is None and steps[-1].unexplained < NOTHING:
+        chosen = self._more([], n_wanted, most, usable)
+        steps = self._told(names, chosen)
+        if n_wanted is None and steps[-1].unexplained < NOTHING:
+            chosen = self._closed(self._needed(chosen), most, usable)
+            steps = self._told(names, chosen)
+        return chosen, steps
+
+    def _more(
+        self, chosen: list[int], n_wanted: int | None, most: int, usable: Callable[[int], bool]
+    ) -> list[int]:
+        """Return the candidates that are to be chosen after `chosen`, in order."""
+        start = now = self._begin(chosen)
+        more: list[int] = []
+        left = [k for k in range(self.candidates.shape[1]) if k not in chosen]
+        while len(chosen) + len(more) < (most if n_wanted is None else n_wanted):
+            if n_wanted is None and np.exp(_ratio(now, start)[0]) < NOTHING:
                 break
-            z = np.column_stack([self.z, self.candidates[:, chosen]])
+            z = self._with(chosen + more)
             left = [k for k in left if independent(z, self.candidates[:, k])]
             for k, fit in self._ranked(z, left):
                 change, error = _ratio(fit, now)
@@ -154,12 +163,55 @@ class Selection:
             else:
                 break
             now = fit
-            chosen.append(k)
+            more.append(k)
             left.remove(k)
+        return more
+
+    def _needed(self, chosen: list[int]) -> list[int]:
+        """Return those of the chosen candidates without which z does not explain all."""
+        start = self._begin([])
+        for k in chosen:
+            others = [other for other in chosen if other != k]
+            if np.exp(_ratio(self._fit(self._with(others)), start)[0]) < NOTHING:
+                chosen = others
+        return chosen
+
+    def _closed(self, chosen: list[int], most: int, usable: Callable[[int], bool]) -> list[int]:
+        """Return chosen candidates, which explain all, and those that their own drifts need.
+
+        The latter are those that explain most: what lasts longest stands for it at a distance.
+        """
+        if self.some is None or self.drifts is None or not chosen:
+            return chosen
+        some = self.some
+        of_closures = Selection(
+            self.z[some], self.candidates[some], self.drifts[:, chosen], self.weights[some],
+            self.groups[some], self.exact,
+        )  # fmt: skip
+        return chosen + of_closures._more(chosen, None, most, usable)
+
+    def _told(self, names: list[str], chosen: list[int]) -> list[SelectionStep]:
+        """Return what is left unexplained as the chosen candidates join z one by one."""
+        start = now = self._begin([])
+        steps = [SelectionStep("observables", 1.0, 0.0, tuple(start.shares.tolist()))]
+        for n, k in enumerate(chosen, 1):
+            before, now = now, self._fit(self._with(chosen[:n]))
             unexplained = float(np.exp(_ratio(now, start)[0]))
-            shares = tuple(now.shares.tolist())
-            steps.append(SelectionStep(names[k], unexplained, unexplained * error, shares))
-        return chosen, steps
+            error = unexplained * _ratio(now, before)[1]
+            steps.append(SelectionStep(names[k], unexplained, error, tuple(now.shares.tolist())))
+        return steps
+
+    def _begin(self, chosen: list[int]) -> Fit:
+        """Return the fit to z and chosen candidates, whose errors become the scale of losses."""
+        z = self._with(chosen)
+        errors = self._errors(z)
+        share = errors.mean(axis=0) / np.where(self.variance > 0, self.variance, np.inf)
+        self.scale = np.where(share > NOTHING**2, errors.mean(axis=0), np.inf)
+        return self._fit(z)
+
+    def _with(self, chosen: list[int]) -> np.ndarray:
+        """Return z with some of the candidates."""
+        return np.column_stack([self.z, self.candidates[:, chosen]])
 
     def _ranked(self, z: np.ndarray, left: list[int]) -> Iterator[tuple[int, Fit]]:
         """Yield the numbers of candidates and their fits, the best first."""
@@ -172,11 +224,15 @@ class Selection:
             by_gain = sorted(left, key=lambda k: _ratio(fits[k], now)[0])
             yield from ((k, fits[k]) for k in by_gain)
         elif left:
-            order = np.argsort(-self._lasting(z, left), kind="stable")
+            lasting, share = self._lasting(z, left)
+            order = np.lexsort((-lasting, share <= ALL))
             yield from ((left[i], fit(left[i])) for i in order)
 
-    def _lasting(self, z: np.ndarray, left: list[int]) -> np.ndarray:
-        """Return how much of the drift candidates explain, and how long it lasts: (n_left,)."""
+    def _lasting(self, z: np.ndarray, left: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return how much of the drift candidates explain, and how long it lasts: (n_left,).
+
+        And the share of what is left unexplained that each explains.
+        """
         features = self._features(z)[self.some]
 
         def unknown(values: np.ndarray) -> np.ndarray:
@@ -189,7 +245,9 @@ class Selection:
         rate = np.maximum(rate, SLOWEST * np.abs(rate).max())
         rate = np.where(rate > 0, rate, 1.0)  # nothing changes
         part = (b.T @ c) ** 2 / square / len(c)
-        return (part / self.scale[:, np.newaxis]).mean(axis=0) / rate**2
+        part /= self.scale[:, np.newaxis]
+        rest = ((b**2).mean(axis=0) / self.scale).sum()
+        return part.mean(axis=0) / rate**2, part.sum(axis=0) / (rest if rest > 0 else 1.0)
 
     def _is_gain(self, change: float, error: float) -> bool:
         """Tell whether a change of the logarithm of what is unexplained is worth a closure."""

@@ -26,6 +26,7 @@ N_DRAWS = 8
 N_PATHS = 32  # from each start
 N_TIMES = 50  # at which paths are seen
 MOST_STATES = 4000  # of the paths, at which the drift's error is evaluated
+FAR = 10.0  # standard deviations of the data, beyond which paths have diverged
 
 
 class Asked(NamedTuple):
@@ -88,6 +89,9 @@ def _doubts(
     finite = np.flatnonzero(np.isfinite(states).all(axis=1))
     rng = stream(entropy, Stage.LEARN)
     some = rng.permutation(finite)[:MOST_STATES]
+    if sde.coverage_ is not None:  # where paths have diverged there is nothing to be learned
+        far = sde.coverage_.distances(np.hstack([states[some], asked.context[start[some]]]))
+        some = some[far <= max(FAR, far.min())]
     states, context = states[some], asked.context[start[some]]
     q = asked.n_observables
     outer = context if context.size else None
