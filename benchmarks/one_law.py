@@ -1,14 +1,17 @@
 """One law with defaults alone, on cases that nobody tuned: errors beside what they cost.
 
-    python -m benchmarks.one_law [--cases 2.5,0.1 2.4,0.05 ...] [--seeds 5] [--sizes 64 256]
+    python -m benchmarks.one_law [--cases 2.5,0.1 2.4,0.05 ...] [--seeds 5] [--sizes 64 256 1024]
 
 Ising, learned at 64x64 from 16x16 by `ActiveLearner` for seven starts of random order. The error of
 the mean path of M and walls is that of `mean_path_error`, walls scaled to [0, 1] by the range of
 all true paths, averaged over the starts; `floor` is the true mean's own. `std` are the ratios of
-the predicted to the true standard deviations. A line for each seed, then median and worst.
+the predicted to the true standard deviations. A line for each seed, then median and worst, and what
+direct simulation of a start costs, to an error of AIM and at least one path, over what learning
+cost. It is the same for lattices too large for true paths, of which one is enough.
 """
 
 import argparse
+import math
 import warnings
 
 import numpy as np
@@ -20,6 +23,8 @@ STARTS = (0.0, 0.25, -0.25, 0.5, -0.5, 0.75, -0.75)
 CASES = ("2.5,0.1", "2.4,0.05", "2.7,0.2", "2.35,-0.1", "3.5,0")
 DURATION, EVERY, DT = 500.0, 2.0, 0.25
 N_PATHS, MOST_TRUE = 512, 512
+AIM = 3e-4
+BEYOND = (4096, 31744)  # cells along an axis, of which only the price is told
 
 
 def starts(m, side, n, seed):
@@ -54,10 +59,12 @@ def run(case, seeds, sizes, budget):
     floors = {side: floor(truths[side], scales[side]) for side in sizes}
     asked = np.concatenate([starts(m, 64, 1, 50 + k) for k, m in enumerate(STARTS)])
     table = {side: [] for side in sizes}
+    updates = []
     for seed in range(seeds):
         learner, seconds = learn(
             ising, asked, small=16, large=64, duration=DURATION, budget=budget, seed=seed
         )
+        updates.append(learner.site_time_)
         for side in sizes:
 
             def simulate(k, side=side, learner=learner):
@@ -74,6 +81,20 @@ def run(case, seeds, sizes, budget):
             )  # fmt: skip
     for side, errors in table.items():
         summary(f"T={temperature:g} h={field:g} L={side}", errors)
+        n_paths = math.ceil(floors[side] * len(truths[side][0]) / AIM)
+        price(side, n_paths, updates)
+    for side in BEYOND:
+        price(side, 1, updates)
+
+
+def price(side, n_paths, updates):
+    """Print what direct simulation of a start costs, over the median of learning's updates."""
+    direct, learned = n_paths * DURATION * side**2, np.median(updates)
+    print(
+        f"    L={side}: {n_paths} direct paths to {AIM:g}, {direct:.1e} updates, "
+        f"{direct / learned:.3g} times those of learning",
+        flush=True,
+    )
 
 
 def main():
