@@ -36,10 +36,12 @@ def starts(m, side, n, seed):
 
 def true_paths(ising, side):
     """Paths (n, n_times, 2) of M and walls from each start, fewer of large lattices."""
-    n = 64 * max(1, MOST_TRUE * 64**2 // side**2 // 64)
+    n = MOST_TRUE * 64**2 // side**2
+    packed = n >= 8
+    n = 64 * max(1, n // 64) if packed else 4
     times = np.arange(0.0, DURATION + EVERY / 2, EVERY)
     return [
-        ising.simulate(starts(m, side, n, k), times, observe=True, packed=True, random_state=k)
+        ising.simulate(starts(m, side, n, k), times, observe=True, packed=packed, random_state=k)
         for k, m in enumerate(STARTS)
     ]
 
