@@ -3,7 +3,7 @@
 The drift of a Gaussian process is drawn several times from what its data leave open. With the same
 noise, the mean paths m_j of the draws differ by the drift alone:
 
-    error = sum_t Var_j m_j(t) / sum_t |mean_j m_j(t)|^2
+    error = sum_t Var_j m_j(t) / sum_t (mean_j m_j(t))^2
 
 in the observables, averaged over starts. It estimates `sklmacro.scoring.mean_path_error`, as far as
 that is due to too few data: not what is due to closures that are missing.

@@ -11,13 +11,13 @@ is forgotten within a few sweeps, whatever the age, and states beyond that are n
 
 Relaxed snapshots are a numpy structured array with one record for each state:
 
-=========  =================  ======================================================
-field      shape              meaning
-=========  =================  ======================================================
-``x``      (*snapshot shape)  large snapshot
-``group``  ()                 source: number of the small snapshot, or the group given
-``age``    ()                 time for which its sites have evolved
-=========  =================  ======================================================
+=========  ===================  ======================================================
+field      shape                meaning
+=========  ===================  ======================================================
+``x``      (*snapshot shape)    large snapshot
+``group``  ()                   source: number of the small snapshot, or the group given
+``age``    ()                   time for which its sites have evolved
+=========  ===================  ======================================================
 
 States of one source follow each other, those of one large snapshot in order of age. They share what
 their source has by chance, so that a hold-out has to keep them together: by ``group``.
