@@ -34,6 +34,11 @@ def starts(m, side, n, seed):
     return np.stack([rng.permutation(spins).reshape(side, side) for _ in range(n)])
 
 
+def asked():
+    """Snapshots (7, 64, 64) that paths are asked to start from."""
+    return np.concatenate([starts(m, 64, 1, 50 + k) for k, m in enumerate(STARTS)])
+
+
 def true_paths(ising, side):
     """Paths (n, n_times, 2) of M and walls from each start, fewer of large lattices."""
     n = MOST_TRUE * 64**2 // side**2
@@ -59,12 +64,11 @@ def run(case, seeds, sizes, budget):
     truths = {side: true_paths(ising, side) for side in sizes}
     scales = {side: scale_of(truths[side]) for side in sizes}
     floors = {side: floor(truths[side], scales[side]) for side in sizes}
-    asked = np.concatenate([starts(m, 64, 1, 50 + k) for k, m in enumerate(STARTS)])
     table = {side: [] for side in sizes}
     updates = []
     for seed in range(seeds):
         learner, seconds = learn(
-            ising, asked, small=16, large=64, duration=DURATION, budget=budget, seed=seed
+            ising, asked(), small=16, large=64, duration=DURATION, budget=budget, seed=seed
         )
         updates.append(learner.site_time_)
         for side in sizes:

@@ -13,8 +13,8 @@ import warnings
 
 import numpy as np
 
-import sklmacro as skm
-from benchmarks.one_law import DURATION, STARTS, starts
+from benchmarks.judging import learn
+from benchmarks.one_law import DURATION, asked
 from sklmacro.simulators import Ising
 
 M0, DT = 0.5, 0.05
@@ -29,10 +29,9 @@ def main():
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     ising, side = Ising(temperature=2.5, field=0.1), options.side
-    asked = np.concatenate([starts(m, 64, 1, 50 + k) for k, m in enumerate(STARTS)])
-    learner = skm.ActiveLearner(
-        skm.make_macro_pipeline(ising), duration=DURATION, random_state=options.seed
-    ).fit(asked)
+    learner, _ = learn(
+        ising, asked(), small=16, large=64, duration=DURATION, budget=1e8, seed=options.seed
+    )
     print(f"learned from {learner.site_time_:.1e} site updates", flush=True)
     rng = np.random.default_rng(options.seed)
     x = np.empty((1, side, side), np.int8)
